@@ -1,0 +1,29 @@
+"""UperNet with ConvNeXt-atto from scratch on the embedded toy set: the demo.
+
+    python tools/make_shapes.py data/shapes
+    python tools/train.py configs/upernet_convnext_atto_shapes.py
+"""
+
+_base_ = [
+    './_base_/models/upernet_convnext.py',
+    './_base_/datasets/shapes_seg.py',
+    './_base_/schedules/adamw_160k.py',
+    './_base_/runtime.py',
+]
+custom_imports = dict(imports=['convnext_dense', 'convnext_dense.data.datasets'])
+
+model = dict(
+    data_preprocessor=dict(size=(128, 128)),
+    backbone=dict(arch='atto'),
+    decode_head=dict(in_channels=[40, 80, 160, 320], channels=64, num_classes=6),
+    auxiliary_head=dict(in_channels=160, channels=32, num_classes=6),
+    test_cfg=dict(mode='whole'),
+)
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(decay_rate=1.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=1200),
+]
+train_cfg = dict(max_iters=1200, val_interval=400)
+auto_scale_lr = dict(base_batch_size=8)
+default_hooks = dict(checkpoint=dict(interval=400))

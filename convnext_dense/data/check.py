@@ -1,0 +1,136 @@
+"""What is wrong with this segmentation data set? Found before training, named with file and value."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+from PIL import Image
+
+from convnext_dense.errors import InputError
+
+SAMPLE = 64  # pairs opened per split in a quick scan
+SHOWN = 3  # problems named in the error line
+ADE20K_SOURCE = 'https://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
+HOW_TO_GET = {
+    'ADE20KDataset': f'ADE20K is at {ADE20K_SOURCE}',
+    'ShapesDataset': 'write it with: python tools/make_shapes.py DIR',
+}
+
+
+def check_split(name: str, cfg: Config, scan_all: bool = False) -> list[str]:
+    """Problems of the data set under `cfg.{name}` (train_dataloader, …), each a line; empty where there are none.
+
+    Every image must have a mask; of `SAMPLE` pairs, spread evenly, or of all, the content is read.
+
+    Raises:
+        InputError: if the folders are not there or hold no image, with the expected tree.
+    """
+    spec = cfg.get(name, {}).get('dataset')
+    if spec is None:
+        return []
+    dataset = _build(spec, cfg.get('default_scope'))
+    if dataset is None:
+        return []
+    kind = type(dataset).__name__
+    folders = {key: Path(dataset.data_prefix[key]) for key in ('img_path', 'seg_map_path') if dataset.data_prefix.get(key)}
+    tree = ', '.join(f'{folder}/*{_suffix(dataset, key)}' for key, folder in folders.items())
+    for folder in folders.values():
+        if not folder.is_dir():
+            hint = f'; {HOW_TO_GET[kind]}' if kind in HOW_TO_GET else ''
+            raise InputError(f'data ({name}): expected {tree}; got no folder {folder}; pass --data-root DIR{hint}')
+    pairs = [(Path(item['img_path']), Path(item['seg_map_path'])) for item in dataset.load_data_list()]
+    if not pairs:
+        raise InputError(f'data ({name}): expected {tree}; got no image in {folders["img_path"]}; pass --data-root DIR')
+    problems = [f'{image} has no mask {mask}' for image, mask in pairs if not mask.is_file()]
+    whole = [pair for pair in pairs if pair[1].is_file()]
+    chosen = whole if scan_all else [whole[i] for i in sorted({int(i) for i in np.linspace(0, len(whole) - 1, SAMPLE)} if whole else ())]
+    allowed = _allowed_values(dataset)
+    for image, mask in chosen:
+        problems += _check_pair(image, mask, allowed)
+    return problems
+
+
+def check_data(cfg: Config, names: Sequence[str], mode: str = 'sample') -> None:
+    """Stop at the first splits' problems. `mode`: 'sample', 'all' or 'off' (nothing is read).
+
+    Raises:
+        InputError: with the number of problems and the first of them.
+    """
+    check_num_classes(cfg, names[0])
+    if mode == 'off':
+        return
+    problems = [line for name in names for line in check_split(name, cfg, scan_all=mode == 'all')]
+    if problems:
+        more = f'; and {len(problems) - SHOWN} more (tools/check_data.py lists all)' if len(problems) > SHOWN else ''
+        count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
+        raise InputError(f'data: {count}: {"; ".join(problems[:SHOWN])}{more}; mend or remove these files')
+
+
+def check_num_classes(cfg: Config, name: str) -> None:
+    """Stop where a head predicts another number of classes than the data set names."""
+    spec = cfg.get(name, {}).get('dataset')
+    dataset = _build(spec, cfg.get('default_scope')) if spec else None
+    classes = dataset.metainfo.get('classes') if dataset is not None else None
+    for head in ('decode_head', 'auxiliary_head'):
+        predicted = cfg.get('model', {}).get(head, None)
+        predicted = predicted.get('num_classes') if isinstance(predicted, dict) else None
+        if classes and predicted is not None and predicted != len(classes):
+            raise InputError(
+                f'model.{head}.num_classes: expected {len(classes)}, the classes of {type(dataset).__name__}; got {predicted}'
+            )
+
+
+def _build(spec: Any, scope: str | None) -> Any:
+    """The data set without its files and pipeline; None if it is no segmentation data set of mmseg's kind."""
+    spec = copy.deepcopy(spec)
+    while 'dataset' in spec:  # RepeatDataset and other wrappers
+        spec = spec['dataset']
+    try:
+        with DefaultScope.overwrite_default_scope(scope):
+            dataset = DATASETS.build({**spec, 'pipeline': [], 'lazy_init': True})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f'data: the data set cannot be built from this config: {error.args[0] if error.args else error}') from error
+    return dataset if hasattr(dataset, 'reduce_zero_label') else None
+
+
+def _suffix(dataset: Any, key: str) -> str:
+    return dataset.img_suffix if key == 'img_path' else dataset.seg_map_suffix
+
+
+def _allowed_values(dataset: Any) -> range:
+    """Values that name a class or, with reduce_zero_label, 0 for unlabelled; 255 is always ignored."""
+    classes = len(type(dataset).METAINFO.get('classes') or dataset.metainfo['classes'])
+    return range(classes + 1) if dataset.reduce_zero_label else range(classes)
+
+
+def _check_pair(image_path: Path, mask_path: Path, allowed: range) -> Iterator[str]:
+    opened = []
+    for path in (image_path, mask_path):
+        try:
+            with Image.open(path) as file:
+                file.load()
+                opened.append(file.copy())
+        except (OSError, SyntaxError, ValueError) as error:
+            yield f'{path} cannot be read ({error})'
+    if len(opened) < 2:
+        return
+    image, mask = opened
+    if image.size != mask.size:
+        yield f'{image_path} is {_size(image)} but {mask_path} is {_size(mask)} (width x height)'
+    values = np.unique(np.asarray(mask))
+    if np.asarray(mask).ndim != 2:
+        yield f'{mask_path} has mode {mask.mode}; expected one channel of class numbers'
+        return
+    wrong = [int(value) for value in values if value not in allowed and value != 255]
+    if wrong:
+        yield f'{mask_path} has value {", ".join(map(str, wrong[:5]))}; expected 0 to {allowed[-1]}, or 255 to ignore'
+
+
+def _size(image: Image.Image) -> str:
+    return f'{image.width}x{image.height}'

@@ -1,0 +1,169 @@
+"""The embedded toy set: drawn scenes of textured shapes with exact masks.
+
+Colour and texture are drawn independently of the class, so only the outline tells a disc from a square. Each scene has its
+own size. One scene gives both an ADE20K-layout mask (1 = ground, 2.. = shapes) and COCO instances; what a later shape covers
+belongs to the later shape in both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from convnext_dense.errors import InputError
+
+SHAPES = ('disc', 'square', 'triangle', 'star', 'ring')
+CLASSES = ('ground', *SHAPES)
+PALETTE = ((90, 90, 90), (230, 60, 60), (60, 140, 230), (60, 190, 90), (240, 190, 40), (170, 80, 200))
+SPLITS = ('training', 'validation')
+SIDES = (128, 193)  # smallest side in pixels, and one more than the largest
+RADII = (14, 34)
+MAX_COVERED = 0.3  # share of an earlier shape that a later one may cover
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A drawn scene: BGR image (H, W, 3), label map (H, W) as in ADE20K, and (class index in SHAPES, mask) per instance."""
+
+    image: Image
+    labels: Image
+    instances: list[tuple[int, Image]]
+
+
+def draw_scene(seed: int, split: str, index: int) -> Scene:
+    """Scene number `index` of a split. The same arguments give the same scene."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    height, width = rng.integers(*SIDES, size=2)
+    image = _texture(rng, height, width, contrast=0.5)
+    owner = np.zeros((height, width), np.uint8)  # 0 ground, k the k-th placed shape
+    kinds: list[int] = []
+    full_area: list[int] = []
+    for _ in range(int(rng.integers(4, 8))):
+        kind = int(rng.integers(len(SHAPES)))
+        mask = _outline(rng, kind, height, width)
+        covered = np.bincount(owner[mask > 0], minlength=len(kinds) + 1)[1:]
+        if any(part > MAX_COVERED * whole for part, whole in zip(covered, full_area)):
+            continue
+        kinds.append(kind)
+        full_area.append(int(mask.sum()))
+        owner[mask > 0] = len(kinds)
+        image = np.where(mask[..., None] > 0, _texture(rng, height, width, contrast=1.0), image)
+    image = image * np.linspace(*rng.uniform(0.75, 1.15, 2), width)[None, :, None]  # light from one side
+    image = cv2.GaussianBlur(image, (3, 3), 0.6) + rng.normal(0, 6, image.shape)
+    instances = [(kind, (owner == k).astype(np.uint8)) for k, kind in enumerate(kinds, 1)]
+    instances = [(kind, mask) for kind, mask in instances if mask.any()]
+    labels = np.ones((height, width), np.uint8)
+    for kind, mask in instances:
+        labels[mask > 0] = kind + 2
+    return Scene(np.clip(image, 0, 255).astype(np.uint8), labels, instances)
+
+
+def _outline(rng: np.random.Generator, kind: int, height: int, width: int) -> Image:
+    """A mask of 0 and 1 (H, W) with one shape at a random place, size and angle."""
+    mask = np.zeros((height, width), np.uint8)
+    radius = rng.uniform(*RADII)
+    centre = np.array([rng.uniform(0.6 * radius, width - 0.6 * radius), rng.uniform(0.6 * radius, height - 0.6 * radius)])
+    if SHAPES[kind] in ('disc', 'ring'):
+        at = tuple(int(v) for v in centre.round())
+        cv2.circle(mask, at, round(radius), 1, -1)
+        if SHAPES[kind] == 'ring':
+            cv2.circle(mask, at, round(radius * rng.uniform(0.45, 0.6)), 0, -1)
+        return mask
+    corners = {'square': 4, 'triangle': 3, 'star': 10}[SHAPES[kind]]
+    angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
+    radii = np.full(corners, radius)
+    if SHAPES[kind] == 'star':
+        radii[1::2] *= 0.45
+    points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    cv2.fillPoly(mask, [points.round().astype(np.int32)], 1)
+    return mask
+
+
+def _texture(rng: np.random.Generator, height: int, width: int, contrast: float) -> NDArray[np.float64]:
+    """A (H, W, 3) field of two random colours, mixed by stripes, checks, dots or clouds."""
+    first = rng.uniform(20, 235, 3)
+    second = np.clip(first + contrast * rng.uniform(-110, 110, 3), 0, 255)
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(6, 16)
+    u = (x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period
+    v = (y * np.cos(angle) - x * np.sin(angle)) * 2 * np.pi / period
+    pattern = int(rng.integers(4))
+    if pattern == 0:
+        mix = 0.5 + 0.5 * np.sin(u)
+    elif pattern == 1:
+        mix = (np.sin(u) * np.sin(v) > 0).astype(np.float64)
+    elif pattern == 2:
+        mix = (np.cos(u) + np.cos(v) > 0.8).astype(np.float64)
+    else:
+        coarse = rng.uniform(0, 1, (max(2, height // 12), max(2, width // 12)))
+        mix = np.clip(cv2.resize(coarse, (int(width), int(height)), interpolation=cv2.INTER_CUBIC), 0, 1)
+    return first + mix[..., None] * (second - first)
+
+
+def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int = 0) -> None:
+    """Write the set in both layouts:
+
+        folder/images/{training,validation}/scene_00000.jpg
+        folder/annotations/{training,validation}/scene_00000.png
+        folder/instances_{training,validation}.json
+
+    It is written beside `folder` first and moved there when it is whole.
+
+    Raises:
+        InputError: if `folder` exists, or a number of scenes is not positive.
+    """
+    target = Path(folder)
+    if target.exists():
+        raise InputError(f'{target}: expected a folder that is not there yet; remove it or name another')
+    if train < 1 or val < 1:
+        raise InputError(f'expected at least one scene in each split, got {train} training and {val} validation')
+    partial = target.with_name(target.name + '.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    for split, count in zip(SPLITS, (train, val)):
+        _write_split(partial, split, count, seed)
+    os.replace(partial, target)
+
+
+def _write_split(root: Path, split: str, count: int, seed: int) -> None:
+    images, masks = root / 'images' / split, root / 'annotations' / split
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    coco: dict[str, Any] = {
+        'info': {'description': f'drawn shapes, seed {seed}'},
+        'images': [],
+        'annotations': [],
+        'categories': [{'id': i, 'name': name} for i, name in enumerate(SHAPES, 1)],
+    }
+    for index in range(count):
+        scene = draw_scene(seed, split, index)
+        name = f'scene_{index:05d}'
+        cv2.imwrite(str(images / f'{name}.jpg'), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(masks / f'{name}.png'), scene.labels)
+        height, width = scene.labels.shape
+        coco['images'].append({'id': index + 1, 'file_name': f'{name}.jpg', 'width': width, 'height': height})
+        coco['annotations'] += [
+            {'id': len(coco['annotations']) + 1 + k, 'image_id': index + 1, 'category_id': kind + 1, **_coco_fields(mask)}
+            for k, (kind, mask) in enumerate(scene.instances)
+        ]
+    (root / f'instances_{split}.json').write_text(json.dumps(coco))
+
+
+def _coco_fields(mask: Image) -> dict[str, Any]:
+    rle = coco_mask.encode(np.asfortranarray(mask))
+    return {
+        'segmentation': {'size': rle['size'], 'counts': rle['counts'].decode()},
+        'bbox': coco_mask.toBbox(rle).tolist(),
+        'area': int(coco_mask.area(rle)),
+        'iscrowd': 0,
+    }

@@ -1,0 +1,235 @@
+"""ConvNeXt as a dense-prediction backbone ("A ConvNet for the 2020s", arXiv 2201.03545, section 2 and figure 4).
+
+State-dict names are the official ones: `downsample_layers.i.j`, `stages.i.j.{dwconv,norm,pwconv1,pwconv2,gamma}`, and
+`norm0..norm3` for the output norms that dense heads need.
+
+Legend: B images, C channels, H W height and width in pixels of the map at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from convnext_dense.errors import InputError
+
+EPS = 1e-6  # of every LayerNorm, as in the official code
+
+
+@dataclass(frozen=True)
+class Arch:
+    """Blocks and channels of the four stages."""
+
+    depths: tuple[int, int, int, int]
+    dims: tuple[int, int, int, int]
+
+
+def _arch(depths: tuple[int, int, int, int], width: int) -> Arch:
+    return Arch(depths, (width, 2 * width, 4 * width, 8 * width))
+
+
+# Table 9 of the paper; atto to nano from table 10 of arXiv 2301.00808, without GRN.
+ARCHS: dict[str, Arch] = {
+    'atto': _arch((2, 2, 6, 2), 40),
+    'femto': _arch((2, 2, 6, 2), 48),
+    'pico': _arch((2, 2, 6, 2), 64),
+    'nano': _arch((2, 2, 8, 2), 80),
+    'tiny': _arch((3, 3, 9, 3), 96),
+    'small': _arch((3, 3, 27, 3), 96),
+    'base': _arch((3, 3, 27, 3), 128),
+    'large': _arch((3, 3, 27, 3), 192),
+    'xlarge': _arch((3, 3, 27, 3), 256),
+}
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels of a (B, C, H, W) map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """7x7 depthwise conv, LayerNorm, 1x1 to 4C, GELU, 1x1 to C, layer scale, drop path, residual (figure 4)."""
+
+    def __init__(self, dim: int, drop_path: float = 0.0, layer_scale_init_value: float = 1e-6) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=EPS)
+        self.pwconv1 = nn.Linear(dim, 4 * dim)
+        self.act = nn.GELU()
+        self.pwconv2 = nn.Linear(4 * dim, dim)
+        scale = layer_scale_init_value * torch.ones(dim) if layer_scale_init_value > 0 else None
+        self.gamma = nn.Parameter(scale) if scale is not None else None
+        self.drop_path = drop_path
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        x = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
+        x = self.pwconv2(self.act(self.pwconv1(self.norm(x))))
+        if self.gamma is not None:
+            x = self.gamma * x
+        if self.training and self.drop_path > 0:
+            # Stochastic depth (arXiv 1603.09382): an image's branch is dropped whole, the kept ones are scaled up.
+            keep = 1 - self.drop_path
+            x = x * (x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep)
+        return shortcut + x.permute(0, 3, 1, 2)
+
+    def extra_repr(self) -> str:
+        return f'drop_path={self.drop_path:.3f}'
+
+
+@MODELS.register_module()
+class ConvNeXt(BaseModule):
+    """The ConvNeXt pyramid for dense heads.
+
+    Args:
+        arch: a name from `ARCHS`, or a dict of `depths` and `dims`, four positive integers each.
+        in_channels: channels of the input image.
+        drop_path_rate: drop probability of the last block; it grows linearly from 0 over all blocks. In [0, 1).
+        layer_scale_init_value: initial value of the layer scale; 0 leaves the layer scale out.
+        out_indices: which of the four stages are returned; negative ones count from the last.
+        frozen_stages: -1 trains everything, 0 freezes the stem, k also stages 1 to k with their output norms. Frozen parts
+            stay in eval mode.
+        with_cp: recompute each block in the backward pass instead of keeping its activations.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE_OR_URL)` loads an official checkpoint strictly (see
+            `convnext_dense.weights.load`); anything else is left to mmengine.
+
+    Attributes:
+        out_channels: channels of the returned maps.
+        out_strides: their strides in input pixels.
+
+    Raises:
+        InputError: for a wrong argument, with the accepted values.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Sequence[int]] = 'tiny',
+        in_channels: int = 3,
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float = 1e-6,
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.arch = resolve_arch(arch)
+        depths, dims = self.arch.depths, self.arch.dims
+        if not 0 <= drop_path_rate < 1:
+            raise InputError(f'drop_path_rate: expected a number in [0, 1), got {drop_path_rate}')
+        if layer_scale_init_value < 0:
+            raise InputError(f'layer_scale_init_value: expected 0 (off) or more, got {layer_scale_init_value}')
+        if frozen_stages not in range(-1, 5):
+            raise InputError(f'frozen_stages: expected -1 (none), 0 (stem) or 1 to 4, got {frozen_stages}')
+        self.out_indices = resolve_out_indices(out_indices)
+        self.out_channels = tuple(dims[i] for i in self.out_indices)
+        self.out_strides = tuple(4 * 2**i for i in self.out_indices)
+        self.frozen_stages = frozen_stages
+        self.with_cp = with_cp
+
+        stem = nn.Sequential(nn.Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=EPS))
+        self.downsample_layers = nn.ModuleList([stem])
+        for before, after in zip(dims, dims[1:]):
+            halve = nn.Conv2d(before, after, kernel_size=2, stride=2)
+            self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=EPS), halve))
+
+        rates = [rate.item() for rate in torch.linspace(0, drop_path_rate, sum(depths), device='cpu')]
+        ends = list(accumulate(depths))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(dim, rate, layer_scale_init_value) for rate in rates[end - depth : end]))
+            for dim, depth, end in zip(dims, depths, ends)
+        )
+        for i in self.out_indices:
+            self.add_module(f'norm{i}', LayerNorm2d(dims[i], eps=EPS))
+
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        self._freeze()
+
+    def init_weights(self) -> None:
+        """Load `init_cfg`'s checkpoint strictly; other kinds of `init_cfg` are mmengine's."""
+        if not isinstance(self.init_cfg, dict) or self.init_cfg.get('type') != 'Pretrained':
+            super().init_weights()
+            return
+        from convnext_dense.weights.load import load_pretrained
+
+        load_pretrained(self, **{key: value for key, value in self.init_cfg.items() if key != 'type'})
+        self.is_init = True
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """An image batch (B, in_channels, H, W), H and W from 32 up, to the maps of `out_indices`, each normalised.
+
+        Sizes are floored at each step, as in the official code:
+
+            stage 0  (B, dims[0], H // 4,  W // 4)
+            stage 1  (B, dims[1], H // 8,  W // 8)
+            stage 2  (B, dims[2], H // 16, W // 16)
+            stage 3  (B, dims[3], H // 32, W // 32)
+        """
+        if min(x.shape[-2:]) < 32:
+            height, width = x.shape[-2:]
+            raise InputError(
+                f'image of {height}x{width} pixels: expected height and width of at least 32 (the last map has stride 32); '
+                'resize or pad the image'
+            )
+        maps = []
+        for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
+            x = downsample(x)
+            for block in stage:
+                recompute = self.with_cp and torch.is_grad_enabled()
+                x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            if i in self.out_indices:
+                maps.append(getattr(self, f'norm{i}')(x))
+        return tuple(maps)
+
+    def train(self, mode: bool = True) -> ConvNeXt:
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def _freeze(self) -> None:
+        frozen: list[nn.Module] = [self.downsample_layers[0]] if self.frozen_stages >= 0 else []
+        for i in range(self.frozen_stages):
+            frozen += [self.downsample_layers[i], self.stages[i]]
+            frozen += [getattr(self, f'norm{i}')] if i in self.out_indices else []
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+
+def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
+    """A name of `ARCHS`, or a dict of `depths` and `dims`, as an `Arch`."""
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise InputError(f'arch: expected one of {", ".join(ARCHS)}, or a dict of depths and dims; got {arch!r}')
+        return ARCHS[arch]
+    if not isinstance(arch, Mapping) or set(arch) != {'depths', 'dims'}:
+        raise InputError(f'arch: expected a name, or a dict with the keys depths and dims; got {arch!r}')
+    rows = {key: tuple(arch[key]) for key in ('depths', 'dims')}
+    for key, row in rows.items():
+        if len(row) != 4 or not all(isinstance(value, int) and value > 0 for value in row):
+            raise InputError(f'arch: expected four positive integers in {key}, got {list(row)}')
+    return Arch(**rows)  # type: ignore[arg-type]
+
+
+def resolve_out_indices(out_indices: int | Sequence[int]) -> tuple[int, ...]:
+    """Stage numbers 0 to 3, in order; negative ones count from the last."""
+    given = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
+    stages = sorted({i % 4 for i in given if isinstance(i, int) and -4 <= i < 4})
+    if not given or len(stages) != len(given):
+        raise InputError(f'out_indices: expected different stage numbers of 0 to 3 (or -4 to -1), got {given}')
+    return tuple(stages)

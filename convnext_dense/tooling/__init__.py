@@ -1,0 +1,1 @@
+"""What the command-line tools share: options, fitting a config to the machine, checks, hooks."""

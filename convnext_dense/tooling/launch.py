@@ -1,0 +1,54 @@
+"""Start-up that train.py and test.py share."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+import torch
+import torch.distributed
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import convnext_dense.tooling.hooks
+import convnext_dense.training.precision  # noqa: F401
+from convnext_dense.errors import InputError
+from convnext_dense.tooling.settle import settle_norms, settle_workers, world_size
+
+
+def prepare(cfg: Config, args: Namespace) -> list[str]:
+    """Settle launcher, seed, norms, workers and hooks in the config; the lines say what was changed."""
+    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise InputError('--launcher pytorch: expected RANK in the environment; start with torchrun --nproc_per_node N tools/…')
+    if args.launcher == 'none' and world_size() > 1:
+        raise InputError(f'expected --launcher pytorch (or slurm, mpi) for {world_size()} processes, got --launcher none')
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
+    processes = world_size() if args.launcher != 'none' else 1
+    hooks = [dict(type='ProgressBarHook')]
+    if args.launcher != 'none' and not torch.cuda.is_available():
+        # mmengine would ask for a GPU: start gloo here, and tell DistributedDataParallel that there is no device.
+        if args.launcher != 'pytorch':
+            raise InputError(f'--launcher {args.launcher}: expected a GPU in each process; on the CPU use --launcher pytorch')
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=True,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+        hooks.append(dict(type='BroadcastBuffersHook'))
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), *hooks]
+    lines = [settle_norms(cfg, processes), settle_workers(cfg)]
+    return [line for line in lines if line]
+
+
+def build_runner(cfg: Config, lines: list[str]) -> Runner:
+    """The runner, made after every check has passed; `lines` go to its log."""
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+    runner = Runner.from_cfg(cfg)
+    for line in lines:
+        runner.logger.info(line)
+    return runner

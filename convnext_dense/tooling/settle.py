@@ -1,0 +1,124 @@
+"""Fit a config to the machine and to the command line, and say what was changed.
+
+Each function changes the config in place and returns a line for the log, or None where nothing changed.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.config import Config
+
+from convnext_dense.errors import InputError
+from convnext_dense.tooling.options import dicts
+
+SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'naiveSyncBN')
+BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')
+
+
+def world_size() -> int:
+    """Processes of this job, as its launcher tells."""
+    return int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or os.environ.get('OMPI_COMM_WORLD_SIZE') or 1)
+
+
+def settle_norms(cfg: Config, processes: int) -> str | None:
+    """SyncBN becomes BN where one process trains, and on the CPU, where PyTorch has no SyncBN."""
+    if processes > 1 and torch.cuda.is_available():
+        return None
+    changed = 0
+    for node in dicts(cfg):
+        if node.get('type') in SYNC_NORMS:
+            node['type'] = 'BN'
+            changed += 1
+    why = 'one process' if processes == 1 else 'no GPU, each process normalises by its own batch'
+    return f'norm: SyncBN -> BN ({why})' if changed else None
+
+
+def settle_precision(cfg: Config, amp: bool) -> str | None:
+    """bf16 where the device has it, fp16 with loss scaling elsewhere on CUDA, bf16 on the CPU only when `amp` asks for it."""
+    wrapper = cfg.optim_wrapper
+    recipe = wrapper.get('type', 'OptimWrapper') == 'AmpOptimWrapper'
+    if not amp and not recipe:
+        return None
+    if amp and wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
+        raise InputError(f'--amp: expected optim_wrapper.type OptimWrapper, got {wrapper.type}; leave out one of the two')
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        if 'dtype' not in wrapper:
+            wrapper.dtype = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
+        return f'precision: {wrapper.dtype} autocast on CUDA'
+    for key in ('dtype', 'loss_scale', 'use_fsdp'):
+        wrapper.pop(key, None)
+    wrapper.type = 'Bf16OptimWrapper' if amp else 'OptimWrapper'
+    if amp:
+        return 'precision: bfloat16 autocast on the CPU'
+    return 'precision: float32 (the recipe trains in fp16 on a GPU; --amp for bf16 here)'
+
+
+def settle_workers(cfg: Config) -> str | None:
+    """No more loading processes than this machine has processors for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    changed = []
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader and loader.get('num_workers', 0) > cores:
+            changed.append(f'{name} {loader.num_workers} -> {cores}')
+            loader.num_workers = cores
+    return f'workers: {", ".join(changed)} ({cores} processors)' if changed else None
+
+
+def settle_pretrained(cfg: Config, pretrained: str | None, needed: bool) -> str | None:
+    """`--pretrained FILE` replaces the backbone's weights, 'none' drops them, and so does a run that loads a whole model."""
+    backbones = [node for node in dicts(cfg.get('model', {})) if node.get('type') in BACKBONE]
+    if pretrained is not None and not backbones:
+        raise InputError('--pretrained: expected a backbone of type ConvNeXt in the config, found none')
+    for backbone in backbones:
+        if pretrained == 'none' or not needed:
+            backbone.init_cfg = None
+        elif pretrained is not None:
+            backbone.init_cfg = dict(type='Pretrained', checkpoint=pretrained)
+    if not needed:
+        return None
+    return 'backbone: from scratch' if backbones and not backbones[0].get('init_cfg') else None
+
+
+def effective_batch(cfg: Config, processes: int) -> tuple[int, str]:
+    """Images per optimiser step, and how they come about."""
+    per_process = cfg.train_dataloader.get('batch_size', 1)
+    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    total = per_process * processes * steps
+    return total, f'{per_process} per process x {processes} processes x {steps} accumulated = {total} images a step'
+
+
+def settle_rate(cfg: Config, processes: int, scale: bool) -> str | None:
+    """With `scale`, the rate goes by the effective batch relative to the recipe's, gradient accumulation counted."""
+    total, how = effective_batch(cfg, processes)
+    base = cfg.get('auto_scale_lr', {}).get('base_batch_size')
+    optimizer = cfg.optim_wrapper.optimizer
+    scale = scale or cfg.get('auto_scale_lr', {}).get('enable', False)
+    if base is None:
+        if scale:
+            raise InputError('--auto-scale-lr: expected auto_scale_lr.base_batch_size in the config, which has none; add it')
+        return f'batch: {how}; lr {optimizer.lr:g}'
+    cfg.auto_scale_lr.enable = False  # done here; mmengine's own ignores accumulation
+    told = f"batch: {how}; the recipe's is {base} at lr {optimizer.lr:g}"
+    if total == base:
+        return told
+    scaled = optimizer.lr * total / base
+    if not scale:
+        return f'{told}; lr stays {optimizer.lr:g} (--auto-scale-lr makes it {scaled:g})'
+    optimizer.lr = scaled
+    return f'{told}; scaled to lr {scaled:g}'
+
+
+def use_tta(cfg: Config) -> str:
+    """Test the whole image at several scales, flipped too, as the published multi-scale numbers are."""
+    if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        raise InputError('--tta: expected tta_model and tta_pipeline in the config, which has none; add them')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    if 'decode_head' in cfg.model:  # a segmentor: single-scale slides, multi-scale does not
+        cfg.model.test_cfg = dict(mode='whole')
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+    views = [len(step) for step in cfg.tta_pipeline[-1]['transforms'] if len(step) > 1]
+    return f'test-time augmentation: {" x ".join(map(str, views))} views of the whole image'

@@ -1,0 +1,34 @@
+"""What a training checkpoint may hold.
+
+PyTorch 2.6 and later open files with weights only and refuse every other type; mmengine's checkpoints also hold its log
+buffers and numpy scalars, so that resuming fails. The answer is to allow exactly those types, never `weights_only=False`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+
+try:
+    from numpy._core.multiarray import _reconstruct, scalar
+except ImportError:  # numpy < 2
+    from numpy.core.multiarray import _reconstruct, scalar
+
+NUMPY_DTYPES = (np.float32, np.float64, np.int32, np.int64, np.bool_)
+
+
+def checkpoint_types() -> list[type | Callable[..., Any] | tuple[Any, str]]:
+    """The types in an mmengine checkpoint that torch does not allow by itself."""
+    dtypes = {type(np.dtype(dtype)) for dtype in NUMPY_DTYPES}
+    # Files written under numpy 1 and numpy 2 name the same functions differently; allow both names.
+    aliases = [(f, f'numpy.{core}.multiarray.{f.__name__}') for core in ('core', '_core') for f in (_reconstruct, scalar)]
+    return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *aliases]
+
+
+def allow_checkpoint_types() -> None:
+    """Let `torch.load` open this project's and mmengine's checkpoints for the rest of the process."""
+    torch.serialization.add_safe_globals(checkpoint_types())

@@ -1,0 +1,105 @@
+"""Checks before the first step: everything here runs before a work directory is made, so that a wrong input leaves nothing."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner.checkpoint import find_latest_checkpoint
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from convnext_dense.errors import InputError
+from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.weights.load import check_whole_model, match_or_stop
+
+
+def build_on_meta(cfg: Config) -> nn.Module:
+    """The config's model without memory for its weights: shapes and names are real, values are not.
+
+    Raises:
+        InputError: if it cannot be built; also where a head's input channels are not the backbone's.
+    """
+    try:
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')), torch.device('meta'):
+            model = MODELS.build(copy.deepcopy(cfg.model))
+    except InputError:
+        raise
+    except (TypeError, KeyError, ValueError, AssertionError) as error:
+        raise InputError(f'model: cannot be built from this config: {_first_line(error)}') from error
+    backbone = getattr(model, 'backbone', None)
+    if isinstance(backbone, ConvNeXt):
+        for name in ('decode_head', 'auxiliary_head', 'neck'):
+            head = getattr(model, name, None)
+            _check_channels(backbone, name, head)
+    return model
+
+
+def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> None:
+    given = getattr(head, 'in_channels', None)
+    index = getattr(head, 'in_index', range(len(backbone.out_channels)))
+    if given is None:
+        return
+    whole = isinstance(given, (list, tuple))
+    if any(i >= len(backbone.out_channels) for i in (index if whole else [index])):
+        raise InputError(
+            f'model.{name}.in_index: expected indices below {len(backbone.out_channels)}, the number of maps of '
+            f'backbone.out_indices={backbone.out_indices}; got {index}'
+        )
+    wanted = [backbone.out_channels[i] for i in index] if whole else backbone.out_channels[index]
+    if (list(given) if whole else given) != wanted:
+        raise InputError(f'model.{name}.in_channels: expected {wanted}, the channels of the backbone; got {given}')
+
+
+def check_batch_norm(cfg: Config, model: nn.Module) -> None:
+    """Stop where BatchNorm would see a single value per channel: one image per process and a map pooled to 1x1."""
+    batch = cfg.train_dataloader.get('batch_size', 1)
+    pooled = [name for name, module in model.named_modules() if 1 in tuple(getattr(module, 'pool_scales', None) or ())]
+    for name in pooled:
+        norms = [type(m).__name__ for m in model.get_submodule(name).modules() if isinstance(m, _BatchNorm)]
+        if batch == 1 and norms and 'SyncBatchNorm' not in norms:
+            raise InputError(
+                f'train_dataloader.batch_size: expected 2 or more per process, got 1; {name} pools to 1x1 and its BatchNorm '
+                'cannot train on one value per channel; set train_dataloader.batch_size=2'
+            )
+
+
+def check_weights(cfg: Config, model: nn.Module) -> None:
+    """Stop where the file to load or resume from, or the backbone's pre-trained file, does not fit the model."""
+    if cfg.get('load_from'):
+        check_whole_model(cfg.load_from, model)
+        return
+    for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
+        init_cfg = backbone.init_cfg
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            known = inspect.signature(match_or_stop).parameters
+            extra = [key for key in init_cfg if key != 'type' and key not in known]
+            if extra or 'checkpoint' not in init_cfg:
+                raise InputError(f'init_cfg: expected type, checkpoint and optionally prefix, got {sorted(init_cfg)}')
+            match_or_stop(backbone, **{key: value for key, value in init_cfg.items() if key != 'type'})
+
+
+def resolve_resume(resume: str | None, work_dir: str) -> str | None:
+    """The checkpoint that `--resume [auto|FILE]` means; None without `--resume`.
+
+    Raises:
+        InputError: if there is none in the work directory.
+    """
+    if resume is None:
+        return None
+    if resume != 'auto':
+        return resume
+    latest = find_latest_checkpoint(work_dir) if Path(work_dir).is_dir() else None
+    if latest is None:
+        raise InputError(f'--resume: expected a checkpoint in {work_dir}, found none; name one, or start without --resume')
+    return latest
+
+
+def _first_line(error: BaseException) -> str:
+    text: Any = error.args[0] if error.args and isinstance(error.args[0], str) else str(error) or type(error).__name__
+    return text.strip().splitlines()[0]

@@ -1,0 +1,28 @@
+"""Write the embedded toy set, in ADE20K layout and as COCO instances.
+
+    python tools/make_shapes.py data/shapes
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from convnext_dense.data.shapes import write_shapes
+from convnext_dense.tooling.options import exit_with_line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', help='folder to write; must not exist')
+    parser.add_argument('--train', type=int, default=600, help='training scenes (default %(default)s)')
+    parser.add_argument('--val', type=int, default=100, help='held-out scenes (default %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='same seed, same scenes (default %(default)s)')
+    args = parser.parse_args()
+    write_shapes(args.folder, args.train, args.val, args.seed)
+    print(f'{args.train} training and {args.val} validation scenes in {args.folder}')
+
+
+if __name__ == '__main__':
+    exit_with_line(main)

@@ -1,0 +1,80 @@
+"""Evaluate a checkpoint: the metrics as a table, as JSON, and pictures of the predictions.
+
+    python tools/test.py configs/upernet_convnext_t_ade20k.py CHECKPOINT --out metrics.json --show-dir pictures
+    python tools/test.py CONFIG CHECKPOINT --tta            # multi-scale and flip
+
+Reads from the config: model, test_dataloader, test_evaluator, tta_model and tta_pipeline, work_dir.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.dist import is_main_process
+from rich.table import Table
+
+from convnext_dense.data.check import check_data
+from convnext_dense.errors import InputError
+from convnext_dense.text import table_text
+from convnext_dense.tooling.launch import build_runner, prepare
+from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
+from convnext_dense.tooling.settle import settle_pretrained, use_tta
+from convnext_dense.training.checkpoint import allow_checkpoint_types
+from convnext_dense.training.guards import build_on_meta, check_weights
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
+    parser.add_argument('checkpoint', help='checkpoint of the whole model, as tools/train.py writes it')
+    add_run_options(parser)
+    parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
+    parser.add_argument('--show-dir', metavar='DIR', help='write a picture of each prediction')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation: multi-scale and flip')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
+    set_work_dir(cfg, args.config, args.work_dir)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    lines = prepare(cfg, args)
+    settle_pretrained(cfg, None, needed=False)
+    check_weights(cfg, build_on_meta(cfg))
+    check_data(cfg, ['test_dataloader'], args.check_data)
+    if args.out and not Path(args.out).resolve().parent.is_dir():
+        raise InputError(f'--out: expected a file in an existing folder, got {args.out}')
+    if args.show_dir:
+        cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
+    if args.tta:
+        lines.append(use_tta(cfg))
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key, None)
+    allow_checkpoint_types()
+    metrics = build_runner(cfg, lines).test()
+    if is_main_process():
+        report(metrics, args.out)
+        if args.show_dir:
+            print(f'pictures: {args.show_dir}')
+
+
+def report(metrics: dict[str, float], out: str | None) -> None:
+    """Print the metrics as a table; write them to `out` in one move."""
+    values = {name: float(value) for name, value in metrics.items()}
+    table = Table('metric', 'value')
+    for name, value in values.items():
+        table.add_row(name, f'{value:.2f}')
+    print(table_text(table))
+    if out:
+        partial = f'{out}.partial'
+        Path(partial).write_text(json.dumps(values, indent=2) + '\n')
+        os.replace(partial, out)
+
+
+if __name__ == '__main__':
+    exit_with_line(main)

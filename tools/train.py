@@ -1,0 +1,58 @@
+"""Train a model from a config.
+
+    python tools/train.py configs/upernet_convnext_t_ade20k.py --data-root ADEChallengeData2016
+    torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch
+
+Reads from the config: model, the dataloaders and evaluators, optim_wrapper, param_scheduler, the loops, auto_scale_lr, work_dir.
+Everything is checked before the work directory is made; wrong input ends with one line and exit status 2.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from convnext_dense.data.check import check_data
+from convnext_dense.tooling.launch import build_runner, prepare
+from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
+from convnext_dense.tooling.settle import settle_precision, settle_pretrained, settle_rate, world_size
+from convnext_dense.training.checkpoint import allow_checkpoint_types
+from convnext_dense.training.guards import build_on_meta, check_batch_norm, check_weights, resolve_resume
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
+    add_run_options(parser)
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='FILE', help='go on from the last checkpoint, or from FILE')
+    parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
+    parser.add_argument('--pretrained', metavar='FILE', help="the backbone's weights: a file, or none to start from scratch")
+    parser.add_argument('--amp', action='store_true', help='mixed precision: bf16 where the device has it, fp16 elsewhere')
+    parser.add_argument('--auto-scale-lr', action='store_true', help="scale the rate by the batch relative to the recipe's")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
+    set_work_dir(cfg, args.config, args.work_dir)
+    resume = resolve_resume(args.resume, cfg.work_dir)
+    cfg.load_from = resume or args.load_from or cfg.get('load_from')
+    cfg.resume = resume is not None
+    lines = prepare(cfg, args)
+    lines += [
+        settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
+        settle_precision(cfg, args.amp),
+        settle_rate(cfg, world_size(), args.auto_scale_lr),
+    ]
+    model = build_on_meta(cfg)
+    check_batch_norm(cfg, model)
+    check_weights(cfg, model)
+    check_data(cfg, ['train_dataloader', 'val_dataloader'], args.check_data)
+    allow_checkpoint_types()
+    build_runner(cfg, [line for line in lines if line]).train()
+
+
+if __name__ == '__main__':
+    exit_with_line(main)

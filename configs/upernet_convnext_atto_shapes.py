@@ -12,18 +12,20 @@ _base_ = [
 ]
 custom_imports = dict(imports=['convnext_dense', 'convnext_dense.data.datasets'])
 
+# From scratch in minutes: weights scaled by their fan-in start faster than the official 0.02 at 40 channels.
+fan_in = dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', nonlinearity='linear', distribution='normal')
 model = dict(
-    data_preprocessor=dict(size=(128, 128)),
-    backbone=dict(arch='atto'),
+    data_preprocessor=dict(size=(96, 96)),
+    backbone=dict(arch='atto', init_cfg=fan_in),
     decode_head=dict(in_channels=[40, 80, 160, 320], channels=64, num_classes=6),
     auxiliary_head=dict(in_channels=160, channels=32, num_classes=6),
     test_cfg=dict(mode='whole'),
 )
-optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(decay_rate=1.0))
+optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(decay_rate=1.0), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=1200),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=2000),
 ]
-train_cfg = dict(max_iters=1200, val_interval=400)
-auto_scale_lr = dict(base_batch_size=8)
-default_hooks = dict(checkpoint=dict(interval=400))
+train_cfg = dict(max_iters=2000, val_interval=500)
+auto_scale_lr = dict(base_batch_size=4)
+default_hooks = dict(checkpoint=dict(interval=500))

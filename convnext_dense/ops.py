@@ -203,7 +203,7 @@ def _deform_forward(
     """`geometry`: stride, padding and dilation as (h, w) each, then groups and offset groups."""
     x = _lift(input)
     bias = x.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype)
-    masks = x.new_zeros(0) if mask is None else mask.to(x.dtype)
+    masks = x.new_zeros((len(x), 1)) if mask is None else mask.to(x.dtype)
     return torch.ops.torchvision.deform_conv2d(
         x, weight.to(x.dtype), offset.to(x.dtype), masks, bias, *geometry, mask is not None
     )
@@ -214,7 +214,7 @@ def _deform_backward(
 ) -> tuple[Tensor, ...]:
     """Gradients of (input, weight, offset, mask, bias)."""
     g = _lift(grad)
-    masks = g.new_zeros(0) if mask is None else mask.to(g.dtype)
+    masks = g.new_zeros((len(g), 1)) if mask is None else mask.to(g.dtype)
     return torch.ops.torchvision._deform_conv2d_backward(
         g,
         input.to(g.dtype),
@@ -267,6 +267,7 @@ def deform_conv_backward_parameters(
     scale: float = 1,
     **k: int,
 ) -> None:
+    # Only the weight's shape matters to its own gradient, and mmcv does not hand the weight over.
     _, d_weight, _, _, _ = _deform_backward(grad_output, input, grad_weight, offset, None, _geometry_v1(k))
     grad_weight += scale * d_weight
 

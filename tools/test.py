@@ -24,13 +24,13 @@ from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
 from convnext_dense.tooling.settle import settle_pretrained, use_tta
 from convnext_dense.training.checkpoint import allow_checkpoint_types
-from convnext_dense.training.guards import build_on_meta, check_weights
+from convnext_dense.training.guards import build_on_meta, check_weights, last_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_options(parser)
-    parser.add_argument('checkpoint', help='checkpoint of the whole model, as tools/train.py writes it')
+    parser.add_argument('checkpoint', help='checkpoint of the whole model, or a work directory for its last one')
     add_run_options(parser)
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument('--show-dir', metavar='DIR', help='write a picture of each prediction')
@@ -42,7 +42,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     set_work_dir(cfg, args.config, args.work_dir)
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
     lines = prepare(cfg, args)
     settle_pretrained(cfg, None, needed=False)
     check_weights(cfg, build_on_meta(cfg))
@@ -56,23 +56,26 @@ def main() -> None:
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg.pop(key, None)
     allow_checkpoint_types()
-    metrics = build_runner(cfg, lines).test()
+    runner = build_runner(cfg, lines)
+    metrics = {name: float(value) for name, value in runner.test().items()}
     if is_main_process():
         report(metrics, args.out)
-        if args.show_dir:
-            print(f'pictures: {args.show_dir}')
+        main_metric = next((name for name in ('mIoU', 'coco/segm_mAP', 'coco/bbox_mAP') if name in metrics), None)
+        if main_metric:
+            value = metrics[main_metric] / (100 if main_metric == 'mIoU' else 1)
+            pictures = f'; pictures in {args.show_dir}' if args.show_dir else ''
+            print(f'{main_metric} {value:.4f} on {len(runner.test_dataloader.dataset)} images{pictures}')
 
 
 def report(metrics: dict[str, float], out: str | None) -> None:
     """Print the metrics as a table; write them to `out` in one move."""
-    values = {name: float(value) for name, value in metrics.items()}
     table = Table('metric', 'value')
-    for name, value in values.items():
+    for name, value in metrics.items():
         table.add_row(name, f'{value:.2f}')
     print(table_text(table))
     if out:
         partial = f'{out}.partial'
-        Path(partial).write_text(json.dumps(values, indent=2) + '\n')
+        Path(partial).write_text(json.dumps(metrics, indent=2) + '\n')
         os.replace(partial, out)
 
 

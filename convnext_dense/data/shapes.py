@@ -1,7 +1,7 @@
 """The embedded toy set: drawn scenes of textured shapes with exact masks.
 
-Colour and texture are drawn independently of the class, so only the outline tells a disc from a square. Each scene has its
-own size. One scene gives both an ADE20K-layout mask (1 = ground, 2.. = shapes) and COCO instances; what a later shape covers
+Each class has an outline, a texture and a range of hues that overlaps its neighbours'; contrast, angle, period, size, place and
+light are drawn independently of the class. The ground is greyish. Each scene has its own size. One scene gives both an ADE20K-layout mask (1 = ground, 2.. = shapes) and COCO instances; what a later shape covers
 belongs to the later shape in both.
 """
 
@@ -24,9 +24,11 @@ from convnext_dense.errors import InputError
 SHAPES = ('disc', 'square', 'triangle', 'star', 'ring')
 CLASSES = ('ground', *SHAPES)
 PALETTE = ((90, 90, 90), (230, 60, 60), (60, 140, 230), (60, 190, 90), (240, 190, 40), (170, 80, 200))
+TEXTURES = dict(ground='clouds', disc='dots', square='checks', triangle='stripes', star='clouds', ring='speckles')
 SPLITS = ('training', 'validation')
 SIDES = (128, 193)  # smallest side in pixels, and one more than the largest
-RADII = (14, 34)
+RADII = (18, 40)
+HUE_SPREAD = 6  # standard deviation in half degrees; the classes' own hues are 36 apart
 MAX_COVERED = 0.3  # share of an earlier shape that a later one may cover
 
 Image = NDArray[np.uint8]
@@ -45,11 +47,12 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     """Scene number `index` of a split. The same arguments give the same scene."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     height, width = rng.integers(*SIDES, size=2)
-    image = _texture(rng, height, width, contrast=0.5)
+    grey = rng.uniform(40, 200)
+    image = _texture(rng, height, width, 'ground', colour=grey + rng.uniform(-12, 12, 3), contrast=20)
     owner = np.zeros((height, width), np.uint8)  # 0 ground, k the k-th placed shape
     kinds: list[int] = []
     full_area: list[int] = []
-    for _ in range(int(rng.integers(4, 8))):
+    for _ in range(int(rng.integers(3, 7))):
         kind = int(rng.integers(len(SHAPES)))
         mask = _outline(rng, kind, height, width)
         covered = np.bincount(owner[mask > 0], minlength=len(kinds) + 1)[1:]
@@ -58,7 +61,8 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
         kinds.append(kind)
         full_area.append(int(mask.sum()))
         owner[mask > 0] = len(kinds)
-        image = np.where(mask[..., None] > 0, _texture(rng, height, width, contrast=1.0), image)
+        texture = _texture(rng, height, width, SHAPES[kind], colour=_vivid(rng, kind), contrast=rng.uniform(50, 100))
+        image = np.where(mask[..., None] > 0, texture, image)
     image = image * np.linspace(*rng.uniform(0.75, 1.15, 2), width)[None, :, None]  # light from one side
     image = cv2.GaussianBlur(image, (3, 3), 0.6) + rng.normal(0, 6, image.shape)
     instances = [(kind, (owner == k).astype(np.uint8)) for k, kind in enumerate(kinds, 1)]
@@ -90,25 +94,33 @@ def _outline(rng: np.random.Generator, kind: int, height: int, width: int) -> Im
     return mask
 
 
-def _texture(rng: np.random.Generator, height: int, width: int, contrast: float) -> NDArray[np.float64]:
-    """A (H, W, 3) field of two random colours, mixed by stripes, checks, dots or clouds."""
-    first = rng.uniform(20, 235, 3)
-    second = np.clip(first + contrast * rng.uniform(-110, 110, 3), 0, 255)
+def _vivid(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
+    """A saturated colour whose hue lies around the class's own, far enough off to be another class's at times."""
+    hue = int(kind * 180 / len(SHAPES) + rng.normal(0, HUE_SPREAD)) % 180  # in OpenCV's half degrees
+    hsv = np.array([[[hue, rng.integers(150, 256), rng.integers(110, 256)]]], np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float64)
+
+
+def _texture(
+    rng: np.random.Generator, height: int, width: int, name: str, colour: NDArray[np.float64], contrast: float
+) -> NDArray[np.float64]:
+    """A (H, W, 3) field of `colour` and another one `contrast` away, mixed by the texture of the class `name`."""
+    other = np.clip(colour + contrast * rng.choice([-1, 1], 3), 0, 255)
     y, x = np.mgrid[:height, :width].astype(np.float64)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(6, 16)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(6, 12)
     u = (x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period
     v = (y * np.cos(angle) - x * np.sin(angle)) * 2 * np.pi / period
-    pattern = int(rng.integers(4))
-    if pattern == 0:
+    if TEXTURES[name] == 'stripes':
         mix = 0.5 + 0.5 * np.sin(u)
-    elif pattern == 1:
+    elif TEXTURES[name] == 'checks':
         mix = (np.sin(u) * np.sin(v) > 0).astype(np.float64)
-    elif pattern == 2:
+    elif TEXTURES[name] == 'dots':
         mix = (np.cos(u) + np.cos(v) > 0.8).astype(np.float64)
-    else:
-        coarse = rng.uniform(0, 1, (max(2, height // 12), max(2, width // 12)))
-        mix = np.clip(cv2.resize(coarse, (int(width), int(height)), interpolation=cv2.INTER_CUBIC), 0, 1)
-    return first + mix[..., None] * (second - first)
+    else:  # coarse noise is clouds, fine noise is speckles
+        grain = 12 if TEXTURES[name] == 'clouds' else 3
+        noise = rng.uniform(0, 1, (max(2, height // grain), max(2, width // grain)))
+        mix = np.clip(cv2.resize(noise, (int(width), int(height)), interpolation=cv2.INTER_CUBIC), 0, 1)
+    return colour + mix[..., None] * (other - colour)
 
 
 def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int = 0) -> None:

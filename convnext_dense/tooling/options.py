@@ -133,7 +133,8 @@ def component(kind: Any) -> Any:
         return kind
     for registry in vars(registries).values():
         if isinstance(registry, Registry):
-            found = registry.get(kind)
+            with registry.switch_scope_and_registry(None) as scoped:
+                found = scoped.get(kind)
             if found is not None:
                 return found
     return None

@@ -94,9 +94,22 @@ def resolve_resume(resume: str | None, work_dir: str) -> str | None:
         return None
     if resume != 'auto':
         return resume
-    latest = find_latest_checkpoint(work_dir) if Path(work_dir).is_dir() else None
+    if not Path(work_dir).is_dir():
+        raise InputError(f'--resume: expected a checkpoint in {work_dir}, which is not there; start without --resume')
+    return last_checkpoint(work_dir)
+
+
+def last_checkpoint(path: str) -> str:
+    """`path` itself if it is no folder, else the last checkpoint in it.
+
+    Raises:
+        InputError: if there is none in the folder.
+    """
+    if not Path(path).is_dir():
+        return path
+    latest = find_latest_checkpoint(path)
     if latest is None:
-        raise InputError(f'--resume: expected a checkpoint in {work_dir}, found none; name one, or start without --resume')
+        raise InputError(f'expected a checkpoint in {path}, found none; name a file (--resume needs an earlier run there)')
     return latest
 
 

@@ -49,14 +49,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(checkpoint_types()):
             content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # a broken pickle can raise anything
         raise InputError(f'checkpoint {path}: {_why_refused(path, error)}') from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OSError) as error:
-        line = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(
-            f'checkpoint {path}: expected a whole PyTorch file, got one that cannot be read ({line[0]}); '
-            'copy or download it again'
-        ) from error
     if not isinstance(content, dict):
         raise InputError(f'checkpoint {path}: expected a dict of tensors, got {type(content).__name__}')
     return content
@@ -67,9 +61,12 @@ def _why_refused(path: Path, error: Exception) -> str:
         start = file.read(4)
     if start[:2] != b'PK' and start[:1] != b'\x80':
         return f'expected a PyTorch file, got something else (it starts with {start!r}); check that this is the right file'
-    lines = [line for line in str(error).splitlines() if 'GLOBAL' in line or 'Unsupported' in line or 'Can only' in line]
-    what = (lines or [str(error).splitlines()[0]])[0].strip().split('. ')[0]
-    return f'expected tensors and plain values only, got a pickle that would run code or is damaged ({what}); not opened'
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    refused = [line for line in lines if 'Unsupported' in line or 'Trying to' in line or 'Can only' in line]
+    if isinstance(error, pickle.UnpicklingError) and refused:
+        what = refused[0].strip().split('. ')[0]
+        return f'expected tensors and plain values only, got a pickle that would run code ({what}); not opened'
+    return f'expected a whole PyTorch file, got one that cannot be read ({lines[0]}); copy or download it again'
 
 
 def state_dict_of(content: dict[str, Any]) -> StateDict:

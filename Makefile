@@ -1,0 +1,36 @@
+# Two commands do all: `make demo` trains on the embedded toy set, `make test` passes the tests. Both call `make setup`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_CONFIG := configs/upernet_convnext_atto_shapes.py
+DEMO := work_dirs/demo
+
+# torch and torchvision releases that belong together; PyPI's builds for aarch64 need the earlier pair.
+TORCH_x86_64 := torch==2.14.1 torchvision==0.29.1
+TORCH_aarch64 := torch==2.9.1 torchvision==0.24.1
+TORCH ?= $(TORCH_$(shell uname -m))
+
+.PHONY: setup demo test lint clean
+
+setup: $(VENV)/.installed
+
+# The stamp is written last: a set-up that was cut off is done again.
+$(VENV)/.installed: requirements.txt requirements-test.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+demo: setup
+	test -d data/shapes || $(BIN)/python tools/make_shapes.py data/shapes
+	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO) --seed 0
+	$(BIN)/python tools/test.py $(DEMO_CONFIG) $(DEMO) --work-dir $(DEMO) --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) work_dirs data/shapes build *.egg-info

@@ -1,0 +1,76 @@
+"""Shared by all tests: the tools as functions and as processes, and a small toy set."""
+
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mmengine.logging import MMLogger
+
+from convnext_dense.data.shapes import write_shapes
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPES = str(ROOT / 'configs/upernet_convnext_atto_shapes.py')
+# A run of a few seconds, in this process.
+QUICK = [
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+]
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory) -> str:
+    """Six training and five validation scenes."""
+    folder = tmp_path_factory.mktemp('data') / 'shapes'
+    write_shapes(folder, train=6, val=5)
+    return str(folder)
+
+
+def run_tool(name: str, *args: str, launcher: tuple[str, ...] = (), cwd: str | None = None) -> subprocess.CompletedProcess:
+    """A tool as its own process, on one thread so that runs can be compared."""
+    command = [sys.executable, *launcher, str(ROOT / 'tools' / f'{name}.py'), *args]
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
+    """A tool called in this process: its exit status and what it wrote on stderr."""
+
+    def call(name: str, *args: str) -> tuple[int, str]:
+        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *args])
+        from convnext_dense.tooling.options import exit_with_line
+
+        capsys.readouterr()
+        try:
+            exit_with_line(module.main)
+        except SystemExit as stop:
+            return int(stop.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The lines that mmengine's logger gets during the test."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)

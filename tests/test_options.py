@@ -1,0 +1,114 @@
+"""Overrides are checked against the config and against the component that they are for."""
+
+import pytest
+from mmengine.config import Config
+
+from convnext_dense import InputError
+from convnext_dense.tooling.options import check_overrides, load_config, set_data_root
+from convnext_dense.tooling.settle import effective_batch, settle_norms, settle_pretrained, settle_rate, settle_workers, use_tta
+
+from conftest import SHAPES
+
+
+@pytest.fixture
+def cfg() -> Config:
+    return load_config(SHAPES)
+
+
+@pytest.mark.parametrize(
+    'key',
+    [
+        'model.backbone.drop_path_rate',  # not in the config, an argument of ConvNeXt
+        'model.backbone.with_cp',
+        'model.decode_head.ignore_index',  # an argument of UPerHead's base class
+        'optim_wrapper.clip_grad.max_norm',
+        'optim_wrapper.accumulative_counts',
+        'optim_wrapper.paramwise_cfg.custom_keys.decode_head.lr_mult',
+        'optim_wrapper.optimizer.eps',
+        'train_dataloader.drop_last',
+        'train_dataloader.sampler.seed',
+        'default_hooks.checkpoint.max_keep_ckpts',
+        'train_dataloader.dataset.pipeline.2.crop_size',
+        'val_evaluator.nan_to_num',
+        'randomness.seed',
+        'param_scheduler.1.end',
+    ],
+)
+def test_keys_that_are_taken(cfg: Config, key: str) -> None:
+    check_overrides(cfg, {key: 1})
+
+
+@pytest.mark.parametrize(
+    'key, near',
+    [
+        ('model.backbone.drop_rate_path', 'drop_path_rate'),
+        ('model.decode_head.chanels', 'channels'),
+        ('optim_wrapper.optimiser.lr', 'optimizer'),
+        ('optim_wrapper.optimizer.weight_decy', 'weight_decay'),
+        ('train_cfg.max_iter', 'max_iters'),
+        ('train_dataloader.batchsize', 'batch_size'),
+        ('train_dataloader.dataset.pipeline.2.crop', 'crop_size'),
+        ('default_hooks.checkpoint.intervall', 'interval'),
+        ('randomnes.seed', 'randomness'),
+    ],
+)
+def test_keys_that_are_not(cfg: Config, key: str, near: str) -> None:
+    with pytest.raises(InputError, match=f"did you mean '{near}'"):
+        check_overrides(cfg, {key: 1})
+
+
+def test_data_root_reaches_every_data_set(cfg: Config) -> None:
+    set_data_root(cfg, '/somewhere')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert loader.dataset.data_root == '/somewhere'
+    assert cfg.data_root == '/somewhere'
+
+
+def test_norms_for_one_process(cfg: Config) -> None:
+    assert 'SyncBN -> BN (one process)' in settle_norms(cfg, processes=1)
+    assert cfg.model.decode_head.norm_cfg.type == cfg.model.auxiliary_head.norm_cfg.type == 'BN'
+    assert settle_norms(cfg, processes=1) is None
+
+
+def test_rate_follows_the_effective_batch(cfg: Config) -> None:
+    cfg.optim_wrapper.accumulative_counts = 2
+    cfg.train_dataloader.batch_size = 4
+    assert effective_batch(cfg, processes=3)[0] == 24
+    assert '--auto-scale-lr makes it 0.003' in settle_rate(cfg, processes=3, scale=False)
+    assert cfg.optim_wrapper.optimizer.lr == 1e-3
+    assert 'scaled to lr 0.003' in settle_rate(cfg, processes=3, scale=True)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(3e-3)
+    assert cfg.auto_scale_lr.enable is False
+
+
+def test_rate_of_a_config_that_does_not_name_its_batch(cfg: Config) -> None:
+    cfg.pop('auto_scale_lr')
+    assert 'images a step; lr 0.001' in settle_rate(cfg, processes=1, scale=False)
+    with pytest.raises(InputError, match='base_batch_size'):
+        settle_rate(cfg, processes=1, scale=True)
+
+
+def test_workers_are_bounded(cfg: Config) -> None:
+    cfg.train_dataloader.num_workers = 1000
+    assert 'train_dataloader 1000 -> ' in settle_workers(cfg)
+    assert cfg.train_dataloader.num_workers < 1000
+
+
+def test_pretrained(cfg: Config) -> None:
+    settle_pretrained(cfg, 'a.pth', needed=True)
+    assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='a.pth')
+    settle_pretrained(cfg, None, needed=False)
+    assert cfg.model.backbone.init_cfg is None
+    assert settle_pretrained(cfg, 'none', needed=True) == 'backbone: from scratch'
+    cfg.model.backbone.type = 'ResNet'
+    with pytest.raises(InputError, match='found none'):
+        settle_pretrained(cfg, 'a.pth', needed=True)
+
+
+def test_tta_needs_its_pipeline(cfg: Config) -> None:
+    cfg.model.test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(40, 40))
+    assert '3 x 2 views' in use_tta(cfg)
+    assert cfg.model.type == 'SegTTAModel' and cfg.model.module.test_cfg == dict(mode='whole')
+    cfg.pop('tta_pipeline')
+    with pytest.raises(InputError, match='tta_pipeline'):
+        use_tta(cfg)

@@ -1,0 +1,70 @@
+"""The toy set: reproducible, exact, the same scenes in both layouts."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from convnext_dense import InputError
+from convnext_dense.data.shapes import CLASSES, PALETTE, SHAPES, SPLITS, draw_scene, write_shapes
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'shapes'
+    write_shapes(root, train=4, val=2, seed=3)
+    return root
+
+
+def test_the_same_seed_gives_the_same_scene() -> None:
+    one, same = draw_scene(3, 'training', 1), draw_scene(3, 'training', 1)
+    assert (one.image == same.image).all() and (one.labels == same.labels).all()
+    for other in (draw_scene(4, 'training', 1), draw_scene(3, 'validation', 1), draw_scene(3, 'training', 2)):
+        assert one.image.shape != other.image.shape or (one.image != other.image).any()
+
+
+def test_labels_are_the_instances_and_every_class_occurs() -> None:
+    seen = set()
+    for index in range(40):
+        scene = draw_scene(0, 'training', index)
+        labels = np.ones_like(scene.labels)
+        for kind, mask in scene.instances:
+            assert (labels[mask > 0] == 1).all(), 'instances overlap'
+            labels[mask > 0] = kind + 2
+        assert (labels == scene.labels).all()
+        seen |= set(np.unique(labels))
+    assert seen == set(range(1, len(CLASSES) + 1))
+    assert len(PALETTE) == len(CLASSES) == len(SHAPES) + 1
+
+
+@pytest.mark.parametrize('split', SPLITS)
+def test_both_layouts_tell_the_same(root, split: str) -> None:
+    coco = COCO(root / f'instances_{split}.json')
+    assert len(coco.imgs) == len(list((root / 'images' / split).glob('*.jpg'))) == (4 if split == 'training' else 2)
+    for info in coco.imgs.values():
+        image = cv2.imread(str(root / 'images' / split / info['file_name']))
+        labels = cv2.imread(str(root / 'annotations' / split / info['file_name'].replace('.jpg', '.png')), cv2.IMREAD_UNCHANGED)
+        assert image.shape[:2] == labels.shape == (info['height'], info['width'])
+        drawn = np.ones_like(labels)
+        for annotation in coco.loadAnns(coco.getAnnIds(info['id'])):
+            mask = coco.annToMask(annotation)
+            drawn[mask > 0] = annotation['category_id'] + 1
+            assert annotation['area'] == mask.sum()
+            ys, xs = np.nonzero(mask)
+            assert annotation['bbox'] == [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
+        assert (drawn == labels).all()
+
+
+def test_annotation_ids_are_unique(root) -> None:
+    ids = [a['id'] for a in json.loads((root / 'instances_training.json').read_text())['annotations']]
+    assert len(ids) == len(set(ids)) and min(ids) == 1
+
+
+def test_an_existing_folder_is_left_alone(root, tmp_path) -> None:
+    with pytest.raises(InputError, match='expected a folder that is not there yet'):
+        write_shapes(root, train=1, val=1)
+    with pytest.raises(InputError, match='at least one scene'):
+        write_shapes(tmp_path / 'new', train=0, val=1)
+    assert not list(tmp_path.iterdir())

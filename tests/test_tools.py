@@ -1,0 +1,248 @@
+"""The tools through the command line: train, kill, resume, test, two processes; and every wrong input, one line each."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, ROOT, SHAPES, run_tool
+from PIL import Image
+
+SCHEDULE = ['train_cfg.max_iters=4', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2']
+
+
+def options(data_root: str, work_dir, *extra: str) -> list[str]:
+    return [SHAPES, '--data-root', data_root, '--work-dir', str(work_dir), '--seed', '0', '--cfg-options', *QUICK, *SCHEDULE, *extra]
+
+
+@pytest.fixture(scope='module')
+def trained(shapes, tmp_path_factory):
+    """A finished run of four steps: its work directory and its output."""
+    work_dir = tmp_path_factory.mktemp('run')
+    done = run_tool('train', *options(shapes, work_dir))
+    assert done.returncode == 0, done.stderr
+    return work_dir, done.stdout
+
+
+@pytest.mark.slow
+def test_training_says_what_it_does(trained) -> None:
+    work_dir, out = trained
+    assert {'iter_2.pth', 'iter_4.pth', 'last_checkpoint'} <= {path.name for path in work_dir.iterdir()}
+    for line in ('SyncBN -> BN', 'from scratch', "= 2 images a step; the recipe's is 8", 'learning-rate groups', 'mIoU:'):
+        assert line in out, line
+
+
+@pytest.mark.slow
+def test_resume_goes_on(trained, shapes, tmp_path) -> None:
+    shutil.copytree(trained[0], tmp_path / 'run')
+    (tmp_path / 'run' / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'iter_2.pth'))
+    (tmp_path / 'run' / 'iter_4.pth').unlink()
+    done = run_tool('train', *options(shapes, tmp_path / 'run'), '--resume')
+    assert done.returncode == 0, done.stderr
+    assert 'resumed epoch: 0, iter: 2' in done.stdout
+    assert 'Iter(train) [4/4]' in done.stdout and 'Iter(train) [2/4]' not in done.stdout
+    state = torch.load(tmp_path / 'run' / 'iter_4.pth', weights_only=False)
+    assert state['meta']['iter'] == 4 and len(state['optimizer']['state']) > 100
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes(shapes, tmp_path) -> None:
+    work_dir = tmp_path / 'run'
+    args = options(shapes, work_dir, 'train_cfg.max_iters=2000', 'train_cfg.val_interval=1000')
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / 'tools/train.py'), *args],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    deadline = time.monotonic() + 120
+    while not (work_dir / 'iter_4.pth').exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    last = int(re.search(r'iter_(\d+)', (work_dir / 'last_checkpoint').read_text())[1])
+    stop = f'train_cfg.max_iters={last + 1}'
+    done = run_tool('train', *options(shapes, work_dir, stop, 'train_cfg.val_interval=1000'), '--resume', 'auto')
+    assert done.returncode == 0, done.stderr
+    assert f'resumed epoch: 0, iter: {last}' in done.stdout
+
+
+@pytest.mark.slow
+def test_metrics_pictures_and_json(trained, shapes, tmp_path) -> None:
+    args = [*options(shapes, tmp_path / 'test'), '--out', str(tmp_path / 'metrics.json'), '--show-dir', str(tmp_path / 'pictures')]
+    done = run_tool('test', args[0], str(trained[0]), *args[1:])
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert set(metrics) >= {'aAcc', 'mIoU', 'mAcc'} and 0 <= metrics['mIoU'] <= 100
+    last = done.stdout.strip().splitlines()[-1]
+    assert last == f'mIoU {metrics["mIoU"] / 100:.4f} on 5 images; pictures in {tmp_path / "pictures"}'
+    assert re.search(rf'\| mIoU +\| {metrics["mIoU"]:.2f} +\|', done.stdout)
+    assert re.search(rf'mIoU: {metrics["mIoU"]:.4f}', trained[1]), 'training measured something else'
+    pictures = sorted(path.name for path in (tmp_path / 'pictures').iterdir())
+    assert pictures == [f'scene_{i:05d}.png' for i in range(5)]
+    width, height = Image.open(Path(shapes) / 'images/validation/scene_00000.jpg').size
+    assert Image.open(tmp_path / 'pictures' / pictures[0]).size == (2 * width, height)
+
+
+@pytest.mark.slow
+def test_tta_from_a_checkpoint_file(trained, shapes, tmp_path) -> None:
+    args = options(shapes, tmp_path / 'test')
+    done = run_tool('test', args[0], str(trained[0] / 'iter_4.pth'), *args[1:], '--tta')
+    assert done.returncode == 0, done.stderr
+    assert '3 x 2 views of the whole image' in done.stdout and 'on 5 images' in done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_count_every_image_once(trained, shapes, tmp_path) -> None:
+    torchrun = ('-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29571')
+    done = run_tool('train', *options(shapes, tmp_path / 'run'), '--launcher', 'pytorch', launcher=torchrun)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert '2 per process x 2 processes x 1 accumulated = 4 images a step' in done.stdout
+    measured = []
+    for launcher, extra in ((torchrun, ('--launcher', 'pytorch')), ((), ())):
+        out = tmp_path / f'{len(extra)}.json'
+        args = options(shapes, tmp_path / 'test')
+        tested = run_tool('test', args[0], str(tmp_path / 'run'), *args[1:], '--out', str(out), *extra, launcher=launcher)
+        assert tested.returncode == 0, tested.stderr[-2000:]
+        measured.append(json.loads(out.read_text()))
+    assert measured[0] == pytest.approx(measured[1], abs=0.01), 'five images on two processes'
+    trained_with = re.findall(r'mIoU: ([\d.]+)', done.stdout)[-1]
+    assert float(trained_with) == pytest.approx(measured[1]['mIoU'], abs=0.01)
+
+
+@pytest.mark.slow
+def test_amp_accumulation_and_scaled_rate(shapes, tmp_path) -> None:
+    args = options(shapes, tmp_path / 'run', 'optim_wrapper.accumulative_counts=2', 'train_cfg.max_iters=2')
+    done = run_tool('train', *args, '--amp', '--auto-scale-lr')
+    assert done.returncode == 0, done.stderr
+    assert 'bfloat16 autocast on the CPU' in done.stdout
+    assert '2 accumulated = 4 images a step' in done.stdout and 'scaled to lr 0.0005' in done.stdout
+
+
+@pytest.fixture
+def broken(shapes, tmp_path):
+    """A copy of the toy set to spoil."""
+    shutil.copytree(shapes, tmp_path / 'shapes')
+    return tmp_path / 'shapes'
+
+
+def mask_200(root: Path) -> None:
+    path = root / 'annotations/training/scene_00001.png'
+    image = Image.open(path)
+    image.putpixel((3, 3), 200)
+    image.save(path)
+
+
+def missing_mask(root: Path) -> None:
+    (root / 'annotations/training/scene_00001.png').unlink()
+
+
+def truncated_jpeg(root: Path) -> None:
+    path = root / 'images/validation/scene_00001.jpg'
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def one_line(status: int, err: str, message: str) -> None:
+    assert status == 2, err
+    lines = err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith('error: '), err
+    assert re.search(message, lines[0]), lines[0]
+
+
+@pytest.mark.parametrize(
+    'spoil, message',
+    [
+        (mask_200, r'scene_00001.png has value 200; expected 0 to 6'),
+        (missing_mask, r'scene_00001.jpg has no mask .*scene_00001.png'),
+        (truncated_jpeg, r'validation/scene_00001.jpg cannot be read'),
+        (lambda root: shutil.rmtree(root / 'annotations'), r'expected .*annotations/training/\*.png; got no folder.*make_shapes'),
+    ],
+    ids=['mask 200', 'missing mask', 'truncated JPEG', 'no tree'],
+)
+def test_wrong_data(tool, broken, tmp_path, spoil, message) -> None:
+    spoil(broken)
+    one_line(*tool('train', *options(str(broken), tmp_path / 'run')), message)
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['--cfg-options', 'model.backbone.drop_path_rat=0.1'], "model.backbone has no key 'drop_path_rat'; did you mean 'drop_path_rate'"),
+        (['--cfg-options', 'modle.backbone.arch=tiny'], "the config has no key 'modle'; did you mean 'model'"),
+        (['--cfg-options', 'model.backbone.arch.depth=3'], "is the value 'atto', it has no keys"),
+        (['--cfg-options', 'param_scheduler.5.end=3'], 'is a list of 2'),
+        (['--cfg-options', 'model.backbone.arch=tinny'], "arch: expected one of atto, .*got 'tinny'"),
+        (['--cfg-options', 'model.backbone.out_indices=(0,7)'], r'out_indices: expected .* got \(0, 7\)'),
+        (['--cfg-options', 'model.backbone.out_indices=(0,1)'], 'in_index: expected indices below 2'),
+        (['--cfg-options', 'model.backbone.arch=femto'], r'in_channels: expected \[48, 96, 192, 384\].* got \[40'),
+        (['--cfg-options', 'model.decode_head.num_classes=150'], 'num_classes: expected 6, the classes of ShapesDataset; got 150'),
+        (['--cfg-options', 'train_dataloader.batch_size=1'], 'batch_size: expected 2 or more per process, got 1'),
+        (['--cfg-options', 'model.decode_head.type=UPerHaed'], 'cannot be built.*UPerHaed'),
+        (['--cfg-options', 'optim_wrapper.paramwise_cfg.num_layers=6'], 'num_layers'),
+        (['--resume'], 'expected a checkpoint in .*start without --resume'),
+        (['--resume', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
+        (['--load-from', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
+        (['--pretrained', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
+        (['--launcher', 'pytorch'], 'expected RANK in the environment; start with torchrun'),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
+)
+def test_wrong_options(tool, shapes, tmp_path, args, message) -> None:
+    base = [SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path / 'run')]
+    one_line(*tool('train', *base, *args), message)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_wrong_config_files(tool, tmp_path) -> None:
+    one_line(*tool('train', str(ROOT / 'configs/upernet_convnext_tt_ade20k.py')), "not there; did you mean 'upernet_convnext_t_ade20k.py'")
+    (tmp_path / 'broken.py').write_text('model = dict(\n')
+    one_line(*tool('train', str(tmp_path / 'broken.py')), 'cannot be read')
+
+
+def test_resume_in_an_empty_work_dir(tool, shapes, tmp_path) -> None:
+    one_line(*tool('train', SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path), '--resume'), 'expected a checkpoint in .*found none')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_wrong_checkpoints(tool, trained, shapes, tmp_path) -> None:
+    (tmp_path / 'text.pth').write_text('no weights')
+    base = ['--data-root', shapes, '--work-dir', str(tmp_path / 'run')]
+    one_line(*tool('test', SHAPES, str(tmp_path / 'text.pth'), *base), 'expected a PyTorch file, got something else')
+    wide = ['--cfg-options', 'model.decode_head.channels=32']
+    checkpoint = str(trained[0] / 'iter_4.pth')
+    one_line(*tool('test', SHAPES, checkpoint, *base, *wide), r'does not fit this EncoderDecoder: .*is \(64.*expected \(32')
+    for option in ('--resume', '--load-from'):
+        one_line(*tool('train', SHAPES, option, checkpoint, *base, *wide), 'does not fit this EncoderDecoder')
+    one_line(*tool('train', SHAPES, '--pretrained', checkpoint, *base), r'missing: downsample_layers.*unexpected: backbone\.')
+    one_line(*tool('test', SHAPES, checkpoint, *base, '--out', str(tmp_path / 'no' / 'm.json')), '--out: expected a file in an existing folder')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_download_that_fails(tool, shapes, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    url = 'model.backbone.init_cfg.checkpoint=http://127.0.0.1:9/convnext_atto.pth'
+    base = [SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path / 'run')]
+    args = [*base, '--pretrained', 'x', '--cfg-options', url]
+    one_line(*tool('train', *base, '--pretrained', 'http://127.0.0.1:9/a.pth'), '--pretrained FILE.*--pretrained none')
+    one_line(*tool('train', *args), "model.backbone has no key 'init_cfg'|checkpoint: expected a file, got x")
+    assert not (tmp_path / 'run').exists()
+
+
+def test_an_image_of_twenty_pixels(trained, shapes, tmp_path) -> None:
+    root = tmp_path / 'tiny'
+    for folder, suffix, mode in (('images', 'jpg', 'RGB'), ('annotations', 'png', 'L')):
+        (root / folder / 'validation').mkdir(parents=True)
+        Image.new(mode, (20, 20), 1 if mode == 'L' else (9, 9, 9)).save(root / folder / 'validation' / f'a.{suffix}')
+    args = options(str(root), tmp_path / 'test')
+    done = run_tool('test', args[0], str(trained[0]), *args[1:])
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith('error: image of 20x20 pixels: expected height and width of at least 32')

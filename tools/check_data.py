@@ -1,0 +1,35 @@
+"""List everything that is wrong with a config's data sets.
+
+    python tools/check_data.py configs/upernet_convnext_t_ade20k.py --data-root ADEChallengeData2016
+
+Reads from the config: the dataloaders' data sets. Every file is read. Exit status 1 where there are problems.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import convnext_dense  # noqa: F401
+from convnext_dense.data.check import check_split
+from convnext_dense.tooling.options import add_config_options, exit_with_line, load_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
+    args = parser.parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
+    found = 0
+    for name in ('train_dataloader', 'val_dataloader'):
+        problems = check_split(name, cfg, scan_all=True)
+        for problem in problems:
+            print(f'{name}: {problem}')
+        print(f'{name}: {len(problems)} problems')
+        found += len(problems)
+    sys.exit(1 if found else 0)
+
+
+if __name__ == '__main__':
+    exit_with_line(main)

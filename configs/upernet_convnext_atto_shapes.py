@@ -1,7 +1,7 @@
 """UperNet with ConvNeXt-atto from scratch on the embedded toy set: the demo.
 
-    python tools/make_shapes.py data/shapes
-    python tools/train.py configs/upernet_convnext_atto_shapes.py
+python tools/make_shapes.py data/shapes
+python tools/train.py configs/upernet_convnext_atto_shapes.py
 """
 
 _base_ = [
@@ -24,8 +24,8 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(decay_rate=1.0), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=2000),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=2400),
 ]
-train_cfg = dict(max_iters=2000, val_interval=500)
+train_cfg = dict(max_iters=2400, val_interval=800)
 auto_scale_lr = dict(base_batch_size=4)
-default_hooks = dict(checkpoint=dict(interval=500))
+default_hooks = dict(checkpoint=dict(interval=800))

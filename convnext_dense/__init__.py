@@ -15,7 +15,6 @@ ops.install()
 from convnext_dense.errors import InputError  # noqa: E402
 from convnext_dense.models.convnext import ARCHS, Arch, ConvNeXt  # noqa: E402
 from convnext_dense.training.layer_decay import LayerDecayOptimWrapperConstructor  # noqa: E402
-
 from convnext_dense.version import __version__  # noqa: E402
 
 __all__ = ['ARCHS', 'Arch', 'ConvNeXt', 'InputError', 'LayerDecayOptimWrapperConstructor', '__version__', 'ops']

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,9 +168,7 @@ def roi_align_backward(
     grad = _lift(grad_output)
     size = (aligned_height, aligned_width)
     roi_backward = torch.ops.torchvision._roi_align_backward
-    grad_input += roi_backward(
-        grad, rois.to(grad.dtype), spatial_scale, *size, *grad_input.shape, sampling_ratio, aligned
-    )
+    grad_input += roi_backward(grad, rois.to(grad.dtype), spatial_scale, *size, *grad_input.shape, sampling_ratio, aligned)
 
 
 def _focal(input: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:

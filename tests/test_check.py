@@ -41,7 +41,9 @@ def test_a_sound_set_has_no_problem(root) -> None:
     check_data(config(root), ['train_dataloader'])
 
 
-@pytest.mark.parametrize('value, wrong', [(200, True), (len(CLASSES) + 1, True), (len(CLASSES), False), (0, False), (255, False)])
+@pytest.mark.parametrize(
+    'value, wrong', [(200, True), (len(CLASSES) + 1, True), (len(CLASSES), False), (0, False), (255, False)]
+)
 def test_values_outside_the_classes(root, value: int, wrong: bool) -> None:
     mask = np.array(Image.open(mask_path(root)))
     mask[:2, :2] = value
@@ -97,7 +99,9 @@ def test_a_sample_is_bounded_and_all_reads_all(tmp_path) -> None:
 
 
 def test_a_folder_without_the_tree_tells_the_tree_and_the_source(tmp_path) -> None:
-    with pytest.raises(InputError, match=r'images/training/\*.jpg, .*annotations/training/\*.png; got no folder .*ADEChallenge'):
+    with pytest.raises(
+        InputError, match=r'images/training/\*.jpg, .*annotations/training/\*.png; got no folder .*ADEChallenge'
+    ):
         check_data(config(tmp_path, kind='ADE20KDataset'), ['train_dataloader'])
 
 

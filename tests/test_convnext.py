@@ -65,7 +65,9 @@ def test_equals_timm(arch: str, size: tuple[int, int]) -> None:
         assert_same_maps(ours, theirs.forward_intermediates(x, intermediates_only=True, norm=False), x)
 
 
-@pytest.mark.parametrize('arch', ['tiny', pytest.param('small', marks=pytest.mark.slow), pytest.param('base', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'arch', ['tiny', pytest.param('small', marks=pytest.mark.slow), pytest.param('base', marks=pytest.mark.slow)]
+)
 def test_equals_torchvision(arch: str) -> None:
     import torchvision
 

@@ -262,7 +262,7 @@ def deform_inputs(dtype=torch.float64):
 
 def plain_deform_conv(x, offset, mask, weight, bias):
     """Samples by grid_sample, one kernel point and offset group at a time, then a grouped product."""
-    batch, channels, height, width = x.shape
+    _, channels, height, width = x.shape
     out_h, out_w = offset.shape[2:]
     offset_groups, points = GEOMETRY['deform_groups'], 9
     columns = []

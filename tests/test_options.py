@@ -1,13 +1,12 @@
 """Overrides are checked against the config and against the component that they are for."""
 
 import pytest
+from conftest import SHAPES
 from mmengine.config import Config
 
 from convnext_dense import InputError
 from convnext_dense.tooling.options import check_overrides, load_config, set_data_root
 from convnext_dense.tooling.settle import effective_batch, settle_norms, settle_pretrained, settle_rate, settle_workers, use_tta
-
-from conftest import SHAPES
 
 
 @pytest.fixture

@@ -19,7 +19,19 @@ SCHEDULE = ['train_cfg.max_iters=4', 'train_cfg.val_interval=2', 'default_hooks.
 
 
 def options(data_root: str, work_dir, *extra: str) -> list[str]:
-    return [SHAPES, '--data-root', data_root, '--work-dir', str(work_dir), '--seed', '0', '--cfg-options', *QUICK, *SCHEDULE, *extra]
+    return [
+        SHAPES,
+        '--data-root',
+        data_root,
+        '--work-dir',
+        str(work_dir),
+        '--seed',
+        '0',
+        '--cfg-options',
+        *QUICK,
+        *SCHEDULE,
+        *extra,
+    ]
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +88,13 @@ def test_a_killed_run_resumes(shapes, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_metrics_pictures_and_json(trained, shapes, tmp_path) -> None:
-    args = [*options(shapes, tmp_path / 'test'), '--out', str(tmp_path / 'metrics.json'), '--show-dir', str(tmp_path / 'pictures')]
+    args = [
+        *options(shapes, tmp_path / 'test'),
+        '--out',
+        str(tmp_path / 'metrics.json'),
+        '--show-dir',
+        str(tmp_path / 'pictures'),
+    ]
     done = run_tool('test', args[0], str(trained[0]), *args[1:])
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
@@ -162,7 +180,10 @@ def one_line(status: int, err: str, message: str) -> None:
         (mask_200, r'scene_00001.png has value 200; expected 0 to 6'),
         (missing_mask, r'scene_00001.jpg has no mask .*scene_00001.png'),
         (truncated_jpeg, r'validation/scene_00001.jpg cannot be read'),
-        (lambda root: shutil.rmtree(root / 'annotations'), r'expected .*annotations/training/\*.png; got no folder.*make_shapes'),
+        (
+            lambda root: shutil.rmtree(root / 'annotations'),
+            r'expected .*annotations/training/\*.png; got no folder.*make_shapes',
+        ),
     ],
     ids=['mask 200', 'missing mask', 'truncated JPEG', 'no tree'],
 )
@@ -175,7 +196,10 @@ def test_wrong_data(tool, broken, tmp_path, spoil, message) -> None:
 @pytest.mark.parametrize(
     'args, message',
     [
-        (['--cfg-options', 'model.backbone.drop_path_rat=0.1'], "model.backbone has no key 'drop_path_rat'; did you mean 'drop_path_rate'"),
+        (
+            ['--cfg-options', 'model.backbone.drop_path_rat=0.1'],
+            "model.backbone has no key 'drop_path_rat'; did you mean 'drop_path_rate'",
+        ),
         (['--cfg-options', 'modle.backbone.arch=tiny'], "the config has no key 'modle'; did you mean 'model'"),
         (['--cfg-options', 'model.backbone.arch.depth=3'], "is the value 'atto', it has no keys"),
         (['--cfg-options', 'param_scheduler.5.end=3'], 'is a list of 2'),
@@ -183,7 +207,10 @@ def test_wrong_data(tool, broken, tmp_path, spoil, message) -> None:
         (['--cfg-options', 'model.backbone.out_indices=(0,7)'], r'out_indices: expected .* got \(0, 7\)'),
         (['--cfg-options', 'model.backbone.out_indices=(0,1)'], 'in_index: expected indices below 2'),
         (['--cfg-options', 'model.backbone.arch=femto'], r'in_channels: expected \[48, 96, 192, 384\].* got \[40'),
-        (['--cfg-options', 'model.decode_head.num_classes=150'], 'num_classes: expected 6, the classes of ShapesDataset; got 150'),
+        (
+            ['--cfg-options', 'model.decode_head.num_classes=150'],
+            'num_classes: expected 6, the classes of ShapesDataset; got 150',
+        ),
         (['--cfg-options', 'train_dataloader.batch_size=1'], 'batch_size: expected 2 or more per process, got 1'),
         (['--cfg-options', 'model.decode_head.type=UPerHaed'], 'cannot be built.*UPerHaed'),
         (['--cfg-options', 'optim_wrapper.paramwise_cfg.num_layers=6'], 'num_layers'),
@@ -202,13 +229,19 @@ def test_wrong_options(tool, shapes, tmp_path, args, message) -> None:
 
 
 def test_wrong_config_files(tool, tmp_path) -> None:
-    one_line(*tool('train', str(ROOT / 'configs/upernet_convnext_tt_ade20k.py')), "not there; did you mean 'upernet_convnext_t_ade20k.py'")
+    one_line(
+        *tool('train', str(ROOT / 'configs/upernet_convnext_tt_ade20k.py')),
+        "not there; did you mean 'upernet_convnext_t_ade20k.py'",
+    )
     (tmp_path / 'broken.py').write_text('model = dict(\n')
     one_line(*tool('train', str(tmp_path / 'broken.py')), 'cannot be read')
 
 
 def test_resume_in_an_empty_work_dir(tool, shapes, tmp_path) -> None:
-    one_line(*tool('train', SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path), '--resume'), 'expected a checkpoint in .*found none')
+    one_line(
+        *tool('train', SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path), '--resume'),
+        'expected a checkpoint in .*found none',
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -223,7 +256,10 @@ def test_wrong_checkpoints(tool, trained, shapes, tmp_path) -> None:
     for option in ('--resume', '--load-from'):
         one_line(*tool('train', SHAPES, option, checkpoint, *base, *wide), 'does not fit this EncoderDecoder')
     one_line(*tool('train', SHAPES, '--pretrained', checkpoint, *base), r'missing: downsample_layers.*unexpected: backbone\.')
-    one_line(*tool('test', SHAPES, checkpoint, *base, '--out', str(tmp_path / 'no' / 'm.json')), '--out: expected a file in an existing folder')
+    one_line(
+        *tool('test', SHAPES, checkpoint, *base, '--out', str(tmp_path / 'no' / 'm.json')),
+        '--out: expected a file in an existing folder',
+    )
     assert not (tmp_path / 'run').exists()
 
 
@@ -245,4 +281,8 @@ def test_an_image_of_twenty_pixels(trained, shapes, tmp_path) -> None:
     args = options(str(root), tmp_path / 'test')
     done = run_tool('test', args[0], str(trained[0]), *args[1:])
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith('error: image of 20x20 pixels: expected height and width of at least 32')
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith('error: image of 20x20 pixels: expected height and width of at least 32')
+    )

@@ -15,7 +15,9 @@ SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
 
 def official(arch=SMALL, **extra) -> dict:
     """A state dict as the official classification files hold it."""
-    state = {name: torch.randn_like(value) for name, value in ConvNeXt(arch).state_dict().items() if not name.startswith('norm')}
+    state = {
+        name: torch.randn_like(value) for name, value in ConvNeXt(arch).state_dict().items() if not name.startswith('norm')
+    }
     width = state['downsample_layers.3.1.bias'].shape[0]
     head = {'norm.weight': torch.ones(width), 'norm.bias': torch.zeros(width), 'head.weight': torch.ones(5, width)}
     return {**state, **head, 'head.bias': torch.zeros(5), **extra}

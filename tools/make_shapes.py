@@ -1,6 +1,6 @@
 """Write the embedded toy set, in ADE20K layout and as COCO instances.
 
-    python tools/make_shapes.py data/shapes
+python tools/make_shapes.py data/shapes
 """
 
 import argparse

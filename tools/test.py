@@ -53,7 +53,15 @@ def main() -> None:
         cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
     if args.tta:
         lines.append(use_tta(cfg))
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg', 'val_evaluator'):
+    for key in (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'val_dataloader',
+        'val_cfg',
+        'val_evaluator',
+    ):
         cfg.pop(key, None)
     allow_checkpoint_types()
     runner = build_runner(cfg, lines)

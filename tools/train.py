@@ -3,7 +3,7 @@
     python tools/train.py configs/upernet_convnext_t_ade20k.py --data-root ADEChallengeData2016
     torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch
 
-Reads from the config: model, the dataloaders and evaluators, optim_wrapper, param_scheduler, the loops, auto_scale_lr, work_dir.
+Reads from the config: model, dataloaders, evaluators, optim_wrapper, param_scheduler, loops, auto_scale_lr, work_dir.
 Everything is checked before the work directory is made; wrong input ends with one line and exit status 2.
 """
 
@@ -25,7 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     add_run_options(parser)
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='FILE', help='go on from the last checkpoint, or from FILE')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='FILE', help='go on from the last checkpoint, or from FILE'
+    )
     parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
     parser.add_argument('--pretrained', metavar='FILE', help="the backbone's weights: a file, or none to start from scratch")
     parser.add_argument('--amp', action='store_true', help='mixed precision: bf16 where the device has it, fp16 elsewhere')

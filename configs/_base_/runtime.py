@@ -14,7 +14,6 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=16000),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
-vis_backends = [dict(type='LocalVisBackend')]
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 load_from = None

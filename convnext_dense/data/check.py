@@ -49,7 +49,11 @@ def check_split(name: str, cfg: Config, scan_all: bool = False) -> list[str]:
         raise InputError(f'data ({name}): expected {tree}; got no image in {folders["img_path"]}; pass --data-root DIR')
     problems = [f'{image} has no mask {mask}' for image, mask in pairs if not mask.is_file()]
     whole = [pair for pair in pairs if pair[1].is_file()]
-    chosen = whole if scan_all else [whole[i] for i in sorted({int(i) for i in np.linspace(0, len(whole) - 1, SAMPLE)} if whole else ())]
+    chosen = (
+        whole
+        if scan_all
+        else [whole[i] for i in sorted({int(i) for i in np.linspace(0, len(whole) - 1, SAMPLE)} if whole else ())]
+    )
     allowed = _allowed_values(dataset)
     for image, mask in chosen:
         problems += _check_pair(image, mask, allowed)
@@ -95,7 +99,9 @@ def _build(spec: Any, scope: str | None) -> Any:
         with DefaultScope.overwrite_default_scope(scope):
             dataset = DATASETS.build({**spec, 'pipeline': [], 'lazy_init': True})
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f'data: the data set cannot be built from this config: {error.args[0] if error.args else error}') from error
+        raise InputError(
+            f'data: the data set cannot be built from this config: {error.args[0] if error.args else error}'
+        ) from error
     return dataset if hasattr(dataset, 'reduce_zero_label') else None
 
 

@@ -1,5 +1,7 @@
 """The toy set as an MMSegmentation dataset. Imported by its config alone, since it needs mmseg."""
 
+from typing import ClassVar
+
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
@@ -10,7 +12,7 @@ from convnext_dense.data.shapes import CLASSES, PALETTE
 class ShapesDataset(BaseSegDataset):
     """Masks as ADE20K's: 0 unlabelled, k the k-th class."""
 
-    METAINFO = dict(classes=CLASSES, palette=[list(colour) for colour in PALETTE])
+    METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=[list(colour) for colour in PALETTE])
 
     def __init__(self, reduce_zero_label: bool = True, **kwargs) -> None:
         super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)

@@ -1,8 +1,8 @@
 """The embedded toy set: drawn scenes of textured shapes with exact masks.
 
-Each class has an outline, a texture and a range of hues that overlaps its neighbours'; contrast, angle, period, size, place and
-light are drawn independently of the class. The ground is greyish. Each scene has its own size. One scene gives both an ADE20K-layout mask (1 = ground, 2.. = shapes) and COCO instances; what a later shape covers
-belongs to the later shape in both.
+Each class has an outline, a texture and a range of hues; contrast, angle, period, size, place and light are drawn independently
+of the class, and the ground is greyish. Each scene has its own size. One scene gives both an ADE20K-layout mask (1 = ground,
+2.. = shapes) and COCO instances; what a later shape covers belongs to the later shape in both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEXTURES = dict(ground='clouds', disc='dots', square='checks', triangle='stripes
 SPLITS = ('training', 'validation')
 SIDES = (128, 193)  # smallest side in pixels, and one more than the largest
 RADII = (18, 40)
-HUE_SPREAD = 6  # standard deviation in half degrees; the classes' own hues are 36 apart
+HUE_SPREAD = 5  # standard deviation in half degrees; the classes' own hues are 36 apart
 MAX_COVERED = 0.3  # share of an earlier shape that a later one may cover
 
 Image = NDArray[np.uint8]

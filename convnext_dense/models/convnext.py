@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -141,7 +141,7 @@ class ConvNeXt(BaseModule):
 
         stem = nn.Sequential(nn.Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=EPS))
         self.downsample_layers = nn.ModuleList([stem])
-        for before, after in zip(dims, dims[1:]):
+        for before, after in pairwise(dims):
             halve = nn.Conv2d(before, after, kernel_size=2, stride=2)
             self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=EPS), halve))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import root as registries
 from mmengine.registry import DefaultScope
+from mmengine.registry import root as registries
 from mmengine.registry.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -52,7 +52,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', metavar='DIR', help='logs and checkpoints; default work_dirs/CONFIG_NAME')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--seed', type=int, help='seed of every random generator')
-    parser.add_argument('--check-data', choices=['sample', 'all', 'off'], default='sample', help='scan of the data before the run')
+    parser.add_argument(
+        '--check-data', choices=['sample', 'all', 'off'], default='sample', help='scan of the data before the run'
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 

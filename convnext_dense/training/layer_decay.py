@@ -135,9 +135,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         model = getattr(model, 'module', model)
         groups = self.groups(model)
         print_log(f'learning-rate groups\n{table_text(groups_table(groups))}', logger='current')
-        params = [
-            dict(params=g.params, lr=g.lr, weight_decay=g.weight_decay, param_group=f'layer_{g.layer}') for g in groups
-        ]
+        params = [dict(params=g.params, lr=g.lr, weight_decay=g.weight_decay, param_group=f'layer_{g.layer}') for g in groups]
         optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': params})
         wrapper = {'type': 'OptimWrapper', **self.optim_wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))

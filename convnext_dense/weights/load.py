@@ -17,8 +17,8 @@ from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import get_rank
 from mmengine.dist import barrier as dist_barrier
+from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from torch import Tensor, nn
 

@@ -1,0 +1,53 @@
+"""Counting, and reading the published figures."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SHAPES, run_tool
+
+from convnext_dense.tooling.complexity import Figures, count, published_figures
+from convnext_dense.tooling.options import load_config
+
+T = ROOT / 'configs/upernet_convnext_t_ade20k.py'
+
+
+def test_published_figures_are_read_from_the_docstring(tmp_path: Path) -> None:
+    assert published_figures(T) == Figures(params=60, macs=939, height=512, width=2048)
+    assert published_figures(Path(SHAPES)) is None
+
+
+def test_multiply_adds_by_hand() -> None:
+    """A block at C channels and P pixels costs P * (49 C + 8 C^2), its LayerNorm 5 P C by the analysis' convention."""
+    arch = {'depths': [1, 1, 1, 1], 'dims': [8, 8, 8, 8]}
+    cfg = load_config(SHAPES)
+    cfg.model.backbone = dict(type='ConvNeXt', arch=arch)
+    cfg.model.decode_head = dict(
+        type='FCNHead', in_channels=8, in_index=3, channels=8, num_convs=0, concat_input=False, num_classes=6
+    )
+    cfg.model.auxiliary_head = None
+    params, macs = count(cfg, 64, 96)
+    pixels = [16 * 24, 8 * 12, 4 * 6, 2 * 3]
+    blocks = sum(p * (49 * 8 + 8 * 64 + 5 * 8) for p in pixels)
+    stem = pixels[0] * (8 * 3 * 16 + 5 * 8)
+    halve = sum(after * 8 * 8 * 4 + before * 5 * 8 for before, after in zip(pixels, pixels[1:]))  # noqa: RUF007
+    norms = sum(5 * 8 * p for p in pixels)
+    classifier = pixels[3] * 8 * 6
+    assert macs == pytest.approx(blocks + stem + halve + norms + classifier, rel=1e-3)
+    assert params == 8 * 48 + 8 + 16 + 4 * (8 * 49 + 8 + 16 + 8 * 32 + 32 + 32 * 8 + 8 + 8) + 3 * (16 + 8 * 32 + 8) + 4 * 16 + 54
+
+
+@pytest.mark.slow
+def test_t_is_within_one_percent_of_the_published_figure() -> None:
+    """The whole table of six is `tools/complexity.py --published`, which takes minutes."""
+    done = run_tool('complexity', str(T), '--shape', '512', '2048')
+    assert done.returncode == 0, done.stderr
+    millions, billions = map(float, re.search(r'([\d.]+) M parameters, ([\d.]+) G', done.stdout).groups())
+    assert round(millions) == 60
+    assert billions == pytest.approx(939, rel=0.01)
+
+
+def test_wrong_arguments(tool) -> None:
+    status, err = tool('complexity', str(T), '--shape', '20')
+    assert (status, err) == (2, 'error: --shape: expected one or two sizes from 32 up, got 20\n')
+    assert tool('complexity')[0] == 2

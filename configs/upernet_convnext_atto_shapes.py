@@ -24,8 +24,8 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(decay_rate=1.0), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=2400),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=2000),
 ]
-train_cfg = dict(max_iters=2400, val_interval=800)
+train_cfg = dict(max_iters=2000, val_interval=1000)
 auto_scale_lr = dict(base_batch_size=4)
-default_hooks = dict(checkpoint=dict(interval=800))
+default_hooks = dict(checkpoint=dict(interval=1000))

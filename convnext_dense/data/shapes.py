@@ -28,7 +28,7 @@ TEXTURES = dict(ground='clouds', disc='dots', square='checks', triangle='stripes
 SPLITS = ('training', 'validation')
 SIDES = (128, 193)  # smallest side in pixels, and one more than the largest
 RADII = (18, 40)
-HUE_SPREAD = 5  # standard deviation in half degrees; the classes' own hues are 36 apart
+HUE_SPREAD = 6  # standard deviation in half degrees; the classes' own hues are 36 apart
 MAX_COVERED = 0.3  # share of an earlier shape that a later one may cover
 
 Image = NDArray[np.uint8]
@@ -48,7 +48,7 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     height, width = rng.integers(*SIDES, size=2)
     grey = rng.uniform(40, 200)
-    image = _texture(rng, height, width, 'ground', colour=grey + rng.uniform(-12, 12, 3), contrast=20)
+    image = _texture(rng, height, width, 'ground', colour=grey + rng.uniform(-12, 12, 3), contrast=0.25)
     owner = np.zeros((height, width), np.uint8)  # 0 ground, k the k-th placed shape
     kinds: list[int] = []
     full_area: list[int] = []
@@ -61,7 +61,7 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
         kinds.append(kind)
         full_area.append(int(mask.sum()))
         owner[mask > 0] = len(kinds)
-        texture = _texture(rng, height, width, SHAPES[kind], colour=_vivid(rng, kind), contrast=rng.uniform(50, 100))
+        texture = _texture(rng, height, width, SHAPES[kind], colour=_vivid(rng, kind), contrast=rng.uniform(0.35, 0.65))
         image = np.where(mask[..., None] > 0, texture, image)
     image = image * np.linspace(*rng.uniform(0.75, 1.15, 2), width)[None, :, None]  # light from one side
     image = cv2.GaussianBlur(image, (3, 3), 0.6) + rng.normal(0, 6, image.shape)
@@ -104,8 +104,8 @@ def _vivid(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
 def _texture(
     rng: np.random.Generator, height: int, width: int, name: str, colour: NDArray[np.float64], contrast: float
 ) -> NDArray[np.float64]:
-    """A (H, W, 3) field of `colour` and another one `contrast` away, mixed by the texture of the class `name`."""
-    other = np.clip(colour + contrast * rng.choice([-1, 1], 3), 0, 255)
+    """A (H, W, 3) field of `colour` and a darker one, by the share `contrast`, mixed by the texture of the class `name`."""
+    other = colour * (1 - contrast)
     y, x = np.mgrid[:height, :width].astype(np.float64)
     angle, period = rng.uniform(0, np.pi), rng.uniform(6, 12)
     u = (x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period

@@ -34,7 +34,9 @@ def test_multiply_adds_by_hand() -> None:
     norms = sum(5 * 8 * p for p in pixels)
     classifier = pixels[3] * 8 * 6
     assert macs == pytest.approx(blocks + stem + halve + norms + classifier, rel=1e-3)
-    assert params == 8 * 48 + 8 + 16 + 4 * (8 * 49 + 8 + 16 + 8 * 32 + 32 + 32 * 8 + 8 + 8) + 3 * (16 + 8 * 32 + 8) + 4 * 16 + 54
+    assert (
+        params == 8 * 48 + 8 + 16 + 4 * (8 * 49 + 8 + 16 + 8 * 32 + 32 + 32 * 8 + 8 + 8) + 3 * (16 + 8 * 32 + 8) + 4 * 16 + 54
+    )
 
 
 @pytest.mark.slow

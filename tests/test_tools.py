@@ -47,7 +47,7 @@ def trained(shapes, tmp_path_factory):
 def test_training_says_what_it_does(trained) -> None:
     work_dir, out = trained
     assert {'iter_2.pth', 'iter_4.pth', 'last_checkpoint'} <= {path.name for path in work_dir.iterdir()}
-    for line in ('SyncBN -> BN', 'from scratch', "= 2 images a step; the recipe's is 8", 'learning-rate groups', 'mIoU:'):
+    for line in ('SyncBN -> BN', 'from scratch', "= 2 images a step; the recipe's is 4", 'learning-rate groups', 'mIoU:'):
         assert line in out, line
 
 
@@ -137,11 +137,11 @@ def test_two_processes_train_and_count_every_image_once(trained, shapes, tmp_pat
 
 @pytest.mark.slow
 def test_amp_accumulation_and_scaled_rate(shapes, tmp_path) -> None:
-    args = options(shapes, tmp_path / 'run', 'optim_wrapper.accumulative_counts=2', 'train_cfg.max_iters=2')
+    args = options(shapes, tmp_path / 'run', 'optim_wrapper.accumulative_counts=4', 'train_cfg.max_iters=2')
     done = run_tool('train', *args, '--amp', '--auto-scale-lr')
     assert done.returncode == 0, done.stderr
     assert 'bfloat16 autocast on the CPU' in done.stdout
-    assert '2 accumulated = 4 images a step' in done.stdout and 'scaled to lr 0.0005' in done.stdout
+    assert '4 accumulated = 8 images a step' in done.stdout and 'scaled to lr 0.004' in done.stdout
 
 
 @pytest.fixture
@@ -265,11 +265,8 @@ def test_wrong_checkpoints(tool, trained, shapes, tmp_path) -> None:
 
 def test_a_download_that_fails(tool, shapes, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    url = 'model.backbone.init_cfg.checkpoint=http://127.0.0.1:9/convnext_atto.pth'
     base = [SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path / 'run')]
-    args = [*base, '--pretrained', 'x', '--cfg-options', url]
     one_line(*tool('train', *base, '--pretrained', 'http://127.0.0.1:9/a.pth'), '--pretrained FILE.*--pretrained none')
-    one_line(*tool('train', *args), "model.backbone has no key 'init_cfg'|checkpoint: expected a file, got x")
     assert not (tmp_path / 'run').exists()
 
 

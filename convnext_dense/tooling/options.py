@@ -7,11 +7,11 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import DefaultScope
 from mmengine.registry import root as registries
 from mmengine.registry.registry import Registry
 from mmengine.runner import Runner
@@ -86,9 +86,8 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
 
 def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
     """Stop at an override whose key neither the config has nor the component at that place takes."""
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-        for dotted in overrides:
-            _check_override(cfg, dotted)
+    for dotted in overrides:
+        _check_override(cfg, dotted)
 
 
 def _check_override(cfg: Config, dotted: str) -> None:
@@ -102,7 +101,7 @@ def _check_override(cfg: Config, dotted: str) -> None:
             node = node[int(part)]
         elif isinstance(node, dict):
             if part not in node:
-                known = set(node) | _accepted(node, parts[depth - 1] if depth else None)
+                known = set(node) | _accepted(node, parts[depth - 1] if depth else None, cfg.get('default_scope'))
                 if part in known or (depth and parts[depth - 1] in FREE):
                     return
                 near = suggest(part, known)
@@ -112,7 +111,7 @@ def _check_override(cfg: Config, dotted: str) -> None:
             raise InputError(f'--cfg-options {dotted}: {above} is the value {node!r}, it has no keys')
 
 
-def _accepted(node: dict[str, Any], name: str | None) -> set[str]:
+def _accepted(node: dict[str, Any], name: str | None, scope: str | None) -> set[str]:
     """Keys that the component described by `node`, found under `name`, would take."""
     if name is None:
         return set(inspect.signature(Runner.__init__).parameters) - {'self'} | {'auto_scale_lr', 'find_unused_parameters'}
@@ -120,7 +119,7 @@ def _accepted(node: dict[str, Any], name: str | None) -> set[str]:
         return set(inspect.signature(DataLoader.__init__).parameters) - {'self'} | set(LOADER_KEYS)
     if name == 'paramwise_cfg':
         return set(PARAMWISE_OPTIONS)
-    kind = component(node.get('type'))
+    kind = component(node.get('type'), scope)
     keys = {'constructor', 'paramwise_cfg', 'optimizer'} if name == 'optim_wrapper' else set()
     if inspect.isclass(kind):
         for base in kind.__mro__:
@@ -129,14 +128,15 @@ def _accepted(node: dict[str, Any], name: str | None) -> set[str]:
     return keys - {'self', 'args', 'kwargs'}
 
 
-def component(kind: Any) -> Any:
-    """The class behind a config's `type`, from whichever registry has it; None if there is none."""
+def component(kind: Any, scope: str | None = None) -> Any:
+    """The class behind a config's `type`, from whichever registry of `scope` or mmengine has it; None if there is none."""
     if not isinstance(kind, str):
         return kind
-    for registry in vars(registries).values():
-        if isinstance(registry, Registry):
-            with registry.switch_scope_and_registry(None) as scoped:
-                found = scoped.get(kind)
+    if scope is not None:
+        import_module(f'{scope}.registry')
+    for root in vars(registries).values():
+        if isinstance(root, Registry):
+            found = root.children.get(scope, root).get(kind)
             if found is not None:
                 return found
     return None

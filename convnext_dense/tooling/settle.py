@@ -74,13 +74,17 @@ def settle_pretrained(cfg: Config, pretrained: str | None, needed: bool) -> str 
     if pretrained is not None and not backbones:
         raise InputError('--pretrained: expected a backbone of type ConvNeXt in the config, found none')
     for backbone in backbones:
-        if pretrained == 'none' or not needed:
-            backbone.init_cfg = None
-        elif pretrained is not None:
+        if pretrained not in (None, 'none') and needed:
             backbone.init_cfg = dict(type='Pretrained', checkpoint=pretrained)
-    if not needed:
-        return None
-    return 'backbone: from scratch' if backbones and not backbones[0].get('init_cfg') else None
+        elif (pretrained == 'none' or not needed) and _loads_weights(backbone):
+            backbone.init_cfg = None
+    scratch = needed and backbones and not any(_loads_weights(backbone) for backbone in backbones)
+    return 'backbone: from scratch' if scratch else None
+
+
+def _loads_weights(backbone: dict) -> bool:
+    init_cfg = backbone.get('init_cfg')
+    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
 
 
 def effective_batch(cfg: Config, processes: int) -> tuple[int, str]:

@@ -25,7 +25,7 @@ def config(root, kind: str = 'ShapesDataset', **dataset) -> Config:
 
 
 def problems(root, **kwargs) -> list[str]:
-    return check_split('train_dataloader', config(root, **kwargs), scan_all=True)
+    return check_split('train_dataloader', config(root, **kwargs), mode='all')
 
 
 def mask_path(root, index: int = 1):
@@ -85,6 +85,8 @@ def test_all_problems_are_counted_and_three_named(root) -> None:
     with pytest.raises(InputError, match=r'data: 3 problems: .*00000.*00001.*00002'):
         check_data(config(root), ['train_dataloader'])
     check_data(config(root), ['train_dataloader'], 'off')
+    with pytest.raises(InputError, match='got no folder'):
+        check_data(config(root / 'elsewhere'), ['train_dataloader'], 'off')
 
 
 def test_a_sample_is_bounded_and_all_reads_all(tmp_path) -> None:

@@ -1,17 +1,30 @@
 """Overrides are checked against the config and against the component that they are for."""
 
 import pytest
+import torch
 from conftest import SHAPES
 from mmengine.config import Config
 
 from convnext_dense import InputError
 from convnext_dense.tooling.options import check_overrides, load_config, set_data_root
-from convnext_dense.tooling.settle import effective_batch, settle_norms, settle_pretrained, settle_rate, settle_workers, use_tta
+from convnext_dense.tooling.settle import (
+    effective_batch,
+    settle_norms,
+    settle_precision,
+    settle_pretrained,
+    settle_rate,
+    settle_workers,
+    use_tta,
+)
 
 
 @pytest.fixture
 def cfg() -> Config:
-    return load_config(SHAPES)
+    """The toy config, at 8 images a step and a rate of 1e-3."""
+    cfg = load_config(SHAPES)
+    cfg.optim_wrapper.optimizer.lr = 1e-3
+    cfg.train_dataloader.batch_size = cfg.auto_scale_lr.base_batch_size = 8
+    return cfg
 
 
 @pytest.mark.parametrize(
@@ -111,3 +124,38 @@ def test_tta_needs_its_pipeline(cfg: Config) -> None:
     cfg.pop('tta_pipeline')
     with pytest.raises(InputError, match='tta_pipeline'):
         use_tta(cfg)
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> None:
+    """As if there were a GPU with bf16."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+
+
+def test_sync_norms_stay_for_several_gpus(cfg: Config, gpu) -> None:
+    assert settle_norms(cfg, processes=2) is None
+    assert cfg.model.decode_head.norm_cfg.type == 'SyncBN'
+
+
+@pytest.mark.parametrize('recipe', ['OptimWrapper', 'AmpOptimWrapper'])
+def test_precision_on_a_gpu(cfg: Config, gpu, monkeypatch, recipe: str) -> None:
+    cfg.optim_wrapper.type = recipe
+    assert (settle_precision(cfg, amp=False) is None) == (recipe == 'OptimWrapper')
+    assert 'bfloat16 autocast on CUDA' in settle_precision(cfg, amp=True)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ('AmpOptimWrapper', 'bfloat16')
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: False)
+    cfg.optim_wrapper.pop('dtype')
+    assert 'float16 autocast on CUDA' in settle_precision(cfg, amp=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
+def test_precision_on_the_cpu(cfg: Config) -> None:
+    assert settle_precision(cfg, amp=False) is None
+    cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale = 'AmpOptimWrapper', 'dynamic'
+    assert 'float32 (the recipe trains in fp16' in settle_precision(cfg, amp=False)
+    assert cfg.optim_wrapper.type == 'OptimWrapper' and 'loss_scale' not in cfg.optim_wrapper
+    assert 'bfloat16 autocast on the CPU' in settle_precision(cfg, amp=True)
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(InputError, match='expected optim_wrapper.type OptimWrapper, got ApexOptimWrapper'):
+        settle_precision(cfg, amp=True)

@@ -214,8 +214,10 @@ def test_wrong_data(tool, broken, tmp_path, spoil, message) -> None:
         (['--cfg-options', 'train_dataloader.batch_size=1'], 'batch_size: expected 2 or more per process, got 1'),
         (['--cfg-options', 'model.decode_head.type=UPerHaed'], 'cannot be built.*UPerHaed'),
         (['--cfg-options', 'optim_wrapper.paramwise_cfg.num_layers=6'], 'num_layers'),
+        (['--cfg-options', 'train_cfg.max_iters'], "expected KEY=VALUE, got 'train_cfg.max_iters'"),
         (['--resume'], 'expected a checkpoint in .*start without --resume'),
         (['--resume', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
+        (['--resume', '--load-from', 'a.pth'], 'expected one of the two, got both'),
         (['--load-from', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
         (['--pretrained', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
         (['--launcher', 'pytorch'], 'expected RANK in the environment; start with torchrun'),
@@ -235,6 +237,13 @@ def test_wrong_config_files(tool, tmp_path) -> None:
     )
     (tmp_path / 'broken.py').write_text('model = dict(\n')
     one_line(*tool('train', str(tmp_path / 'broken.py')), 'cannot be read')
+
+
+def test_a_file_where_a_folder_is_to_be_written(tool, shapes, tmp_path) -> None:
+    (tmp_path / 'file').write_text('')
+    for work_dir in ('file', 'file/run'):
+        args = [SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path / work_dir)]
+        one_line(*tool('train', *args), '--work-dir: expected a folder, got .*file is a file')
 
 
 def test_resume_in_an_empty_work_dir(tool, shapes, tmp_path) -> None:

@@ -23,7 +23,7 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     found = 0
     for name in ('train_dataloader', 'val_dataloader'):
-        problems = check_split(name, cfg, scan_all=True)
+        problems = check_split(name, cfg, mode='all')
         for problem in problems:
             print(f'{name}: {problem}')
         print(f'{name}: {len(problems)} problems')

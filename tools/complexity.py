@@ -12,13 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.config import DictAction
 from rich.table import Table
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
 from convnext_dense.tooling.complexity import count, published_figures
-from convnext_dense.tooling.options import exit_with_line, load_config
+from convnext_dense.tooling.options import Overrides, exit_with_line, load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -28,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', nargs='?', help='config file')
     parser.add_argument('--shape', type=int, nargs='+', metavar='N', help='input height and width, or one side of a square')
     parser.add_argument('--published', action='store_true', help='all shipped models beside the published figures')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='as in tools/train.py')
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='as in tools/train.py')
     args = parser.parse_args()
     if (args.config is None) == (not args.published):
         parser.error('expected either a config or --published')

@@ -21,7 +21,14 @@ from convnext_dense.data.check import check_data
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
 from convnext_dense.tooling.launch import build_runner, prepare
-from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
+from convnext_dense.tooling.options import (
+    add_config_options,
+    add_run_options,
+    check_folder,
+    exit_with_line,
+    load_config,
+    set_work_dir,
+)
 from convnext_dense.tooling.settle import settle_pretrained, use_tta
 from convnext_dense.training.checkpoint import allow_checkpoint_types
 from convnext_dense.training.guards import build_on_meta, check_weights, last_checkpoint
@@ -50,6 +57,7 @@ def main() -> None:
     if args.out and not Path(args.out).resolve().parent.is_dir():
         raise InputError(f'--out: expected a file in an existing folder, got {args.out}')
     if args.show_dir:
+        check_folder('--show-dir', args.show_dir)
         cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
     if args.tta:
         lines.append(use_tta(cfg))

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from convnext_dense.data.check import check_data
+from convnext_dense.errors import InputError
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
 from convnext_dense.tooling.settle import settle_precision, settle_pretrained, settle_rate, world_size
@@ -39,6 +40,8 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     set_work_dir(cfg, args.config, args.work_dir)
+    if args.resume and args.load_from:
+        raise InputError('--resume and --load-from: expected one of the two, got both; --resume brings its own weights')
     resume = resolve_resume(args.resume, cfg.work_dir)
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None

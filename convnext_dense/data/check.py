@@ -23,10 +23,11 @@ HOW_TO_GET = {
 }
 
 
-def check_split(name: str, cfg: Config, scan_all: bool = False) -> list[str]:
+def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
     """Problems of the data set under `cfg.{name}` (train_dataloader, …), each a line; empty where there are none.
 
-    Every image must have a mask; of `SAMPLE` pairs, spread evenly, or of all, the content is read.
+    `mode` 'off' looks for the folders alone; otherwise every image must have a mask, and the content is read of `SAMPLE` pairs,
+    spread evenly ('sample'), or of all ('all').
 
     Raises:
         InputError: if the folders are not there or hold no image, with the expected tree.
@@ -44,32 +45,29 @@ def check_split(name: str, cfg: Config, scan_all: bool = False) -> list[str]:
         if not folder.is_dir():
             hint = f'; {HOW_TO_GET[kind]}' if kind in HOW_TO_GET else ''
             raise InputError(f'data ({name}): expected {tree}; got no folder {folder}; pass --data-root DIR{hint}')
+    if mode == 'off':
+        return []
     pairs = [(Path(item['img_path']), Path(item['seg_map_path'])) for item in dataset.load_data_list()]
     if not pairs:
         raise InputError(f'data ({name}): expected {tree}; got no image in {folders["img_path"]}; pass --data-root DIR')
     problems = [f'{image} has no mask {mask}' for image, mask in pairs if not mask.is_file()]
     whole = [pair for pair in pairs if pair[1].is_file()]
-    chosen = (
-        whole
-        if scan_all
-        else [whole[i] for i in sorted({int(i) for i in np.linspace(0, len(whole) - 1, SAMPLE)} if whole else ())]
-    )
+    if mode == 'sample' and len(whole) > SAMPLE:
+        whole = [whole[int(i)] for i in np.linspace(0, len(whole) - 1, SAMPLE)]
     allowed = _allowed_values(dataset)
-    for image, mask in chosen:
+    for image, mask in whole:
         problems += _check_pair(image, mask, allowed)
     return problems
 
 
 def check_data(cfg: Config, names: Sequence[str], mode: str = 'sample') -> None:
-    """Stop at the first splits' problems. `mode`: 'sample', 'all' or 'off' (nothing is read).
+    """Stop where a data set has problems; `mode` as in `check_split`.
 
     Raises:
         InputError: with the number of problems and the first of them.
     """
     check_num_classes(cfg, names[0])
-    if mode == 'off':
-        return
-    problems = [line for name in names for line in check_split(name, cfg, scan_all=mode == 'all')]
+    problems = [line for name in names for line in check_split(name, cfg, mode)]
     if problems:
         more = f'; and {len(problems) - SHOWN} more (tools/check_data.py lists all)' if len(problems) > SHOWN else ''
         count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'

@@ -37,7 +37,7 @@ def _arch(depths: tuple[int, int, int, int], width: int) -> Arch:
     return Arch(depths, (width, 2 * width, 4 * width, 8 * width))
 
 
-# Table 9 of the paper; atto to nano from table 10 of arXiv 2301.00808, without GRN.
+# Section 3 of the paper; atto to nano have the widths of arXiv 2301.00808, without its GRN.
 ARCHS: dict[str, Arch] = {
     'atto': _arch((2, 2, 6, 2), 40),
     'femto': _arch((2, 2, 6, 2), 48),

@@ -34,6 +34,16 @@ def exit_with_line(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
+class Overrides(DictAction):
+    """mmengine's KEY=VALUE action, with a line of its own for what is no pair."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        for pair in values:
+            if not pair.partition('=')[1] or not pair.partition('=')[0]:
+                raise InputError(f'--cfg-options: expected KEY=VALUE, got {pair!r}')
+        super().__call__(parser, namespace, values, option_string)
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Options of every tool that takes a config."""
     parser.add_argument('config', help='config file')
@@ -41,7 +51,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='override config entries: model.backbone.drop_path_rate=0.1 key="[a,b]"; a key must exist',
     )
@@ -168,3 +178,13 @@ def set_data_root(cfg: Config, data_root: str) -> None:
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
     """`--work-dir`, or the config's, or work_dirs/CONFIG_NAME."""
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(config_path).stem)
+    check_folder('--work-dir', cfg.work_dir)
+
+
+def check_folder(option: str, folder: str) -> None:
+    """Stop where a folder to write into is a file, or lies in one."""
+    for path in (Path(folder), *Path(folder).parents):
+        if path.exists():
+            if not path.is_dir():
+                raise InputError(f'{option}: expected a folder, got {folder}, where {path} is a file; name another')
+            return

@@ -17,8 +17,6 @@ from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import barrier as dist_barrier
-from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -78,7 +76,7 @@ def state_dict_of(content: dict[str, Any]) -> StateDict:
 
 
 def resolve(checkpoint: str) -> str:
-    """A local path for a path or an http(s) URL; a URL is downloaded into torch's hub cache, once, by one process.
+    """A local path for a path or an http(s) URL; a URL is downloaded into torch's hub cache, in one move, once.
 
     Raises:
         InputError: if the download fails, with the two ways around it.
@@ -87,7 +85,7 @@ def resolve(checkpoint: str) -> str:
         return checkpoint
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     target = folder / Path(urlparse(checkpoint).path).name
-    if get_rank() == 0 and not target.exists():
+    if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(checkpoint, str(target))
@@ -97,7 +95,6 @@ def resolve(checkpoint: str) -> str:
                 f'pre-trained weights: could not download {checkpoint} ({reason}); '
                 'pass a local copy with --pretrained FILE, or start from scratch with --pretrained none'
             ) from error
-    dist_barrier()
     return str(target)
 
 

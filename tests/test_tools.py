@@ -279,16 +279,16 @@ def test_a_download_that_fails(tool, shapes, tmp_path, monkeypatch) -> None:
     assert not (tmp_path / 'run').exists()
 
 
-def test_an_image_of_twenty_pixels(trained, shapes, tmp_path) -> None:
+@pytest.mark.slow
+def test_an_image_of_twenty_pixels(tool, trained, tmp_path) -> None:
     root = tmp_path / 'tiny'
     for folder, suffix, mode in (('images', 'jpg', 'RGB'), ('annotations', 'png', 'L')):
         (root / folder / 'validation').mkdir(parents=True)
         Image.new(mode, (20, 20), 1 if mode == 'L' else (9, 9, 9)).save(root / folder / 'validation' / f'a.{suffix}')
     args = options(str(root), tmp_path / 'test')
-    done = run_tool('test', args[0], str(trained[0]), *args[1:])
+    one_line(*tool('test', args[0], str(trained[0]), *args[1:]), 'a.jpg is 20x20; expected at least 32 pixels a side')
+    assert not (tmp_path / 'test').exists()
+    done = run_tool('test', args[0], str(trained[0]), *args[1:], '--check-data', 'off')
     assert done.returncode == 2
-    assert (
-        done.stderr.strip()
-        .splitlines()[-1]
-        .startswith('error: image of 20x20 pixels: expected height and width of at least 32')
-    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('error: image of 20x20 pixels: expected height and width of at least 32')

@@ -53,8 +53,8 @@ def main() -> None:
     ]
     model = build_on_meta(cfg)
     check_batch_norm(cfg, model)
-    check_weights(cfg, model)
     check_data(cfg, ['train_dataloader', 'val_dataloader'], args.check_data)
+    check_weights(cfg, model)  # last: it may download
     allow_checkpoint_types()
     build_runner(cfg, [line for line in lines if line]).train()
 

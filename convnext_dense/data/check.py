@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 from convnext_dense.errors import InputError
+from convnext_dense.models.convnext import MIN_SIDE
 
 SAMPLE = 64  # pairs opened per split in a quick scan
 SHOWN = 3  # problems named in the error line
@@ -55,8 +56,10 @@ def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
     if mode == 'sample' and len(whole) > SAMPLE:
         whole = [whole[int(i)] for i in np.linspace(0, len(whole) - 1, SAMPLE)]
     allowed = _allowed_values(dataset)
+    resized = any('Resize' in str(step) for step in spec.get('pipeline', []))
+    smallest = 1 if resized or name == 'train_dataloader' else MIN_SIDE  # training pads to the crop
     for image, mask in whole:
-        problems += _check_pair(image, mask, allowed)
+        problems += _check_pair(image, mask, allowed, smallest)
     return problems
 
 
@@ -113,7 +116,7 @@ def _allowed_values(dataset: Any) -> range:
     return range(classes + 1) if dataset.reduce_zero_label else range(classes)
 
 
-def _check_pair(image_path: Path, mask_path: Path, allowed: range) -> Iterator[str]:
+def _check_pair(image_path: Path, mask_path: Path, allowed: range, smallest: int) -> Iterator[str]:
     opened = []
     for path in (image_path, mask_path):
         try:
@@ -125,6 +128,8 @@ def _check_pair(image_path: Path, mask_path: Path, allowed: range) -> Iterator[s
     if len(opened) < 2:
         return
     image, mask = opened
+    if min(image.size) < smallest:
+        yield f'{image_path} is {_size(image)}; expected at least {smallest} pixels a side, or a Resize in the pipeline'
     if image.size != mask.size:
         yield f'{image_path} is {_size(image)} but {mask_path} is {_size(mask)} (width x height)'
     values = np.unique(np.asarray(mask))

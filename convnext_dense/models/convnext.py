@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from convnext_dense.errors import InputError
 
 EPS = 1e-6  # of every LayerNorm, as in the official code
+MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
 
 
 @dataclass(frozen=True)
@@ -180,10 +181,10 @@ class ConvNeXt(BaseModule):
             stage 2  (B, dims[2], H // 16, W // 16)
             stage 3  (B, dims[3], H // 32, W // 32)
         """
-        if min(x.shape[-2:]) < 32:
+        if min(x.shape[-2:]) < MIN_SIDE:
             height, width = x.shape[-2:]
             raise InputError(
-                f'image of {height}x{width} pixels: expected height and width of at least 32 (the last map has stride 32); '
+                f'image of {height}x{width} pixels: expected height and width of at least {MIN_SIDE}, the last stride; '
                 'resize or pad the image'
             )
         maps = []

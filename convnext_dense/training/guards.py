@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def build_on_meta(cfg: Config) -> nn.Module:
         InputError: if it cannot be built; also where a head's input channels are not the backbone's.
     """
     try:
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')), torch.device('meta'):
+        with warnings.catch_warnings(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')), torch.device('meta'):
+            warnings.simplefilter('ignore')  # of the libraries; the real build says them again
             model = MODELS.build(copy.deepcopy(cfg.model))
     except InputError:
         raise

@@ -1,0 +1,45 @@
+"""The README is true: its files exist, its table is the configs' docstrings, its example prints what it says."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from convnext_dense.tooling.complexity import published_figures
+
+README = (ROOT / 'README.md').read_text()
+
+
+def test_files_that_it_names_exist() -> None:
+    named = set(re.findall(r'\b(?:configs|tools|convnext_dense)/[\w/]+\.py\b', README))
+    assert len(named) >= 8
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_make_targets_that_it_names_exist() -> None:
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in re.findall(r'make (\w+)', README):
+        assert re.search(rf'^{target}:', makefile, re.M), target
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('configs/*_ade20k.py')), ids=lambda path: path.stem)
+def test_published_columns_equal_the_docstrings(path) -> None:
+    (row,) = [line for line in README.splitlines() if f'`{path.stem}`' in line and line.startswith('|')]
+    cells = [cell.strip() for cell in row.strip('|').split('|')]
+    figures = published_figures(path)
+    docstring = ' '.join(ast.get_docstring(ast.parse(path.read_text())).split())
+    single, multi = re.search(r'mIoU ([\d.]+), multi-scale and flip ([\d.]+);', docstring).groups()
+    assert cells[2:5] == [f'{single} / {multi}', f'{figures.params} M', f'{figures.macs} G']
+    assert float(cells[5].split()[0]) == pytest.approx(figures.params, abs=0.5)
+    assert float(cells[6].split()[0]) == pytest.approx(figures.macs, rel=0.01)
+
+
+def test_the_python_example_prints_what_it_says() -> None:
+    code = re.search(r'In Python:\n\n((?:    .*\n)+)', README)[1].replace('\n    ', '\n').removeprefix('    ')
+    expected = re.search(r'# (\[\(1.*)', code)[1]
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == expected

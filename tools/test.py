@@ -61,26 +61,16 @@ def main() -> None:
         cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
     if args.tta:
         lines.append(use_tta(cfg))
-    for key in (
-        'train_dataloader',
-        'train_cfg',
-        'optim_wrapper',
-        'param_scheduler',
-        'val_dataloader',
-        'val_cfg',
-        'val_evaluator',
-    ):
-        cfg.pop(key, None)
+    for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
+        cfg.pop(key)  # the runner takes all of training's, or none
     allow_checkpoint_types()
     runner = build_runner(cfg, lines)
     metrics = {name: float(value) for name, value in runner.test().items()}
     if is_main_process():
         report(metrics, args.out)
-        main_metric = next((name for name in ('mIoU', 'coco/segm_mAP', 'coco/bbox_mAP') if name in metrics), None)
-        if main_metric:
-            value = metrics[main_metric] / (100 if main_metric == 'mIoU' else 1)
+        if 'mIoU' in metrics:
             pictures = f'; pictures in {args.show_dir}' if args.show_dir else ''
-            print(f'{main_metric} {value:.4f} on {len(runner.test_dataloader.dataset)} images{pictures}')
+            print(f'mIoU {metrics["mIoU"] / 100:.4f} on {len(runner.test_dataloader.dataset)} images{pictures}')
 
 
 def report(metrics: dict[str, float], out: str | None) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.analysis import get_model_complexity_info
+from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 
 from convnext_dense.tooling.settle import settle_norms
@@ -45,7 +44,6 @@ def count(cfg: Config, height: int, width: int) -> tuple[int, int]:
     model = build_on_meta(cfg).to_empty(device='cpu').eval()
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data.zero_()
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of the tracer, on Python branches over shapes
-        info = get_model_complexity_info(model, inputs=(torch.zeros(1, 3, height, width),), show_table=False)
-    return int(info['params']), int(info['flops'])
+    analysis = FlopAnalyzer(model, torch.zeros(1, 3, height, width))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
+    return sum(param.numel() for param in model.parameters()), int(analysis.total())

@@ -69,6 +69,23 @@ def test_keys_that_are_not(cfg: Config, key: str, near: str) -> None:
         check_overrides(cfg, {key: 1})
 
 
+@pytest.mark.parametrize(
+    'key, value, message',
+    [
+        ('train_cfg.max_iters', 'abc', r"expected a number, as \d+; got 'abc'"),
+        ('optim_wrapper.optimizer.lr', 'fast', 'expected a number'),
+        ('model.backbone', 'tiny', r"expected one of its keys \(type, .*got 'tiny'"),
+    ],
+)
+def test_values_of_another_kind(cfg: Config, key: str, value: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_overrides(cfg, {key: value})
+
+
+def test_values_that_switch_off_or_change_the_number(cfg: Config) -> None:
+    check_overrides(cfg, {'model.auxiliary_head': None, 'train_cfg.max_iters': 10, 'optim_wrapper.optimizer.lr': 1})
+
+
 def test_data_root_reaches_every_data_set(cfg: Config) -> None:
     set_data_root(cfg, '/somewhere')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):

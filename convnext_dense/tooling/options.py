@@ -95,12 +95,12 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
 
 
 def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
-    """Stop at an override whose key neither the config has nor the component at that place takes."""
-    for dotted in overrides:
-        _check_override(cfg, dotted)
+    """Stop at an override whose key neither the config has nor the component at that place takes, or of another kind."""
+    for dotted, value in overrides.items():
+        _check_override(cfg, dotted, value)
 
 
-def _check_override(cfg: Config, dotted: str) -> None:
+def _check_override(cfg: Config, dotted: str, value: Any) -> None:
     node: Any = cfg._cfg_dict
     parts = dotted.split('.')
     for depth, part in enumerate(parts):
@@ -119,6 +119,11 @@ def _check_override(cfg: Config, dotted: str) -> None:
             node = node[part]
         else:
             raise InputError(f'--cfg-options {dotted}: {above} is the value {node!r}, it has no keys')
+    number = isinstance(node, (int, float)) and not isinstance(node, bool)
+    if number and isinstance(value, str):
+        raise InputError(f'--cfg-options {dotted}: expected a number, as {node}; got {value!r}')
+    if isinstance(node, dict) and value is not None and not isinstance(value, dict):
+        raise InputError(f'--cfg-options {dotted}: expected one of its keys ({", ".join(node)}), got {value!r} for the whole')
 
 
 def _accepted(node: dict[str, Any], name: str | None, scope: str | None) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 from collections.abc import Sequence
@@ -28,12 +29,13 @@ class ProgressBarHook(Hook):
         self.streams: list[tuple[logging.StreamHandler, Any]] = []
 
     def _start(self, runner: Runner, mode: str, total: int) -> None:
-        if not (is_main_process() and sys.stdout.isatty()):
-            return
-        if self.progress is None:
+        if self.progress is None:  # once it runs, rich stands in for stdout
+            if not (is_main_process() and sys.stdout.isatty()):
+                return
             columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[note]}')
             self.progress = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn())
             self.progress.start()
+            atexit.register(self._stop)  # a run that breaks off gives the cursor back
             for handler in runner.logger.handlers:  # log lines go above the bar
                 if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                     self.streams.append((handler, handler.setStream(sys.stdout)))

@@ -1,0 +1,81 @@
+"""The progress bar on a terminal and elsewhere; pictures with equal names."""
+
+import io
+import logging
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+from convnext_dense.tooling.hooks import ProgressBarHook, SavePicturesHook
+
+
+class Screen(io.StringIO):
+    """Stands in for stdout, on a terminal or not."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize('terminal', [True, False])
+def test_a_run_with_validation(monkeypatch, terminal: bool) -> None:
+    screen = Screen(terminal)
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setattr(sys, 'stdout', screen)
+    handler = logging.StreamHandler(screen)
+    logger = logging.Logger('run')
+    logger.addHandler(handler)
+    runner = SimpleNamespace(max_iters=4, iter=0, val_dataloader=range(3), logger=logger)
+    hook = ProgressBarHook()
+    hook.before_train(runner)
+    for runner.iter in range(4):
+        hook.after_train_iter(runner, runner.iter, outputs=dict(loss=torch.tensor(0.25)))
+        logger.warning('a line of the log')
+        if runner.iter % 2:
+            hook.before_val_epoch(runner)
+            for i in range(3):
+                hook.after_val_iter(runner, i)
+            hook.after_val_epoch(runner)
+    hook.after_train(runner)
+    shown = screen.getvalue()
+    assert shown.count('a line of the log') == 4
+    assert ('4/4' in shown and 'loss 0.250' in shown) == terminal
+    assert handler.stream is screen and hook.progress is None
+    if not terminal:
+        assert shown == 4 * 'a line of the log\n'
+
+
+def test_a_test_run_on_a_terminal(monkeypatch) -> None:
+    screen = Screen(terminal=True)
+    monkeypatch.setattr(sys, 'stdout', screen)
+    runner = SimpleNamespace(test_dataloader=range(2), logger=logging.Logger('run'))
+    hook = ProgressBarHook()
+    hook.before_test_epoch(runner)
+    for i in range(2):
+        hook.after_test_iter(runner, i)
+    hook.after_test(runner)
+    assert '2/2' in screen.getvalue()
+
+
+def test_pictures_with_equal_names_do_not_overwrite_each_other(tmp_path) -> None:
+    from mmseg.visualization import SegLocalVisualizer
+
+    visualizer = SegLocalVisualizer(name='test_pictures')
+    visualizer.dataset_meta = dict(classes=('a', 'b'), palette=[[0, 0, 0], [255, 0, 0]])
+    hook = SavePicturesHook(str(tmp_path / 'pictures'))
+    for folder in ('one', 'two'):
+        (tmp_path / folder).mkdir()
+        Image.new('RGB', (40, 30)).save(tmp_path / folder / 'same.jpg')
+        sample = SegDataSample(metainfo=dict(img_path=str(tmp_path / folder / 'same.jpg')))
+        sample.pred_sem_seg = PixelData(data=torch.zeros(1, 30, 40, dtype=torch.long))
+        hook.after_test_iter(SimpleNamespace(visualizer=visualizer), 0, outputs=[sample])
+    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['same.png', 'two_same.png']
+    assert Image.open(tmp_path / 'pictures' / 'same.png').size == (40, 30)

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import convnext_dense  # noqa: F401
 from convnext_dense.data.check import check_split
+from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.options import add_config_options, exit_with_line, load_config
 
 
@@ -21,8 +22,11 @@ def main() -> None:
     add_config_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
+    names = ('train_dataloader', 'val_dataloader')
+    for line in settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options):
+        print(line)
     found = 0
-    for name in ('train_dataloader', 'val_dataloader'):
+    for name in names:
         problems = check_split(name, cfg, mode='all')
         for problem in problems:
             print(f'{name}: {problem}')

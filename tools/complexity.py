@@ -40,7 +40,7 @@ def main() -> None:
         print(table_text(published_table()))
         return
     cfg = load_config(args.config, args.cfg_options)
-    shape = args.shape or [512, 2048]
+    shape = args.shape or ([1280, 800] if 'roi_head' in cfg.model else [512, 2048])
     if len(shape) > 2 or min(shape) < 32:
         raise InputError(f'--shape: expected one or two sizes from 32 up, got {" ".join(map(str, shape))}')
     height, width = shape[0], shape[-1]

@@ -20,6 +20,7 @@ from rich.table import Table
 from convnext_dense.data.check import check_data
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
+from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import (
     add_config_options,
@@ -50,7 +51,8 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     set_work_dir(cfg, args.config, args.work_dir)
     cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
-    lines = prepare(cfg, args)
+    lines = settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
+    lines += prepare(cfg, args)
     settle_pretrained(cfg, None, needed=False)
     check_weights(cfg, build_on_meta(cfg))
     check_data(cfg, ['test_dataloader'], args.check_data)

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from convnext_dense.data.check import check_data
 from convnext_dense.errors import InputError
+from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
 from convnext_dense.tooling.settle import settle_precision, settle_pretrained, settle_rate, world_size
@@ -45,7 +46,9 @@ def main() -> None:
     resume = resolve_resume(args.resume, cfg.work_dir)
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
-    lines = prepare(cfg, args)
+    names = ('train_dataloader', 'val_dataloader')
+    lines = settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
+    lines += prepare(cfg, args)
     lines += [
         settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
         settle_precision(cfg, args.amp),
@@ -53,7 +56,7 @@ def main() -> None:
     ]
     model = build_on_meta(cfg)
     check_batch_norm(cfg, model)
-    check_data(cfg, ['train_dataloader', 'val_dataloader'], args.check_data)
+    check_data(cfg, names, args.check_data)
     check_weights(cfg, model)  # last: it may download
     allow_checkpoint_types()
     build_runner(cfg, [line for line in lines if line]).train()

@@ -1,4 +1,4 @@
-"""What is wrong with this segmentation data set? Found before training, named with file and value."""
+"""What is wrong with this data set? Found before training, named with file and value. COCO files: see check_coco.py."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
+from convnext_dense.data.check_coco import coco_problems
+from convnext_dense.data.coco import coco_files
 from convnext_dense.errors import InputError
 from convnext_dense.models.convnext import MIN_SIDE
 
-SAMPLE = 64  # pairs opened per split in a quick scan
+SAMPLE = 64  # images, with their masks, opened per split in a quick scan
 SHOWN = 3  # problems named in the error line
 ADE20K_SOURCE = 'https://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
 HOW_TO_GET = {
@@ -37,7 +39,9 @@ def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
     if spec is None:
         return []
     dataset = _build(spec, cfg.get('default_scope'))
-    if dataset is None:
+    if _is_coco(dataset):
+        return [] if mode == 'off' else _coco_split(spec, mode)
+    if not hasattr(dataset, 'reduce_zero_label'):  # no segmentation data set of mmseg's kind
         return []
     kind = type(dataset).__name__
     folders = {key: Path(dataset.data_prefix[key]) for key in ('img_path', 'seg_map_path') if dataset.data_prefix.get(key)}
@@ -92,7 +96,7 @@ def check_num_classes(cfg: Config, name: str) -> None:
 
 
 def _build(spec: Any, scope: str | None) -> Any:
-    """The data set without its files and pipeline; None if it is no segmentation data set of mmseg's kind."""
+    """The data set without its files and pipeline."""
     spec = copy.deepcopy(spec)
     while 'dataset' in spec:  # RepeatDataset and other wrappers
         spec = spec['dataset']
@@ -103,7 +107,19 @@ def _build(spec: Any, scope: str | None) -> Any:
         raise InputError(
             f'data: the data set cannot be built from this config: {error.args[0] if error.args else error}'
         ) from error
-    return dataset if hasattr(dataset, 'reduce_zero_label') else None
+    return dataset
+
+
+def _is_coco(dataset: Any) -> bool:
+    return any(base.__name__ == 'CocoDataset' for base in type(dataset).__mro__)
+
+
+def _coco_split(spec: Any, mode: str) -> list[str]:
+    while 'dataset' in spec:
+        spec = spec['dataset']
+    files = coco_files(spec)
+    with_masks = "'with_mask': True" in str(spec.get('pipeline'))
+    return list(coco_problems(files.annotations, files.images, with_masks, SAMPLE if mode == 'sample' else None))
 
 
 def _suffix(dataset: Any, key: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
+from torch import Tensor, nn
 
 from convnext_dense.tooling.settle import settle_norms
 from convnext_dense.training.guards import build_on_meta
@@ -34,16 +35,47 @@ def published_figures(path: Path) -> Figures | None:
     return Figures(*map(int, found.groups())) if found else None
 
 
-def count(cfg: Config, height: int, width: int) -> tuple[int, int]:
-    """Parameters and multiply-adds of a segmentor's forward pass on one image, with weights of zero.
+BOX_PROPOSALS, MASK_PROPOSALS = 1000, 100  # of an image, in the published figures of two-stage detectors
 
-    The auxiliary head is in the parameters and, as in the published figures, not in the multiply-adds: it does not run
-    at inference.
+
+class TwoStage(nn.Module):
+    """A two-stage detector's forward pass as its published multiply-adds count it (MMDetection 2's `forward_dummy`).
+
+    Backbone, neck and RPN on the image, then 1,000 proposals through every box head and 100 through every mask head: the three
+    mask heads of a cascade all count. Proposals are random boxes, so that neither RPN scores nor NMS change their number.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = self.detector.extract_feat(images)
+        outputs = [*self.detector.rpn_head(maps)[0]]
+        roi_head = self.detector.roi_head
+        height, width = images.shape[-2:]
+        corners = torch.rand(BOX_PROPOSALS, 2, 2, generator=torch.Generator().manual_seed(0)).sort(dim=1).values
+        rois = torch.cat([torch.zeros(BOX_PROPOSALS, 1), (corners * torch.tensor([width, height])).flatten(1)], dim=1)
+        stages = range(roi_head.num_stages) if hasattr(roi_head, 'num_stages') else [None]
+        for stage in stages:
+            at = () if stage is None else (stage,)
+            outputs.append(roi_head._bbox_forward(*at, maps, rois)['cls_score'])
+            if roi_head.with_mask:
+                outputs.append(roi_head._mask_forward(*at, maps, rois[:MASK_PROPOSALS])['mask_preds'])
+        return outputs
+
+
+def count(cfg: Config, height: int, width: int) -> tuple[int, int]:
+    """Parameters and multiply-adds of a model's forward pass on one image, with weights of zero.
+
+    A segmentor's auxiliary head is in the parameters and, as in the published figures, not in the multiply-adds: it does not
+    run at inference. For detectors with RoI heads see `TwoStage`.
     """
     settle_norms(cfg, processes=1)
     model = build_on_meta(cfg).to_empty(device='cpu').eval()
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data.zero_()
-    analysis = FlopAnalyzer(model, torch.zeros(1, 3, height, width))
+    counted = TwoStage(model) if getattr(model, 'roi_head', None) is not None else model
+    analysis = FlopAnalyzer(counted, torch.zeros(1, 3, height, width))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings('none')
     return sum(param.numel() for param in model.parameters()), int(analysis.total())

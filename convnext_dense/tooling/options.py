@@ -48,6 +48,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Options of every tool that takes a config."""
     parser.add_argument('config', help='config file')
     parser.add_argument('--data-root', metavar='DIR', help="the data set's folder, in place of the config's")
+    parser.add_argument('--train-ann', metavar='FILE', help='COCO annotation file to train on, in the folder or elsewhere')
+    parser.add_argument('--val-ann', metavar='FILE', help='COCO annotation file to validate and test on')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

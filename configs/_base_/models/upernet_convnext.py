@@ -1,5 +1,7 @@
 """UperNet (arXiv 1807.10221) on ConvNeXt. A size file adds arch, drop path, weights and the heads' input channels."""
 
+custom_imports = dict(imports=['convnext_dense'], allow_failed_imports=False)
+
 norm_cfg = dict(type='SyncBN', requires_grad=True)  # BN where one process trains, or without a GPU
 model = dict(
     type='EncoderDecoder',

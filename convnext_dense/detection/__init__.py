@@ -1,0 +1,7 @@
+"""What needs MMDetection: importing this registers it beside the plugin. Configs import it, `convnext_dense` alone does not."""
+
+from convnext_dense.detection.coco_metric import CocoStatsMetric
+from convnext_dense.detection.mask_head import PasteMaskHead
+from convnext_dense.detection.shapes_coco import ShapesCocoDataset
+
+__all__ = ['CocoStatsMetric', 'PasteMaskHead', 'ShapesCocoDataset']

@@ -1,0 +1,156 @@
+"""Point a config's COCO data sets at their files, and give every head the classes that the files name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from convnext_dense.data.check_coco import left_out
+from convnext_dense.data.coco import class_names, coco_files, find_annotations, find_images, listed, read_coco
+from convnext_dense.errors import InputError
+from convnext_dense.tooling.options import component, dicts
+
+COCO_CLASSES = 80  # of the published recipes: heads left at it take the number of the data
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def dataset_spec(cfg: Config, name: str) -> ConfigDict | None:
+    """The innermost data set under `cfg.{name}`, out of RepeatDataset and its like; None where there is none."""
+    spec = (cfg.get(name) or {}).get('dataset')
+    while spec is not None and 'dataset' in spec:
+        spec = spec['dataset']
+    return spec
+
+
+def is_coco(cfg: Config, spec: Mapping[str, Any] | None) -> bool:
+    """Whether the data set is mmdet's CocoDataset or a subclass."""
+    kind = component(spec.get('type'), cfg.get('default_scope')) if spec is not None else None
+    return any(base.__name__ == 'CocoDataset' for base in getattr(kind, '__mro__', ()))
+
+
+def settle_coco(
+    cfg: Config,
+    names: tuple[str, ...],
+    train_ann: str | None = None,
+    val_ann: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Settle files, classes, heads and evaluators for the data sets under `names`; the lines say what was found.
+
+    The classes are those of the first data set's file. A class list in the config (`metainfo.classes`) must equal them, and
+    so must the number of classes that a head or an override names.
+
+    Raises:
+        InputError: for a missing file, classes that differ, or an annotation file given to another kind of data set.
+    """
+    if train_ann and 'train_dataloader' not in names:
+        raise InputError('--train-ann: expected by training alone; pass the file to test on as --val-ann')
+    lines: list[str] = []
+    specs = {name: dataset_spec(cfg, name) for name in LOADERS}
+    for name, spec in specs.items():
+        ann = train_ann if name == 'train_dataloader' else val_ann
+        if not is_coco(cfg, spec):
+            if ann and spec is not None:
+                option = '--train-ann' if name == 'train_dataloader' else '--val-ann'
+                raise InputError(f'{option}: expected a COCO data set in the config, got {spec.get("type")}; leave it out')
+            continue
+        if name in names:
+            lines.append(_settle_files(name, spec, ann))
+        elif ann and spec is not None:
+            spec['ann_file'] = ann
+    first = specs[names[0]]
+    if not is_coco(cfg, first):
+        return []
+    classes = _settle_classes(cfg, {name: spec for name, spec in specs.items() if name in names and is_coco(cfg, spec)})
+    lines.append(_settle_heads(cfg, classes, coco_files(first).annotations, overrides or {}))
+    for name in ('val', 'test'):
+        spec = specs[f'{name}_dataloader']
+        for node in dicts(cfg.get(f'{name}_evaluator') or {}):
+            if is_coco(cfg, spec) and 'ann_file' in node:
+                node['ann_file'] = str(coco_files(spec).annotations)
+    if names[0] == 'train_dataloader':
+        keeps_empty = not (first.get('filter_cfg') or {}).get('filter_empty_gt', False)
+        lines.append(left_out(coco_files(first).annotations, keeps_empty))
+    return [line for line in dict.fromkeys(lines) if line]
+
+
+def _settle_files(name: str, spec: ConfigDict, ann: str | None) -> str:
+    root = spec.get('data_root')
+    annotations = find_annotations(root, ann or spec['ann_file'])
+    prefix = (spec.get('data_prefix') or {}).get('img', '')
+    images = find_images(root, annotations, prefix, read_coco(annotations))
+    # Absolute, so that the dumped config says which files were used.
+    spec['ann_file'], spec['data_prefix'] = str(annotations), dict(img=str(images))
+    return f'data ({name}): {annotations}, images in {images}'
+
+
+def _settle_classes(cfg: Config, specs: Mapping[str, ConfigDict]) -> tuple[str, ...]:
+    """The classes of the first file, set in every data set; those that the config names must be the same."""
+    names: tuple[str, ...] = ()
+    source = None
+    for spec in specs.values():
+        path = coco_files(spec).annotations
+        found = class_names(read_coco(path))
+        meta = spec.get('metainfo') or {}
+        if 'classes' in meta:
+            found = _by_hand(tuple(meta['classes']), found, path, bool(meta.get('subset')))
+        if source is None:
+            names, source = found, path
+        elif found != names:
+            raise InputError(f'data: expected the same classes in both files, got {_both(names, source, found, path)}')
+    kind = component(next(iter(specs.values())).get('type'), cfg.get('default_scope'))
+    if tuple(kind.METAINFO.get('classes', ())) != names:
+        from mmdet.visualization.palette import get_palette
+
+        palette = [tuple(int(v) for v in colour) for colour in get_palette('random', len(names))]
+        for spec in specs.values():
+            meta = spec.get('metainfo') or {}
+            spec['metainfo'] = dict(palette=palette) | dict(meta) | dict(classes=names)
+    return names
+
+
+def _by_hand(given: tuple[str, ...], found: tuple[str, ...], path: Path, subset: bool) -> tuple[str, ...]:
+    if given == found or (subset and given == tuple(name for name in found if name in given)):
+        return given
+    raise InputError(
+        f'metainfo.classes: expected the classes of {path} in its order, got {_both(given, "the config", found, path)}; '
+        'leave metainfo out to take them from the file, or add metainfo.subset=True to train on a part of them'
+    )
+
+
+def _both(one: tuple[str, ...], one_from: Any, other: tuple[str, ...], other_from: Any) -> str:
+    """Both lists, and what only one of them has."""
+    rows = [f'{len(names)} in {place}: {listed(names)}' for names, place in ((one, one_from), (other, other_from))]
+    only = [
+        f'only in {place}: {listed(rest)}'
+        for rest, place in (([n for n in one if n not in other], one_from), ([n for n in other if n not in one], other_from))
+        if rest
+    ]
+    return '; '.join([*rows, *(only or ['the order differs'])])
+
+
+def _settle_heads(cfg: Config, classes: tuple[str, ...], path: Path, overrides: Mapping[str, Any]) -> str:
+    """The number of classes into every head that has one."""
+    count = len(classes)
+    for key, value in overrides.items():
+        if key.split('.')[-1] in ('num_classes', 'num_things_classes') and value != count:
+            raise InputError(f'{key}: expected {count}, the classes of {path} ({listed(classes)}); got {value}; leave it out')
+    heads = [node for node in dicts(cfg.get('model', {})) if node.get('num_classes') is not None]
+    for node in [*heads, *([cfg._cfg_dict] if cfg.get('num_classes') is not None else [])]:
+        if node['num_classes'] not in (count, COCO_CLASSES):
+            where = f'model: {node["type"]}.num_classes' if 'type' in node else 'num_classes'
+            raise InputError(
+                f'{where}: expected {count}, the classes of {path} ({listed(classes)}); got {node["num_classes"]}; '
+                'leave it out to take the number from the file'
+            )
+        node['num_classes'] = count
+    for node in dicts(cfg.get('model', {})):
+        if node.get('num_things_classes', count) != count:
+            raise InputError(
+                f'model: {node["type"]}.num_things_classes: expected {count}, the classes of {path}; '
+                f'got {node["num_things_classes"]}; set it, and class_weight with it, in the config'
+            )
+    return f'classes: {count} from {path} ({listed(classes)}) in {len(heads)} heads'

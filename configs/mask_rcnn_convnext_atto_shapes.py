@@ -33,7 +33,7 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(decay_rate=1.0), clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', by_epoch=True, T_max=12, begin=0, end=12, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', by_epoch=True, T_max=8, begin=0, end=8, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=12, val_interval=4)
+train_cfg = dict(max_epochs=8, val_interval=4)
 auto_scale_lr = dict(base_batch_size=4)

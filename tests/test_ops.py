@@ -383,3 +383,27 @@ def test_import_is_silent_and_patches_one_finder() -> None:
 
 def test_version_is_told() -> None:
     assert convnext_dense.__version__
+
+
+@devices
+def test_deformable_attention_is_the_pytorch_form_in_both_directions(device: str) -> None:
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
+
+    torch.manual_seed(0)
+    shapes = torch.tensor([[6, 5], [3, 4]], device=device)
+    start = torch.tensor([0, 30], device=device)
+    value = torch.randn(2, 42, 3, 4, dtype=torch.float64, device=device, requires_grad=True)
+    where = torch.rand(2, 7, 3, 2, 5, 2, dtype=torch.float64, device=device, requires_grad=True)
+    weights = torch.rand(2, 7, 3, 2, 5, dtype=torch.float64, device=device, requires_grad=True)
+    ours = MultiScaleDeformableAttnFunction.apply(value, shapes, start, where, weights, 64)
+    theirs = multi_scale_deformable_attn_pytorch(value, shapes, where, weights)
+    torch.testing.assert_close(ours, theirs)
+    seed = torch.randn_like(ours)
+    for got, expected in zip(
+        torch.autograd.grad(ours, (value, where, weights), seed), torch.autograd.grad(theirs, (value, where, weights), seed)
+    ):
+        torch.testing.assert_close(got, expected)
+    half = MultiScaleDeformableAttnFunction.apply(
+        *(t.bfloat16() if t.is_floating_point() else t for t in (value, shapes, start, where, weights)), 64
+    )
+    assert half.dtype == torch.bfloat16 and half.isfinite().all()

@@ -31,7 +31,6 @@ from convnext_dense.tooling.options import (
     set_work_dir,
 )
 from convnext_dense.tooling.settle import settle_pretrained, use_tta
-from convnext_dense.training.checkpoint import allow_checkpoint_types
 from convnext_dense.training.guards import build_on_meta, check_weights, last_checkpoint
 
 
@@ -65,7 +64,6 @@ def main() -> None:
         lines.append(use_tta(cfg))
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
         cfg.pop(key)  # the runner takes all of training's, or none
-    allow_checkpoint_types()
     runner = build_runner(cfg, lines)
     metrics = {name: float(value) for name, value in runner.test().items()}
     if is_main_process():

@@ -19,7 +19,6 @@ from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
 from convnext_dense.tooling.settle import settle_precision, settle_pretrained, settle_rate, world_size
-from convnext_dense.training.checkpoint import allow_checkpoint_types
 from convnext_dense.training.guards import build_on_meta, check_batch_norm, check_weights, resolve_resume
 
 
@@ -58,7 +57,6 @@ def main() -> None:
     check_batch_norm(cfg, model)
     check_data(cfg, names, args.check_data)
     check_weights(cfg, model)  # last: it may download
-    allow_checkpoint_types()
     build_runner(cfg, [line for line in lines if line]).train()
 
 

@@ -18,6 +18,13 @@ def suggest(given: str, known: Iterable[str]) -> str:
     return f'did you mean {near[0]!r}?' if near else f'expected one of: {", ".join(sorted(names))}'
 
 
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Names for a message, the tail of a long list as a number."""
+    shown = [str(name) for name in names]
+    more = f' and {len(shown) - most} more' if len(shown) > most else ''
+    return ', '.join(shown[:most]) + more
+
+
 def table_text(table: Table) -> str:
     """The table as plain ASCII text, for logs and files."""
     table.box = box.ASCII

@@ -50,6 +50,12 @@ def detector_config(name: str) -> Config:
     (takes_maps[0] if isinstance(takes_maps, list) else takes_maps).in_channels = DIMS[4 - stages :]
     model.data_preprocessor.pop('batch_augments', None)  # would pad to 1024 pixels
     rcnn = model.get('train_cfg', {}).get('rcnn') if isinstance(model.get('train_cfg'), dict) else None
+    if name == 'DINO':
+        model.update(num_queries=40, dn_cfg=dict(model.dn_cfg, group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=8)))
+    if name in ('DINO', 'Deformable DETR'):
+        model.encoder.num_layers, model.decoder.num_layers = 1, 2
+    if name == 'SOLOv2':
+        model.mask_head.update(stacked_convs=1, num_grids=[12, 10, 8, 6, 4])
     for stage in rcnn if isinstance(rcnn, list) else [rcnn] if rcnn else []:
         if stage.sampler.get('num'):
             stage.sampler.num = 32

@@ -1,7 +1,10 @@
 """Evaluate a checkpoint: the metrics as a table, as JSON, and pictures of the predictions.
 
     python tools/test.py configs/upernet_convnext_t_ade20k.py CHECKPOINT --out metrics.json --show-dir pictures
-    python tools/test.py CONFIG CHECKPOINT --tta            # multi-scale and flip
+    python tools/test.py CONFIG CHECKPOINT --tta            # segmentation: multi-scale and flip
+    python tools/test.py COCO_CONFIG CHECKPOINT --eval-backend faster-coco-eval
+
+COCO's numbers are the twelve of pycocotools, for boxes and for masks.
 
 Reads from the config: model, test_dataloader, test_evaluator, tta_model and tta_pipeline, work_dir.
 """
@@ -17,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmengine.dist import is_main_process
 from rich.table import Table
 
-from convnext_dense.data.check import check_data
+from convnext_dense.data.check import check_data, data_classes
+from convnext_dense.data.coco import BACKENDS
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
 from convnext_dense.tooling.coco import settle_coco
@@ -30,7 +34,7 @@ from convnext_dense.tooling.options import (
     load_config,
     set_work_dir,
 )
-from convnext_dense.tooling.settle import settle_pretrained, use_tta
+from convnext_dense.tooling.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.training.guards import build_on_meta, check_weights, last_checkpoint
 
 
@@ -42,6 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument('--show-dir', metavar='DIR', help='write a picture of each prediction')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: multi-scale and flip')
+    parser.add_argument('--eval-backend', choices=BACKENDS, help="what computes COCO's numbers, in place of the config's")
     return parser.parse_args()
 
 
@@ -53,13 +58,16 @@ def main() -> None:
     lines = settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)
     settle_pretrained(cfg, None, needed=False)
-    check_weights(cfg, build_on_meta(cfg))
+    model = build_on_meta(cfg)
     check_data(cfg, ['test_dataloader'], args.check_data)
+    check_weights(cfg, model, data_classes(cfg, 'test_dataloader'))
     if args.out and not Path(args.out).resolve().parent.is_dir():
         raise InputError(f'--out: expected a file in an existing folder, got {args.out}')
     if args.show_dir:
         check_folder('--show-dir', args.show_dir)
         cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
+    if args.eval_backend:
+        use_backend(cfg, args.eval_backend)
     if args.tta:
         lines.append(use_tta(cfg))
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
@@ -68,16 +76,28 @@ def main() -> None:
     metrics = {name: float(value) for name, value in runner.test().items()}
     if is_main_process():
         report(metrics, args.out)
-        if 'mIoU' in metrics:
-            pictures = f'; pictures in {args.show_dir}' if args.show_dir else ''
-            print(f'mIoU {metrics["mIoU"] / 100:.4f} on {len(runner.test_dataloader.dataset)} images{pictures}')
+        pictures = f'; pictures in {args.show_dir}' if args.show_dir else ''
+        print(f'{summary(metrics)} on {len(runner.test_dataloader.dataset)} images{pictures}')
+
+
+def summary(metrics: dict[str, float]) -> str:
+    """The figure that a model is known by."""
+    if 'mIoU' in metrics:
+        return f'mIoU {metrics["mIoU"] / 100:.4f}'
+    averages = {kind: metrics[f'coco/{kind}_mAP'] for kind in ('bbox', 'segm') if f'coco/{kind}_mAP' in metrics}
+    return ', '.join(f'{kind} AP {value:.3f}' for kind, value in averages.items()) or 'tested'
 
 
 def report(metrics: dict[str, float], out: str | None) -> None:
-    """Print the metrics as a table; write them to `out` in one move."""
-    table = Table('metric', 'value')
+    """Print the metrics as a table, COCO's with a column for each type; write them to `out` in one move."""
+    coco = [name.removeprefix('coco/').partition('_') for name in metrics if name.startswith('coco/')]
+    kinds = list(dict.fromkeys(kind for kind, _, _ in coco))
+    table = Table('metric', *(kinds or ['value']))
+    for stat in dict.fromkeys(stat for _, _, stat in coco):
+        table.add_row(stat, *(f'{metrics[f"coco/{kind}_{stat}"]:.3f}' for kind in kinds))
     for name, value in metrics.items():
-        table.add_row(name, f'{value:.2f}')
+        if not name.startswith('coco/'):
+            table.add_row(name, f'{value:.2f}')
     print(table_text(table))
     if out:
         partial = f'{out}.partial'

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from convnext_dense.data.check import check_data
+from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import InputError
 from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.launch import build_runner, prepare
@@ -56,7 +56,7 @@ def main() -> None:
     model = build_on_meta(cfg)
     check_batch_norm(cfg, model)
     check_data(cfg, names, args.check_data)
-    check_weights(cfg, model)  # last: it may download
+    check_weights(cfg, model, data_classes(cfg, 'train_dataloader') if cfg.resume else None)  # last: it may download
     build_runner(cfg, [line for line in lines if line]).train()
 
 

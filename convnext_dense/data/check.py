@@ -95,6 +95,11 @@ def check_num_classes(cfg: Config, name: str) -> None:
             )
 
 
+def data_classes(cfg: Config, name: str) -> tuple[str, ...]:
+    """The classes of the data set under `cfg.{name}`."""
+    return tuple(_build(cfg[name].dataset, cfg.get('default_scope')).metainfo.get('classes') or ())
+
+
 def _build(spec: Any, scope: str | None) -> Any:
     """The data set without its files and pipeline."""
     spec = copy.deepcopy(spec)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.coco import class_names, listed, read_coco
+from convnext_dense.data.coco import class_names, read_coco
+from convnext_dense.text import listed
 
 OVER = 2.0  # pixels that a box may reach over the border; annotators' tools round
 EXIF_ORIENTATION = 0x0112
@@ -36,8 +37,7 @@ def coco_problems(annotations: Path, images: Path, with_masks: bool, sample: int
     unknown = Counter(item.get('category_id') for item in coco['annotations'] if item.get('category_id') not in known)
     for category, count in unknown.items():
         yield (
-            f'{annotations}: category id {category} of {count} annotations is not in the list of categories '
-            f'({listed([str(i) for i in sorted(known)])})'
+            f'{annotations}: category id {category} of {count} annotations is not in the list of categories ({listed(known)})'
         )
     for item in coco['annotations']:
         if item['image_id'] not in images_known:

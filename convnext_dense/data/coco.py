@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from convnext_dense.errors import InputError
 
-LISTED = 12  # class names shown of a long list
+BACKENDS = ('pycocotools', 'faster-coco-eval')  # that compute COCO's numbers
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,6 @@ def read_coco(path: Path) -> dict[str, Any]:
 def class_names(coco: dict[str, Any]) -> tuple[str, ...]:
     """The names of the categories in the file's order, which is that of mmdet's labels."""
     return tuple(str(category['name']) for category in coco['categories'])
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names for a message, the tail of a long list as a number."""
-    more = f' and {len(names) - LISTED} more' if len(names) > LISTED else ''
-    return ', '.join(names[:LISTED]) + more
 
 
 def find_annotations(root: str | None, given: str) -> Path:

@@ -17,12 +17,12 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 from rich.table import Table
 
+from convnext_dense.data.coco import BACKENDS
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
 
 # pycocotools' order of COCOeval.stats, under the names of mmdet's metric.
 STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@1', 'AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100')
-BACKENDS = ('pycocotools', 'faster-coco-eval')
 TYPES = ('bbox', 'segm')
 
 

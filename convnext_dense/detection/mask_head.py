@@ -41,7 +41,7 @@ class PasteMaskHead(FCNMaskHead):
             height, width = (int(np.round(side * scale[0, i].item())) for i, side in ((1, height), (0, width)))
         if not self.class_agnostic:
             mask_preds = mask_preds[torch.arange(len(labels)), labels][:, None]
-        mask_preds = bboxes.new_tensor(mask_preds) if activate_map else mask_preds.sigmoid()
+        mask_preds = mask_preds.to(bboxes) if activate_map else mask_preds.sigmoid()
         masks = torch.zeros(len(bboxes), width, height, dtype=torch.bool)
         for i in range(len(bboxes)):
             part, (rows, columns) = _do_paste_mask(mask_preds[i : i + 1], bboxes[i : i + 1], height, width)

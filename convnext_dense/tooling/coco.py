@@ -9,8 +9,9 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from convnext_dense.data.check_coco import left_out
-from convnext_dense.data.coco import class_names, coco_files, find_annotations, find_images, listed, read_coco
+from convnext_dense.data.coco import class_names, coco_files, find_annotations, find_images, read_coco
 from convnext_dense.errors import InputError
+from convnext_dense.text import listed
 from convnext_dense.tooling.options import component, dicts
 
 COCO_CLASSES = 80  # of the published recipes: heads left at it take the number of the data

@@ -5,6 +5,7 @@ Each function changes the config in place and returns a line for the log, or Non
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 import torch
@@ -114,6 +115,20 @@ def settle_rate(cfg: Config, processes: int, scale: bool) -> str | None:
         return f'{told}; lr stays {optimizer.lr:g} (--auto-scale-lr makes it {scaled:g})'
     optimizer.lr = scaled
     return f'{told}; scaled to lr {scaled:g}'
+
+
+def use_backend(cfg: Config, backend: str) -> None:
+    """Compute COCO's numbers by `backend`, one of `convnext_dense.data.coco.BACKENDS`."""
+    nodes = [node for node in dicts(cfg.get('test_evaluator') or {}) if node.get('type') == 'CocoStatsMetric']
+    if not nodes:
+        raise InputError('--eval-backend: expected a test_evaluator of type CocoStatsMetric in the config, found none')
+    for node in nodes:
+        node['backend'] = backend
+    if backend == 'faster-coco-eval' and importlib.util.find_spec('faster_coco_eval') is None:
+        raise InputError(
+            '--eval-backend faster-coco-eval: expected the package faster-coco-eval, which is not installed; '
+            'pip install faster-coco-eval'
+        )
 
 
 def use_tta(cfg: Config) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,13 @@ def check_batch_norm(cfg: Config, model: nn.Module) -> None:
             )
 
 
-def check_weights(cfg: Config, model: nn.Module) -> None:
-    """Stop where the file to load or resume from, or the backbone's pre-trained file, does not fit the model."""
+def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None = None) -> None:
+    """Stop where the file to load or resume from, or the backbone's pre-trained file, does not fit the model.
+
+    `classes`, where the weights must have been trained on the data's own, as in testing and resuming.
+    """
     if cfg.get('load_from'):
-        check_whole_model(cfg.load_from, model)
+        check_whole_model(cfg.load_from, model, classes)
         return
     for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
         init_cfg = backbone.init_cfg

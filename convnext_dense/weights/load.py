@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,12 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.models.convnext import ARCHS, Arch, ConvNeXt
+from convnext_dense.text import listed
 
 StateDict = dict[str, Tensor]
 WRAPPERS = ('model', 'state_dict')
 LEFT_OUT = ('norm.', 'head.')  # the classification head of the official files
 INITIALISED = ('norm0.', 'norm1.', 'norm2.', 'norm3.')
-LISTED = 6  # names shown of a long list
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -179,13 +180,16 @@ def load_pretrained(backbone: ConvNeXt, checkpoint: str, prefix: str = '') -> No
     print_log('; '.join(parts), logger='current')
 
 
-def check_whole_model(path: str | os.PathLike[str], model: nn.Module) -> None:
+def check_whole_model(path: str | os.PathLike[str], model: nn.Module, classes: Sequence[str] | None = None) -> None:
     """Stop where a checkpoint of a whole model (as training writes it) does not fit `model` in every tensor.
 
+    With `classes`, those that the checkpoint says it was trained on must be the same, in the same order.
+
     Raises:
-        InputError: with what is missing, unexpected and of another shape.
+        InputError: with what is missing, unexpected and of another shape, or with both lists of classes.
     """
-    state = state_dict_of(open_checkpoint(path))
+    content = open_checkpoint(path)
+    state = state_dict_of(content)
     state = {name.removeprefix('module.'): value for name, value in state.items()}
     own = model.state_dict()
     shapes = [
@@ -196,9 +200,23 @@ def check_whole_model(path: str | os.PathLike[str], model: nn.Module) -> None:
     match = Match({}, sorted(set(own) - set(state)), sorted(set(state) - set(own)), shapes, [], len(own))
     if not match.fits:
         raise InputError(
-            f'checkpoint {path} does not fit this {type(model).__name__}: {_misfit(match)}; '
+            f'checkpoint {path}, {_kind(state)}, does not fit this {type(model).__name__}: {_misfit(match)}; '
             'use the config that it was trained with'
         )
+    meta = content.get('meta')
+    trained = (meta.get('dataset_meta') or {}).get('classes') if isinstance(meta, dict) else None
+    if classes and trained and list(trained) != list(classes):
+        raise InputError(
+            f'checkpoint {path} was trained on other classes than the data has: expected {listed(classes)}; got '
+            f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'
+        )
+
+
+def _kind(state: StateDict) -> str:
+    """What a whole model's checkpoint holds, in a word."""
+    parts = {name.split('.')[0] for name in state}
+    kinds = (('decode_head', 'a segmentor'), ('roi_head', 'a detector with RoI heads'), ('bbox_head', 'a detector'))
+    return next((kind for part, kind in kinds if part in parts), 'no segmentor or detector')
 
 
 def _describe(backbone: ConvNeXt) -> str:
@@ -211,6 +229,5 @@ def _misfit(match: Match) -> str:
     parts = []
     for what, names in rows:
         if names:
-            more = f' and {len(names) - LISTED} more' if len(names) > LISTED else ''
-            parts.append(f'{len(names)} {what}: {", ".join(names[:LISTED])}{more}')
+            parts.append(f'{len(names)} {what}: {listed(names)}')
     return '; '.join(parts)

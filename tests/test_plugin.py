@@ -1,0 +1,182 @@
+"""The plugin inside MMDetection and MMSegmentation as they are: their models, their entry scripts, their start-up."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mmdet
+import mmseg
+import pytest
+import torch
+from conftest import ROOT
+from detectors import DETECTORS, NEEDS_COMPILED, batch, build, detector_config, loss_of
+
+from convnext_dense import ops
+
+INSTALLED = importlib.util.find_spec('_convnext_dense_autoload') is not None
+installed = pytest.mark.skipif(not INSTALLED, reason='convnext_dense is not pip-installed here')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', DETECTORS)
+def test_a_detector_of_mmdet_trains_and_predicts(name: str) -> None:
+    """With objects, with objects in one image of two, with none at all; then a prediction at an odd size."""
+    torch.manual_seed(0)
+    model = build(detector_config(name)).train()
+    for objects in ([3, 2], [2, 0], [0, 0]):
+        model.zero_grad()
+        loss = loss_of(model, batch([(96, 128), (128, 96)], objects))
+        loss.backward()
+        assert loss.isfinite(), objects
+        grads = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+        assert all(grad.isfinite().all() for grad in grads.values()), objects
+        if objects == [3, 2]:
+            assert grads['backbone.stages.0.0.dwconv.weight'].abs().sum() > 0
+    with torch.no_grad():
+        (result,) = model.eval().test_step(batch([(97, 131)], [0]))
+    boxes = result.pred_instances.bboxes
+    assert boxes.shape[1] == 4 and boxes.isfinite().all()
+
+
+@pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
+@pytest.mark.parametrize('name', NEEDS_COMPILED)
+def test_a_detector_that_needs_compiled_operators_says_so(name: str) -> None:
+    model = build(detector_config(name))
+    with pytest.raises((NotImplementedError, RuntimeError), match=r"mmcv operator 'carafe_forward'|offset"):
+        loss_of(model, batch([(96, 128)], [1]))
+
+
+def python(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *args],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', **env},
+        timeout=600,
+    )
+
+
+MMDET_CONFIG = """
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['convnext_dense'])
+
+model = dict(
+    backbone=dict(_delete_=True, type='ConvNeXt', arch='atto'),
+    neck=dict(in_channels=[40, 80, 160, 320]),
+    bbox_head=dict(num_classes=5, stacked_convs=1, feat_channels=64),
+)
+pipeline = _base_.test_pipeline
+pipeline[1].scale = (96, 96)
+data = dict(
+    data_root={root!r},
+    metainfo=dict(classes=('disc', 'square', 'triangle', 'star', 'ring')),
+)
+loader = dict(num_workers=0, persistent_workers=False)
+train = dict(ann_file='instances_training.json', data_prefix=dict(img='images/training'), pipeline=pipeline, **data)
+val = dict(ann_file='instances_validation.json', data_prefix=dict(img='images/validation'), pipeline=pipeline, **data)
+train_dataloader = dict(dataset=train, **loader)
+val_dataloader = dict(dataset=val, **loader)
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file={root!r} + '/instances_validation.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=1)
+"""
+
+MMSEG_CONFIG = """
+_base_ = ['mmseg::_base_/models/upernet_r50.py', 'mmseg::_base_/default_runtime.py']
+custom_imports = dict(imports=['convnext_dense', 'convnext_dense.data.shapes_seg'])
+
+norm_cfg = dict(type='BN')
+model = dict(
+    data_preprocessor=dict(size=(96, 96)),
+    pretrained=None,
+    backbone=dict(_delete_=True, type='ConvNeXt', arch='atto'),
+    decode_head=dict(in_channels=[40, 80, 160, 320], channels=32, num_classes=6, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=160, channels=16, num_classes=6, norm_cfg=norm_cfg),
+)
+load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+crop = [dict(type='RandomCrop', crop_size=(96, 96))]
+pack = [dict(type='PackSegInputs')]
+loader = dict(num_workers=0, persistent_workers=False)
+data = dict(type='ShapesDataset', data_root={root!r})
+train = dict(
+    data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'), pipeline=load + crop + pack, **data
+)
+val = dict(
+    data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'), pipeline=load + pack, **data
+)
+train_dataloader = dict(batch_size=2, sampler=dict(type='InfiniteSampler', shuffle=True), dataset=train, **loader)
+val_dataloader = dict(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False), dataset=val, **loader)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2))
+"""
+
+
+def stock_run(package, config: str, root: str, folder: Path, last: str, more: str, *before: str, **env: str) -> None:
+    """Train, test the checkpoint and resume, by the entry scripts that the package ships, away from the repository."""
+    scripts = Path(package.__file__).parent / '.mim' / 'tools'
+    (folder / 'my_config.py').write_text(config.format(root=root))
+    work_dir = folder / 'work_dirs' / 'my_config'
+    for script, args in (
+        ('train.py', ['my_config.py']),
+        ('test.py', ['my_config.py', str(work_dir / last)]),
+        ('train.py', ['my_config.py', '--resume', '--cfg-options', more]),
+    ):
+        done = python(*before, str(scripts / script), *args, cwd=folder, **env)
+        assert done.returncode == 0, (script, args, done.stderr[-3000:])
+    assert 'resumed epoch' in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@installed
+@pytest.mark.parametrize(
+    'package, config, last, more',
+    [
+        (mmdet, MMDET_CONFIG, 'epoch_1.pth', 'train_cfg.max_epochs=2'),
+        (mmseg, MMSEG_CONFIG, 'iter_2.pth', 'train_cfg.max_iters=3'),
+    ],
+    ids=['mmdet', 'mmseg'],
+)
+def test_stock_entry_scripts(package, config: str, last: str, more: str, shapes: str, tmp_path) -> None:
+    stock_run(package, config, shapes, tmp_path, last, more)
+
+
+@pytest.mark.slow
+def test_a_stock_entry_script_from_a_clone(shapes: str, tmp_path) -> None:
+    env = dict(PYTHONPATH=str(ROOT), CONVNEXT_DENSE_AUTOLOAD='0')
+    stock_run(mmdet, MMDET_CONFIG, shapes, tmp_path, 'epoch_1.pth', 'train_cfg.max_epochs=2', '-m', 'convnext_dense', **env)
+
+
+def test_running_a_script_that_is_not_there(tmp_path) -> None:
+    done = python('-m', 'convnext_dense', 'nowhere.py', cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith('error: expected a Python script, got nowhere.py')
+
+
+@installed
+def test_start_up_imports_nothing_but_the_finder(tmp_path) -> None:
+    code = 'import sys; print(*(m for m in sys.modules if m.split(".")[0] in ("convnext_dense", "torch", "numpy", "mmcv", "mmengine")))'
+    done = python('-c', code, cwd=tmp_path)
+    assert done.stdout.strip() == '', 'imported at start-up'
+
+
+@installed
+@pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
+@pytest.mark.parametrize('switch', ['1', '0'])
+def test_the_switch(switch: str, tmp_path) -> None:
+    done = python(
+        '-c', 'import mmcv.ops, sys; print("convnext_dense" in sys.modules)', cwd=tmp_path, CONVNEXT_DENSE_AUTOLOAD=switch
+    )
+    if switch == '1':
+        assert done.stdout.strip() == 'True', done.stderr
+    else:
+        assert done.returncode != 0 and "No module named 'mmcv._ext'" in done.stderr

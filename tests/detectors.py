@@ -54,6 +54,8 @@ def detector_config(name: str) -> Config:
         model.update(num_queries=40, dn_cfg=dict(model.dn_cfg, group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=8)))
     if name in ('DINO', 'Deformable DETR'):
         model.encoder.num_layers, model.decoder.num_layers = 1, 2
+    if name == 'Sparse R-CNN':
+        model.rpn_head.num_proposals = 20
     if name == 'SOLOv2':
         model.mask_head.update(stacked_convs=1, num_grids=[12, 10, 8, 6, 4])
     for stage in rcnn if isinstance(rcnn, list) else [rcnn] if rcnn else []:

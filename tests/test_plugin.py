@@ -168,7 +168,7 @@ def test_running_a_script_that_is_not_there(tmp_path) -> None:
 
 @installed
 def test_start_up_imports_nothing_but_the_finder(tmp_path) -> None:
-        done = python('-c', 'import sys; print(*{m.split(".")[0] for m in sys.modules})', cwd=tmp_path)
+    done = python('-c', 'import sys; print(*{m.split(".")[0] for m in sys.modules})', cwd=tmp_path)
     loaded = set(done.stdout.split())
     assert '_convnext_dense_autoload' in loaded
     assert not loaded & {'convnext_dense', 'torch', 'numpy', 'mmcv', 'mmengine'}

@@ -15,6 +15,7 @@ from convnext_dense.data.shapes import write_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = str(ROOT / 'configs/upernet_convnext_atto_shapes.py')
+SHAPES_COCO = str(ROOT / 'configs/mask_rcnn_convnext_atto_shapes.py')
 # A run of a few seconds, in this process.
 QUICK = [
     'train_dataloader.batch_size=2',

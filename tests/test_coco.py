@@ -1,0 +1,265 @@
+"""COCO files: found, read, checked; their classes in every head."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SHAPES_COCO
+from mmengine.config import Config
+from PIL import Image
+
+from convnext_dense import InputError
+from convnext_dense.data.check import SAMPLE, check_split
+from convnext_dense.data.check_coco import coco_problems, left_out
+from convnext_dense.data.coco import class_names, find_annotations, find_images, read_coco
+from convnext_dense.data.shapes import SHAPES
+from convnext_dense.tooling.coco import coco_files, dataset_spec, settle_coco
+from convnext_dense.tooling.options import dicts, load_config
+
+TRAIN_VAL = ('train_dataloader', 'val_dataloader')
+
+
+@pytest.fixture
+def root(shapes: str, tmp_path) -> Path:
+    """A copy of the toy set to spoil."""
+    return Path(shutil.copytree(shapes, tmp_path / 'shapes'))
+
+
+def edit(root: Path, change: Callable[[dict], None], name: str = 'instances_training.json') -> Path:
+    path = root / name
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    read_coco.cache_clear()
+    return path
+
+
+def problems(root: Path) -> list[str]:
+    return list(coco_problems(root / 'instances_training.json', root / 'images' / 'training', with_masks=True, sample=None))
+
+
+def test_a_sound_set_has_no_problem(root: Path) -> None:
+    assert problems(root) == []
+    assert left_out(root / 'instances_training.json', keeps_empty=False) is None
+
+
+def annotation(**fields) -> Callable[[dict], None]:
+    def change(coco: dict) -> None:
+        coco['annotations'][2].update(fields)
+
+    return change
+
+
+def repeat(key: str, **fields) -> Callable[[dict], None]:
+    def change(coco: dict) -> None:
+        coco[key].append(dict(coco[key][0], **fields))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (annotation(category_id=99), 'category id 99 of 1 annotations is not in the list of categories (1, 2, 3, 4, 5)'),
+        (annotation(segmentation=[[1, 2, 3, 4]]), 'has a polygon of 4 numbers; expected x, y of three points or more'),
+        (annotation(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), 'has a polygon of 7 numbers'),
+        (annotation(segmentation=[]), 'has no segmentation'),
+        (annotation(segmentation=dict(size=[3, 4], counts='0')), 'has a run-length mask of size [3, 4]; expected ['),
+        (annotation(bbox=[500, 10, 40, 40]), 'has bbox [500, 10, 40, 40] outside its image of'),
+        (annotation(bbox=[-30, 10, 40, 40]), 'has bbox [-30, 10, 40, 40] outside its image of'),
+        (annotation(bbox=[60, 50, -20, 10]), 'with a negative side; expected [x, y, width, height]'),
+        (annotation(bbox=[1, 2, 3]), 'has bbox [1, 2, 3]; expected [x, y, width, height]'),
+        (annotation(bbox=[1, 2, 3, float('nan')]), 'has bbox [1, 2, 3, nan]'),
+        (annotation(area=None), 'has no area'),
+        (annotation(image_id=77), 'is of image 77, which is not in the list of images'),
+        (repeat('annotations'), 'annotations with the same id: 1'),
+        (repeat('images'), 'images with the same id: 1'),
+        (repeat('categories', name='disk'), 'categories with the same id: 1'),
+        (repeat('categories', id=9), 'categories with the same name: disc'),
+        (lambda coco: coco['images'][1].pop('width'), 'image 2 (scene_00001.jpg) has no width and height'),
+        (lambda coco: coco['images'][1].update(width=4), 'but the annotation file says 4x'),
+    ],
+)
+def test_what_is_wrong_is_named(root: Path, change, message: str) -> None:
+    edit(root, change)
+    found = problems(root)
+    assert any(message in line for line in found), found
+    assert all('instances_training.json' in line or 'scene_' in line for line in found)
+
+
+def test_files_that_are_missing_or_broken(root: Path) -> None:
+    images = root / 'images' / 'training'
+    (images / 'scene_00001.jpg').unlink()
+    (images / 'scene_00002.jpg').write_bytes((images / 'scene_00002.jpg').read_bytes()[:900])
+    missing, broken = problems(root)
+    assert 'image 2 is missing' in missing and 'scene_00001.jpg' in missing
+    assert 'scene_00002.jpg cannot be read' in broken
+
+
+def test_an_image_turned_by_its_exif(root: Path) -> None:
+    path = root / 'images' / 'training' / 'scene_00001.jpg'
+    image = Image.open(path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+    (line,) = problems(root)
+    assert '(EXIF orientation 6 is applied on reading), but the annotation file says' in line
+    width, height = image.size
+    edit(root, lambda coco: coco['images'][1].update(width=height, height=width))
+    edit(root, lambda coco: coco.update(annotations=[a for a in coco['annotations'] if a['image_id'] != 2]))
+    assert problems(root) == [], 'annotated as it is read'
+
+
+def test_a_sample_of_images_is_opened_but_every_file_must_be_there(tmp_path) -> None:
+    count = 2 * SAMPLE + 3
+    images = [dict(id=i, file_name=f'{i}.png', width=9, height=9) for i in range(count)]
+    (tmp_path / 'a.json').write_text(json.dumps(dict(images=images, annotations=[], categories=[dict(id=1, name='x')])))
+    for i in range(count - 1):
+        Image.new('L', (8, 8)).save(tmp_path / f'{i}.png')
+    lines = list(coco_problems(tmp_path / 'a.json', tmp_path, with_masks=False, sample=SAMPLE))
+    assert len(lines) == SAMPLE + 1 and 'is missing' in lines[0]
+
+
+def test_what_training_leaves_out_is_said(root: Path) -> None:
+    def change(coco: dict) -> None:
+        coco['annotations'][0].update(bbox=[5, 5, 0, 0], area=0)
+        coco['annotations'][1].update(iscrowd=1)
+        coco['images'].append(dict(id=99, file_name='scene_00000.jpg', width=1, height=1))
+
+    path = edit(root, change)
+    line = left_out(path, keeps_empty=False)
+    assert '1 objects of less than a pixel' in line and '1 crowds' in line and '1 images without objects' in line
+    assert 'images without' not in left_out(path, keeps_empty=True)
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('no json', 'expected COCO JSON'),
+        ('[1, 2]', 'with list, where images is not a list'),
+        ('{"image": []}', r"with \['image'\], where images is not"),
+        ('{"images": [{"id": 1}], "annotations": [], "categories": []}', 'images is not a list of dicts with id and file_name'),
+        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [], "categories": []}', 'with categories, got none'),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}', 'with images, got none'),
+    ],
+)
+def test_a_file_that_is_no_coco_file(tmp_path, text: str, message: str) -> None:
+    (tmp_path / 'a.json').write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_coco(tmp_path / 'a.json')
+
+
+def test_where_files_are_looked_for(root: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_annotations(str(root), 'instances_training.json') == root / 'instances_training.json'
+    assert find_annotations('elsewhere', 'shapes/instances_training.json') == root / 'instances_training.json'
+    with pytest.raises(InputError, match=r'looked for .*shapes/nothing.json and nothing.json; pass --data-root'):
+        find_annotations(str(root), 'nothing.json')
+    annotations = root / 'instances_training.json'
+    coco = read_coco(annotations)
+    assert find_images(str(root), annotations, 'images/training', coco) == root / 'images' / 'training'
+    assert find_images(str(root), annotations, 'train2017', coco) == root / 'images' / 'training', 'by the file name'
+    (root / 'images' / 'training').rename(root / 'photos')
+    assert find_images(str(root), annotations, 'train2017', coco) == root / 'photos', 'any folder below'
+    (root / 'photos' / 'scene_00001.jpg').unlink()
+    assert find_images(str(root), annotations, 'train2017', coco) == root / 'photos', 'one is missing'
+    shutil.rmtree(root / 'photos')
+    (root / 'images' / 'validation').rename(tmp_path / 'validation')
+    with pytest.raises(InputError, match='expected the images of .*such as scene_00000.jpg.*found none'):
+        find_images(str(root), annotations, 'train2017', coco)
+
+
+def config(root: Path, name: str = SHAPES_COCO) -> Config:
+    read_coco.cache_clear()
+    return load_config(name, data_root=str(root))
+
+
+CASCADE = str(ROOT / 'configs/cascade_mask_rcnn_convnext_t_coco.py')
+
+
+@pytest.mark.parametrize('name', [SHAPES_COCO, CASCADE])
+def test_classes_of_the_file_are_set_in_every_head_and_data_set(root: Path, name: str) -> None:
+    cfg = config(root, name)
+    lines = settle_coco(cfg, TRAIN_VAL, 'instances_training.json', 'instances_validation.json')
+    numbers = [node['num_classes'] for node in dicts(cfg.model) if 'num_classes' in node]
+    assert len(numbers) == (4 if name == CASCADE else 2) and set(numbers) == {5} and cfg.num_classes == 5
+    assert any(f'classes: 5 from {root}' in line and 'disc, square' in line for line in lines)
+    for loader in TRAIN_VAL:
+        spec = dataset_spec(cfg, loader)
+        assert coco_files(spec).images.is_dir() and coco_files(spec).annotations.is_file()
+        if name == CASCADE:
+            assert spec.metainfo.classes == SHAPES and len(spec.metainfo.palette) == 5
+    assert cfg.val_evaluator.ann_file == str(root / 'instances_validation.json')
+    assert check_split('train_dataloader', cfg, 'all') == []
+
+
+def test_cocos_own_classes_keep_the_configs_palette(root: Path) -> None:
+    from mmdet.datasets import CocoDataset
+
+    names = CocoDataset.METAINFO['classes']
+
+    def change(coco: dict) -> None:
+        coco['categories'] = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
+
+    for file in ('instances_training.json', 'instances_validation.json'):
+        edit(root, change, file)
+    cfg = config(root, CASCADE)
+    settle_coco(cfg, TRAIN_VAL, 'instances_training.json', 'instances_validation.json')
+    assert 'metainfo' not in dataset_spec(cfg, 'train_dataloader') and cfg.num_classes == 80
+
+
+@pytest.mark.parametrize(
+    'given, message',
+    [
+        (('disk', *SHAPES[1:]), 'only in the config: disk; only in .*instances_training.json: disc; leave metainfo out'),
+        (SHAPES[::-1], 'the order differs'),
+        (SHAPES[:2], 'only in .*: triangle, star, ring; leave metainfo out .*subset=True'),
+    ],
+    ids=['typo', 'order', 'part'],
+)
+def test_a_class_list_by_hand_must_match(root: Path, given, message: str) -> None:
+    cfg = config(root)
+    for loader in TRAIN_VAL:
+        dataset_spec(cfg, loader).metainfo = dict(classes=given)
+    with pytest.raises(InputError, match=f'5 in .*: disc, square.*{message}' if len(given) == 5 else message):
+        settle_coco(cfg, TRAIN_VAL)
+
+
+def test_a_part_of_the_classes_when_it_is_meant(root: Path) -> None:
+    cfg = config(root)
+    for loader in TRAIN_VAL:
+        dataset_spec(cfg, loader).metainfo = dict(classes=('disc', 'star'), subset=True)
+    settle_coco(cfg, TRAIN_VAL)
+    assert cfg.num_classes == 2 and cfg.model.roi_head.mask_head.num_classes == 2
+
+
+def test_numbers_that_disagree(root: Path) -> None:
+    cfg = config(root)
+    cfg.model.roi_head.mask_head.num_classes = 7
+    with pytest.raises(InputError, match=r'PasteMaskHead.num_classes: expected 5, the classes of .*disc.*; got 7'):
+        settle_coco(cfg, TRAIN_VAL)
+    for key in ('num_classes', 'model.roi_head.bbox_head.num_classes'):
+        with pytest.raises(InputError, match=f'{key}: expected 5, .*got 80'):
+            settle_coco(config(root), TRAIN_VAL, overrides={key: 80})
+    settle_coco(config(root), TRAIN_VAL, overrides={'num_classes': 5})
+
+
+def test_files_with_other_classes(root: Path) -> None:
+    edit(root, lambda coco: coco['categories'][0].update(name='circle'), 'instances_validation.json')
+    with pytest.raises(InputError, match='the same classes in both files.*only in .*training.json: disc; only in .*: circle'):
+        settle_coco(config(root), TRAIN_VAL)
+
+
+def test_annotation_options_of_another_kind_of_data(root: Path) -> None:
+    cfg = config(root, str(ROOT / 'configs/upernet_convnext_atto_shapes.py'))
+    assert settle_coco(cfg, TRAIN_VAL) == []
+    with pytest.raises(InputError, match='--train-ann: expected a COCO data set in the config, got ShapesDataset'):
+        settle_coco(cfg, TRAIN_VAL, 'a.json')
+    with pytest.raises(InputError, match='--train-ann: expected by training alone'):
+        settle_coco(config(root), ('test_dataloader',), 'a.json')
+
+
+def test_names_are_in_the_files_order(root: Path) -> None:
+    assert class_names(read_coco(root / 'instances_training.json')) == SHAPES

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,6 +43,14 @@ def run_tool(name: str, *args: str, launcher: tuple[str, ...] = (), cwd: str | N
     command = [sys.executable, *launcher, str(ROOT / 'tools' / f'{name}.py'), *args]
     env = {**os.environ, 'OMP_NUM_THREADS': '1'}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
+
+
+def one_line(status: int, err: str, message: str) -> None:
+    """A tool stopped at wrong input as it should: status 2, one line on stderr, and this in it."""
+    assert status == 2, err
+    lines = err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith('error: '), err
+    assert re.search(message, lines[0]), lines[0]
 
 
 @pytest.fixture

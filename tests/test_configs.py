@@ -17,6 +17,7 @@ from convnext_dense.training.guards import build_on_meta
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(ROOT.glob('configs/*.py'))
 ADE20K = [path for path in CONFIGS if path.stem.endswith('_ade20k')]
+COCO = [path for path in CONFIGS if path.stem.endswith('_coco')]
 
 # arch, weights, rate, drop path, crop, stride, fp16 of the official release's recipes.
 RECIPES = dict(
@@ -72,13 +73,89 @@ def test_equals_the_published_recipe(size: str) -> None:
     assert [step.prob for step in flips] == [0.0, 1.0]
 
 
-@pytest.mark.parametrize('path', ADE20K, ids=lambda path: path.stem)
+# arch, weights, rate, drop path, layer decay, fp16.
+COCO_RECIPES = dict(
+    mask_rcnn_t=('tiny', 'tiny_1k', 1e-4, 0.4, 0.95, True),
+    cascade_mask_rcnn_t=('tiny', 'tiny_1k', 2e-4, 0.4, 0.7, True),
+    cascade_mask_rcnn_s=('small', 'small_1k', 2e-4, 0.6, 0.7, True),
+    cascade_mask_rcnn_b=('base', 'base_1k', 2e-4, 0.7, 0.8, True),
+    cascade_mask_rcnn_b_22k=('base', 'base_22k', 1e-4, 0.6, 0.8, True),
+    cascade_mask_rcnn_l=('large', 'large_22k', 1e-4, 0.7, 0.7, False),
+    cascade_mask_rcnn_xl=('xlarge', 'xlarge_22k', 1e-4, 0.8, 0.7, False),
+)
+
+
+@pytest.mark.parametrize('name', COCO_RECIPES)
+def test_equals_the_published_coco_recipe(name: str) -> None:
+    arch, weights, lr, drop_path, decay, fp16 = COCO_RECIPES[name]
+    head, _, size = name.partition('_rcnn_')
+    cfg = Config.fromfile(ROOT / f'configs/{head}_rcnn_convnext_{size}_coco.py')
+    backbone = cfg.model.backbone
+    assert (backbone.arch, backbone.drop_path_rate, backbone.layer_scale_init_value) == (arch, drop_path, 1.0)
+    assert backbone.init_cfg.checkpoint == f'https://dl.fbaipublicfiles.com/convnext/convnext_{weights}_224.pth'
+    assert cfg.model.neck == dict(type='FPN', in_channels=list(ARCHS[arch].dims), out_channels=256, num_outs=5)
+
+    optim = cfg.optim_wrapper
+    assert optim.optimizer == dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05)
+    assert optim.paramwise_cfg == dict(decay_rate=decay, decay_type='layer_wise')
+    assert optim.type == ('AmpOptimWrapper' if fp16 else 'OptimWrapper')
+    warm_up, steps = cfg.param_scheduler
+    assert (warm_up.type, warm_up.start_factor, warm_up.end, warm_up.by_epoch) == ('LinearLR', 0.001, 500, False)
+    assert (steps.type, steps.milestones, steps.gamma, steps.by_epoch) == ('MultiStepLR', [27, 33], 0.1, True)
+    assert cfg.train_cfg.max_epochs == 36
+    assert (cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (2, 16)
+
+    _, _, flip, choice, _ = cfg.train_dataloader.dataset.pipeline
+    (whole,), (small, crop, again) = choice.transforms
+    assert flip.prob == 0.5 and whole == again
+    assert [scale[1] for scale in whole.scales] == [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
+    assert {scale[0] for scale in [*whole.scales, *small.scales]} == {1333} and whole.keep_ratio
+    assert [scale[1] for scale in small.scales] == [400, 500, 600]
+    assert (crop.crop_type, crop.crop_size, crop.allow_negative_crop) == ('absolute_range', (384, 600), True)
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (1333, 800)
+
+
+def test_heads_equal_mmdets_but_where_the_recipes_differ() -> None:
+    """The heads are those of mmdet's own base files; Cascade's box heads are the recipes' own."""
+    from mmengine.hub import get_config
+
+    def plain(node):
+        if isinstance(node, dict):
+            return {key: plain(value) for key, value in node.items() if value is not None}
+        return [plain(value) for value in node] if isinstance(node, (list, tuple)) else node
+
+    ours = {
+        name: plain(Config.fromfile(ROOT / f'configs/{name}_convnext_t_coco.py').model)
+        for name in ('mask_rcnn', 'cascade_mask_rcnn')
+    }
+    theirs = dict(
+        mask_rcnn=plain(get_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py').model),
+        cascade_mask_rcnn=plain(get_config('mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py').model),
+    )
+    for name, model in ours.items():
+        other = theirs[name]
+        assert model['roi_head']['mask_head'].pop('type') == 'PasteMaskHead'
+        assert other['roi_head']['mask_head'].pop('type') == 'FCNMaskHead'
+        for part in ('backbone', 'neck'):
+            model.pop(part), other.pop(part)
+        if name == 'cascade_mask_rcnn':
+            heads = model['roi_head'].pop('bbox_head')
+            stock = other['roi_head'].pop('bbox_head')
+            for head, stock_head in zip(heads, stock):
+                assert head['bbox_coder'] == stock_head['bbox_coder']
+                assert (head['num_shared_convs'], head['num_shared_fcs'], head['norm_cfg']['type']) == (4, 1, 'SyncBN')
+                assert head['loss_bbox'] == dict(type='GIoULoss', loss_weight=10.0)
+                assert head['reg_decoded_bbox'] and not head['reg_class_agnostic']
+        assert model == other
+
+
+@pytest.mark.parametrize('path', ADE20K + COCO, ids=lambda path: path.stem)
 def test_a_size_file_is_a_short_delta(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 55
     assert published_figures(path) is not None
 
 
-@pytest.mark.parametrize('path', ADE20K, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', ADE20K + COCO, ids=lambda path: path.stem)
 def test_parameters_equal_the_published_ones_in_millions(path: Path) -> None:
     cfg = load_config(str(path))
     settle_norms(cfg, processes=1)

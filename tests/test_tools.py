@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, run_tool
+from conftest import QUICK, ROOT, SHAPES, one_line, run_tool
 from PIL import Image
 
 SCHEDULE = ['train_cfg.max_iters=4', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2']
@@ -165,13 +165,6 @@ def missing_mask(root: Path) -> None:
 def truncated_jpeg(root: Path) -> None:
     path = root / 'images/validation/scene_00001.jpg'
     path.write_bytes(path.read_bytes()[:1000])
-
-
-def one_line(status: int, err: str, message: str) -> None:
-    assert status == 2, err
-    lines = err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith('error: '), err
-    assert re.search(message, lines[0]), lines[0]
 
 
 @pytest.mark.parametrize(

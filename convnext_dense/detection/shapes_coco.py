@@ -12,4 +12,4 @@ from convnext_dense.data.shapes import PALETTE, SHAPES
 class ShapesCocoDataset(CocoDataset):
     """Instances of the drawn shapes; the ground has none."""
 
-    METAINFO: ClassVar[dict] = dict(classes=SHAPES, palette=[list(colour) for colour in PALETTE[1:]])
+    METAINFO: ClassVar[dict] = dict(classes=SHAPES, palette=list(PALETTE[1:]))

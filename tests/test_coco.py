@@ -163,6 +163,13 @@ def test_where_files_are_looked_for(root: Path, tmp_path, monkeypatch) -> None:
     assert find_images(str(root), annotations, 'train2017', coco) == root / 'images' / 'training', 'by the file name'
     (root / 'images' / 'training').rename(root / 'photos')
     assert find_images(str(root), annotations, 'train2017', coco) == root / 'photos', 'any folder below'
+    shutil.copytree(root / 'photos', root / 'copies')
+    with pytest.raises(InputError, match='expected one folder with the images .*, found .*copies and .*photos; set'):
+        find_images(str(root), annotations, 'train2017', coco)
+    for path in (root / 'copies').iterdir():
+        Image.new('L', (7, 7)).save(path)
+    assert find_images(str(root), annotations, 'train2017', coco) == root / 'photos', 'the same names, other sizes'
+    shutil.rmtree(root / 'copies')
     (root / 'photos' / 'scene_00001.jpg').unlink()
     assert find_images(str(root), annotations, 'train2017', coco) == root / 'photos', 'one is missing'
     shutil.rmtree(root / 'photos')

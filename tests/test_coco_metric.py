@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from convnext_dense import InputError
 from convnext_dense.data.coco import BACKENDS
-from convnext_dense.data.shapes import SHAPES
+from convnext_dense.data.shapes import SHAPES, noisy_detections
 from convnext_dense.detection.coco_metric import STATS, CocoStatsMetric, coco_stats, encode_masks
 
 REFERENCE = ROOT.parent / 'shared' / 'data' / 'cocoeval_ref'
@@ -85,20 +85,6 @@ def test_nothing_found_and_nothing_there(backend: str, kind: str) -> None:
     assert coco_stats(one_image([[0, 0, 20, 20]]), [], kind, backend)[0][0] == 0
     assert (coco_stats(one_image([]), [found([0, 0, 9, 9], 0.5)], kind, backend)[0] == -1).all()
     assert (coco_stats(one_image([]), [], kind, backend)[0] == -1).all()
-
-
-def noisy_detections(truth: dict, per_object: int) -> list[dict]:
-    """Boxes and masks around the objects, shifted, of all scores."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for item in truth['annotations']:
-        mask = coco_mask.decode(item['segmentation'])
-        for _ in range(per_object):
-            shifted = np.roll(mask, tuple(rng.integers(-6, 7, 2)), axis=(0, 1))
-            label = item['category_id'] if rng.random() < 0.8 else int(rng.integers(1, len(SHAPES) + 1))
-            row = dict(image_id=item['image_id'], category_id=label, score=float(rng.random()), segmentation=rle(shifted))
-            rows.append(dict(row, bbox=coco_mask.toBbox(row['segmentation']).tolist()))
-    return rows
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])

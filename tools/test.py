@@ -35,7 +35,7 @@ from convnext_dense.tooling.options import (
     set_work_dir,
 )
 from convnext_dense.tooling.settle import settle_pretrained, use_backend, use_tta
-from convnext_dense.training.guards import build_on_meta, check_weights, last_checkpoint
+from convnext_dense.training.guards import build_on_meta, check_evaluators, check_weights, last_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,6 +68,7 @@ def main() -> None:
         cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
     if args.eval_backend:
         use_backend(cfg, args.eval_backend)
+    check_evaluators(cfg, 'test_evaluator')
     if args.tta:
         lines.append(use_tta(cfg))
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:

@@ -19,7 +19,7 @@ from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
 from convnext_dense.tooling.settle import settle_precision, settle_pretrained, settle_rate, world_size
-from convnext_dense.training.guards import build_on_meta, check_batch_norm, check_weights, resolve_resume
+from convnext_dense.training.guards import build_on_meta, check_batch_norm, check_evaluators, check_weights, resolve_resume
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,6 +55,7 @@ def main() -> None:
     ]
     model = build_on_meta(cfg)
     check_batch_norm(cfg, model)
+    check_evaluators(cfg, 'val_evaluator')
     check_data(cfg, names, args.check_data)
     check_weights(cfg, model, data_classes(cfg, 'train_dataloader') if cfg.resume else None)  # last: it may download
     build_runner(cfg, [line for line in lines if line]).train()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from convnext_dense.errors import InputError
 
@@ -82,31 +84,51 @@ def find_annotations(root: str | None, given: str) -> Path:
 def find_images(root: str | None, annotations: Path, prefix: str, coco: dict[str, Any]) -> Path:
     """The folder that holds the images of a COCO file.
 
-    Looked through in this order, and the first with all images is taken, else the one with the most: the config's prefix, the
-    folder named as in instances_NAME.json, images/, the data set's folder, the annotation file's folder and those below.
+    Looked through in this order, and the first with all images is taken: the config's prefix, the folder named as in
+    instances_NAME.json, images/, the data set's folder, the annotation file's. Then the folders below those two, of which
+    only one may hold images of the file's names and sizes. Where none has all images, the one with the most is taken.
 
     Raises:
-        InputError: if no folder holds any of the images.
+        InputError: if no folder holds any of the images, or several below could be meant.
     """
     base = Path(root) if root else annotations.parent
     name = annotations.stem.removeprefix('instances_')
-    places = [base / prefix, base / name, base / 'images' / name, base / 'images', base, annotations.parent]
+    named = [base / prefix, base / name, base / 'images' / name, base / 'images', base, annotations.parent]
+    below = []
     for folder in (base, annotations.parent):
-        below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-        places += [*below, *(deeper for path in below for deeper in sorted(path.iterdir()) if deeper.is_dir())]
-    names = [str(image['file_name']) for image in coco['images']]
-    best, most = None, 0
-    for place in dict.fromkeys(places):
-        if not (place / names[0]).is_file() and not (place / names[-1]).is_file():
-            continue
-        found = sum((place / name).is_file() for name in names)
-        if found == len(names):
+        inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        below += [*inner, *(deeper for path in inner for deeper in sorted(path.iterdir()) if deeper.is_dir())]
+    images = coco['images']
+    counts = {place.resolve(): _present(place, images) for place in (*named, *below)}
+    for place in named:
+        if counts[place.resolve()] == len(images):
             return place.resolve()
-        if found > most:
-            best, most = place, found
-    if best is None:
+    whole = [place for place, count in counts.items() if count == len(images)]
+    if len(whole) > 1:
+        whole = [place for place in whole if _sizes_agree(place, images)] or whole
+    if len(whole) > 1:
+        places = ' and '.join(map(str, whole[:3]))
+        raise InputError(f'data: expected one folder with the images of {annotations}, found {places}; set data_prefix.img')
+    most = max(counts.values())
+    if not most:
         raise InputError(
-            f'data: expected the images of {annotations} (such as {names[0]}) in {base / prefix} or in a folder under {base}, '
-            'found none; pass --data-root DIR or set data_prefix.img of the data set'
+            f'data: expected the images of {annotations} (such as {images[0]["file_name"]}) in {base / prefix} or in a folder '
+            f'under {base}, found none; pass --data-root DIR or set data_prefix.img of the data set'
         )
-    return best.resolve()
+    return whole[0] if whole else next(place for place, count in counts.items() if count == most)
+
+
+def _present(folder: Path, images: Sequence[Mapping[str, Any]]) -> int:
+    """How many of the images are in the folder; 0 as soon as neither the first nor the last is."""
+    if not any((folder / image['file_name']).is_file() for image in (images[0], images[-1])):
+        return 0
+    return sum((folder / image['file_name']).is_file() for image in images)
+
+
+def _sizes_agree(folder: Path, images: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some of the folder's images have the sizes that the file says."""
+    for image in images[:8]:
+        with Image.open(folder / image['file_name']) as opened:
+            if sorted(opened.size) != sorted((image.get('width', 0), image.get('height', 0))):
+                return False
+    return True

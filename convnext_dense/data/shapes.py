@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,24 +152,49 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
     images, masks = root / 'images' / split, root / 'annotations' / split
     images.mkdir(parents=True)
     masks.mkdir(parents=True)
+    scenes = []
+    for index in range(count):
+        scene = draw_scene(seed, split, index)
+        cv2.imwrite(str(images / f'{_name(index)}.jpg'), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(masks / f'{_name(index)}.png'), scene.labels)
+        scenes.append(scene)
+    (root / f'instances_{split}.json').write_text(json.dumps(coco_of(scenes, f'drawn shapes, seed {seed}')))
+
+
+def _name(index: int) -> str:
+    return f'scene_{index:05d}'
+
+
+def coco_of(scenes: Sequence[Scene], description: str = 'drawn shapes') -> dict[str, Any]:
+    """The scenes' instances as the content of a COCO annotation file."""
     coco: dict[str, Any] = {
-        'info': {'description': f'drawn shapes, seed {seed}'},
+        'info': {'description': description},
         'images': [],
         'annotations': [],
         'categories': [{'id': i, 'name': name} for i, name in enumerate(SHAPES, 1)],
     }
-    for index in range(count):
-        scene = draw_scene(seed, split, index)
-        name = f'scene_{index:05d}'
-        cv2.imwrite(str(images / f'{name}.jpg'), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(str(masks / f'{name}.png'), scene.labels)
+    for index, scene in enumerate(scenes):
         height, width = scene.labels.shape
-        coco['images'].append({'id': index + 1, 'file_name': f'{name}.jpg', 'width': width, 'height': height})
+        coco['images'].append({'id': index + 1, 'file_name': f'{_name(index)}.jpg', 'width': width, 'height': height})
         coco['annotations'] += [
             {'id': len(coco['annotations']) + 1 + k, 'image_id': index + 1, 'category_id': kind + 1, **_coco_fields(mask)}
             for k, (kind, mask) in enumerate(scene.instances)
         ]
-    (root / f'instances_{split}.json').write_text(json.dumps(coco))
+    return coco
+
+
+def noisy_detections(truth: dict[str, Any], per_object: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Detections around the objects of `coco_of`: masks shifted by some pixels, a fifth with a random class, random scores."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for item in truth['annotations']:
+        mask = coco_mask.decode(item['segmentation'])
+        for _ in range(per_object):
+            shifted = np.roll(mask, tuple(rng.integers(-6, 7, 2)), axis=(0, 1))
+            label = item['category_id'] if rng.random() < 0.8 else int(rng.integers(1, len(SHAPES) + 1))
+            fields = {key: value for key, value in _coco_fields(shifted).items() if key in ('segmentation', 'bbox')}
+            rows.append({'image_id': item['image_id'], 'category_id': label, 'score': float(rng.random()), **fields})
+    return rows
 
 
 def _coco_fields(mask: Image) -> dict[str, Any]:

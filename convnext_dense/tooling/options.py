@@ -41,7 +41,10 @@ class Overrides(DictAction):
         for pair in values:
             if not pair.partition('=')[1] or not pair.partition('=')[0]:
                 raise InputError(f'--cfg-options: expected KEY=VALUE, got {pair!r}')
-        super().__call__(parser, namespace, values, option_string)
+            try:
+                super().__call__(parser, namespace, [pair], option_string)
+            except (RecursionError, AssertionError, ValueError) as error:  # of mmengine's parser of lists and tuples
+                raise InputError(f'--cfg-options: expected KEY=VALUE with a value, a,b or "[a,b]"; got {pair!r}') from error
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

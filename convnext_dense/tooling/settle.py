@@ -5,7 +5,6 @@ Each function changes the config in place and returns a line for the log, or Non
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import torch
@@ -124,11 +123,6 @@ def use_backend(cfg: Config, backend: str) -> None:
         raise InputError('--eval-backend: expected a test_evaluator of type CocoStatsMetric in the config, found none')
     for node in nodes:
         node['backend'] = backend
-    if backend == 'faster-coco-eval' and importlib.util.find_spec('faster_coco_eval') is None:
-        raise InputError(
-            '--eval-backend faster-coco-eval: expected the package faster-coco-eval, which is not installed; '
-            'pip install faster-coco-eval'
-        )
 
 
 def use_tta(cfg: Config) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import METRICS, MODELS, DefaultScope
 from mmengine.runner.checkpoint import find_latest_checkpoint
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -57,6 +57,16 @@ def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> No
     wanted = [backbone.out_channels[i] for i in index] if whole else backbone.out_channels[index]
     if (list(given) if whole else given) != wanted:
         raise InputError(f'model.{name}.in_channels: expected {wanted}, the channels of the backbone; got {given}')
+
+
+def check_evaluators(cfg: Config, *names: str) -> None:
+    """Stop where an evaluator of ours under `cfg.{name}` would not take its arguments; the libraries' own read files first."""
+    for name in names:
+        nodes = cfg.get(name) or []
+        for node in nodes if isinstance(nodes, list) else [nodes]:
+            if node.get('type') == 'CocoStatsMetric':
+                with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+                    METRICS.build(copy.deepcopy(node))
 
 
 def check_batch_norm(cfg: Config, model: nn.Module) -> None:

@@ -43,8 +43,10 @@ def open_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f'checkpoint: expected a file, got {path} which is not there; check the path')
     if path.stat().st_size == 0:
         raise InputError(f'checkpoint {path}: expected weights, got an empty file; copy or download it again')
+    from convnext_dense.training.checkpoint import allow_checkpoint_types
+
     try:
-        # What it may hold beside tensors was allowed on import (training/checkpoint.py).
+        allow_checkpoint_types()  # again: a `safe_globals` context elsewhere takes them back when it ends
         content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # a broken pickle can raise anything
         raise InputError(f'checkpoint {path}: {_why_refused(path, error)}') from error

@@ -30,6 +30,9 @@ def parse_args() -> argparse.Namespace:
         '--resume', nargs='?', const='auto', metavar='FILE', help='go on from the last checkpoint, or from FILE'
     )
     parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
+    parser.add_argument(
+        '--new-heads', action='store_true', help='with --load-from: layers of another number of classes start anew'
+    )
     parser.add_argument('--pretrained', metavar='FILE', help="the backbone's weights: a file, or none to start from scratch")
     parser.add_argument('--amp', action='store_true', help='mixed precision: bf16 where the device has it, fp16 elsewhere')
     parser.add_argument('--auto-scale-lr', action='store_true', help="scale the rate by the batch relative to the recipe's")
@@ -42,6 +45,8 @@ def main() -> None:
     set_work_dir(cfg, args.config, args.work_dir)
     if args.resume and args.load_from:
         raise InputError('--resume and --load-from: expected one of the two, got both; --resume brings its own weights')
+    if args.new_heads and not args.load_from:
+        raise InputError('--new-heads: expected --load-from FILE with it, whose heads have other classes')
     resume = resolve_resume(args.resume, cfg.work_dir)
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
@@ -57,8 +62,9 @@ def main() -> None:
     check_batch_norm(cfg, model)
     check_evaluators(cfg, 'val_evaluator')
     check_data(cfg, names, args.check_data)
-    check_weights(cfg, model, data_classes(cfg, 'train_dataloader') if cfg.resume else None)  # last: it may download
-    build_runner(cfg, [line for line in lines if line]).train()
+    classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
+    lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
+    build_runner(cfg, [line for line in lines if line], args.new_heads).train()
 
 
 if __name__ == '__main__':

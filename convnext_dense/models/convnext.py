@@ -1,7 +1,8 @@
-"""ConvNeXt as a dense-prediction backbone ("A ConvNet for the 2020s", arXiv 2201.03545, section 2 and figure 4).
+"""ConvNeXt as a dense-prediction backbone ("A ConvNet for the 2020s", arXiv 2201.03545, section 2 and figure 4), and V2
+(arXiv 2301.00808), which replaces layer scale by GRN.
 
-State-dict names are the official ones: `downsample_layers.i.j`, `stages.i.j.{dwconv,norm,pwconv1,pwconv2,gamma}`, and
-`norm0..norm3` for the output norms that dense heads need.
+State-dict names are the official ones: `downsample_layers.i.j`, `stages.i.j.{dwconv,norm,pwconv1,pwconv2}`, `stages.i.j.gamma`
+(V1) or `stages.i.j.grn.{gamma,beta}` (V2), and `norm0..norm3` for the output norms that dense heads need.
 
 Legend: B images, C channels, H W height and width in pixels of the map at hand.
 """
@@ -22,23 +23,24 @@ from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.errors import InputError
 
-EPS = 1e-6  # of every LayerNorm, as in the official code
+EPS = 1e-6  # as in the official code
 MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
 
 
 @dataclass(frozen=True)
 class Arch:
-    """Blocks and channels of the four stages."""
+    """Blocks and channels of the four stages, and the epsilon of every LayerNorm."""
 
     depths: tuple[int, int, int, int]
     dims: tuple[int, int, int, int]
+    eps: float = EPS
 
 
-def _arch(depths: tuple[int, int, int, int], width: int) -> Arch:
-    return Arch(depths, (width, 2 * width, 4 * width, 8 * width))
+def _arch(depths: tuple[int, int, int, int], width: int, eps: float = EPS) -> Arch:
+    return Arch(depths, (width, 2 * width, 4 * width, 8 * width), eps)
 
 
-# Section 3 of the paper; atto to nano have the widths of arXiv 2301.00808, without its GRN.
+# Section 3 of the paper, and atto to nano and huge of arXiv 2301.00808, table 8. V2 has all but small and xlarge.
 ARCHS: dict[str, Arch] = {
     'atto': _arch((2, 2, 6, 2), 40),
     'femto': _arch((2, 2, 6, 2), 48),
@@ -49,6 +51,8 @@ ARCHS: dict[str, Arch] = {
     'base': _arch((3, 3, 27, 3), 128),
     'large': _arch((3, 3, 27, 3), 192),
     'xlarge': _arch((3, 3, 27, 3), 256),
+    'huge': _arch((3, 3, 27, 3), 352),
+    'xxlarge': _arch((3, 4, 30, 3), 384, eps=1e-5),  # OpenCLIP's
 }
 
 
@@ -60,24 +64,47 @@ class LayerNorm2d(nn.LayerNorm):
         return x.permute(0, 3, 1, 2)
 
 
-class Block(nn.Module):
-    """7x7 depthwise conv, LayerNorm, 1x1 to 4C, GELU, 1x1 to C, layer scale, drop path, residual (figure 4)."""
+class GRN(nn.Module):
+    """Global response normalisation (arXiv 2301.00808, section 3): a channel's norm over the map, relative to the mean one."""
 
-    def __init__(self, dim: int, drop_path: float = 0.0, layer_scale_init_value: float = 1e-6) -> None:
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1, 1, 1, dim))
+        self.beta = nn.Parameter(torch.zeros(1, 1, 1, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # (B, H, W, C); the sum of squares leaves float16's range, so the norm is taken in float32.
+        norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        share = norm / (norm.mean(dim=-1, keepdim=True) + EPS)
+        return self.gamma * (x * share.to(x.dtype)) + self.beta + x
+
+
+class Block(nn.Module):
+    """7x7 depthwise conv, LayerNorm, 1x1 to 4C, GELU, 1x1 to C, layer scale, drop path, residual (figure 4); V2: GRN."""
+
+    def __init__(
+        self,
+        dim: int,
+        drop_path: float = 0.0,
+        layer_scale_init_value: float = 1e-6,
+        use_grn: bool = False,
+        eps: float = EPS,
+    ) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
-        self.norm = nn.LayerNorm(dim, eps=EPS)
+        self.norm = nn.LayerNorm(dim, eps=eps)
         self.pwconv1 = nn.Linear(dim, 4 * dim)
         self.act = nn.GELU()
+        self.grn = GRN(4 * dim) if use_grn else nn.Identity()
         self.pwconv2 = nn.Linear(4 * dim, dim)
-        scale = layer_scale_init_value * torch.ones(dim) if layer_scale_init_value > 0 else None
+        scale = layer_scale_init_value * torch.ones(dim) if layer_scale_init_value > 0 and not use_grn else None
         self.gamma = nn.Parameter(scale) if scale is not None else None
         self.drop_path = drop_path
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x
         x = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
-        x = self.pwconv2(self.act(self.pwconv1(self.norm(x))))
+        x = self.pwconv2(self.grn(self.act(self.pwconv1(self.norm(x)))))
         if self.gamma is not None:
             x = self.gamma * x
         if self.training and self.drop_path > 0:
@@ -98,13 +125,14 @@ class ConvNeXt(BaseModule):
         arch: a name from `ARCHS`, or a dict of `depths` and `dims`, four positive integers each.
         in_channels: channels of the input image.
         drop_path_rate: drop probability of the last block; it grows linearly from 0 over all blocks. In [0, 1).
-        layer_scale_init_value: initial value of the layer scale; 0 leaves the layer scale out.
+        layer_scale_init_value: initial value of the layer scale; 0 leaves the layer scale out. V2 has none.
+        use_grn: V2, with global response normalisation in place of the layer scale.
         out_indices: which of the four stages are returned; negative ones count from the last.
         frozen_stages: -1 trains everything, 0 freezes the stem, k also stages 1 to k with their output norms. Frozen parts
             stay in eval mode.
         with_cp: recompute each block in the backward pass instead of keeping its activations.
-        init_cfg: `dict(type='Pretrained', checkpoint=FILE_OR_URL)` loads an official checkpoint strictly (see
-            `convnext_dense.weights.load`); anything else is left to mmengine.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly; FILE is a
+            path, a URL or a hub name (see `convnext_dense.weights`). Anything else is left to mmengine.
 
     Attributes:
         out_channels: channels of the returned maps.
@@ -120,6 +148,7 @@ class ConvNeXt(BaseModule):
         in_channels: int = 3,
         drop_path_rate: float = 0.0,
         layer_scale_init_value: float = 1e-6,
+        use_grn: bool = False,
         out_indices: int | Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
         with_cp: bool = False,
@@ -127,7 +156,7 @@ class ConvNeXt(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.arch = resolve_arch(arch)
-        depths, dims = self.arch.depths, self.arch.dims
+        depths, dims, eps = self.arch.depths, self.arch.dims, self.arch.eps
         if not 0 <= drop_path_rate < 1:
             raise InputError(f'drop_path_rate: expected a number in [0, 1), got {drop_path_rate}')
         if layer_scale_init_value < 0:
@@ -137,23 +166,24 @@ class ConvNeXt(BaseModule):
         self.out_indices = resolve_out_indices(out_indices)
         self.out_channels = tuple(dims[i] for i in self.out_indices)
         self.out_strides = tuple(4 * 2**i for i in self.out_indices)
+        self.use_grn = use_grn
         self.frozen_stages = frozen_stages
         self.with_cp = with_cp
 
-        stem = nn.Sequential(nn.Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=EPS))
+        stem = nn.Sequential(nn.Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
         self.downsample_layers = nn.ModuleList([stem])
         for before, after in pairwise(dims):
             halve = nn.Conv2d(before, after, kernel_size=2, stride=2)
-            self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=EPS), halve))
+            self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=eps), halve))
 
         rates = [rate.item() for rate in torch.linspace(0, drop_path_rate, sum(depths), device='cpu')]
         ends = list(accumulate(depths))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(dim, rate, layer_scale_init_value) for rate in rates[end - depth : end]))
+            nn.Sequential(*(Block(dim, rate, layer_scale_init_value, use_grn, eps) for rate in rates[end - depth : end]))
             for dim, depth, end in zip(dims, depths, ends)
         )
         for i in self.out_indices:
-            self.add_module(f'norm{i}', LayerNorm2d(dims[i], eps=EPS))
+            self.add_module(f'norm{i}', LayerNorm2d(dims[i], eps=eps))
 
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):

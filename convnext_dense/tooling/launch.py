@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed
 from mmengine.config import Config
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
 import convnext_dense.tooling.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError
 from convnext_dense.tooling.settle import settle_norms, settle_workers, world_size
+from convnext_dense.weights.load import whole_state
+from convnext_dense.weights.open import open_checkpoint
 
 
 def prepare(cfg: Config, args: Namespace) -> list[str]:
@@ -44,11 +49,39 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     return [line for line in lines if line]
 
 
-def build_runner(cfg: Config, lines: list[str]) -> Runner:
+class WholeModelRunner(Runner):
+    """A runner whose checkpoints of whole models may be of any published layout; they were checked before it was made."""
+
+    new_heads = False
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = (),
+    ) -> dict[str, Any]:
+        """As mmengine's, but opened with weights only, under this project's names, and strict but for `new_heads`."""
+        content = open_checkpoint(filename)
+        self.call_hook('after_load_checkpoint', checkpoint=content)
+        model = self.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        state, own = whole_state(content), model.state_dict()
+        if self.new_heads:
+            state = {name: value for name, value in state.items() if own[name].shape == value.shape}
+        model.load_state_dict(state, strict=not self.new_heads)
+        self._has_loaded = True
+        self.logger.info(f'model: loaded {len(state)} of {len(own)} tensors from {filename}')
+        return content
+
+
+def build_runner(cfg: Config, lines: list[str], new_heads: bool = False) -> Runner:
     """The runner, made after every check has passed; `lines` go to its log."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
-    runner = Runner.from_cfg(cfg)
+    runner = WholeModelRunner.from_cfg(cfg)
+    runner.new_heads = new_heads
     for line in lines:
         runner.logger.info(line)
     return runner

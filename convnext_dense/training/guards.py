@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convnext_dense.errors import InputError
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.weights.load import check_whole_model, match_or_stop
+from convnext_dense.weights.stats import differs, expected_stats
 
 
 def build_on_meta(cfg: Config) -> nn.Module:
@@ -82,14 +83,16 @@ def check_batch_norm(cfg: Config, model: nn.Module) -> None:
             )
 
 
-def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None = None) -> None:
+def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None = None, new_heads: bool = False) -> list[str]:
     """Stop where the file to load or resume from, or the backbone's pre-trained file, does not fit the model.
 
-    `classes`, where the weights must have been trained on the data's own, as in testing and resuming.
+    `classes`, where the weights must have been trained on the data's own, as in testing and resuming. Lines for the log: what
+    starts anew, and where the images are not normalised as the weights expect.
     """
     if cfg.get('load_from'):
-        check_whole_model(cfg.load_from, model, classes)
-        return
+        fresh = check_whole_model(cfg.load_from, model, classes, new_heads)
+        return [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
+    lines = []
     for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
         init_cfg = backbone.init_cfg
         if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
@@ -97,7 +100,12 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
             extra = [key for key in init_cfg if key != 'type' and key not in known]
             if extra or 'checkpoint' not in init_cfg:
                 raise InputError(f'init_cfg: expected type, checkpoint and optionally prefix, got {sorted(init_cfg)}')
-            match_or_stop(backbone, **{key: value for key, value in init_cfg.items() if key != 'type'})
+            pretrained = match_or_stop(backbone, **{key: value for key, value in init_cfg.items() if key != 'type'})
+            stats = expected_stats(pretrained.path, pretrained.state, pretrained.match.found)
+            images = cfg.model.get('data_preprocessor') or {}
+            if stats and images.get('mean') and images.get('std'):
+                lines.append(differs(stats, images.mean, images.std))
+    return [line for line in lines if line]
 
 
 def resolve_resume(resume: str | None, work_dir: str) -> str | None:

@@ -1,107 +1,33 @@
-"""Open a checkpoint safely, recognise its layout, load it strictly, report N of N.
+"""Load published weights into a backbone or a whole model: recognised, complete, reported as "loaded N of N", or not at all.
 
-The one layout known so far is the official release's: `{'model': {...}}` with the backbone's own names, plus a
-classification head (`norm.*`, `head.*`) that dense models leave out. The output norms `norm0..norm3` are no part of
-pre-trained files and stay as initialised.
+Anything missing but output norms, any shape that differs and any name that is neither the backbone's nor a known head's stops
+the run with a list. Output norms that a file lacks stay as initialised and are named; heads are left out and named.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.error import URLError
-from urllib.parse import urlparse
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.convnext import ARCHS, Arch, ConvNeXt
+from convnext_dense.models.convnext import ARCHS, ConvNeXt
 from convnext_dense.text import listed
+from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, recognise, to_official
+from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
+from convnext_dense.weights.whole import CLASS_LAYERS, HEADS, kind_of, to_whole
 
-StateDict = dict[str, Tensor]
-WRAPPERS = ('model', 'state_dict')
-LEFT_OUT = ('norm.', 'head.')  # the classification head of the official files
-INITIALISED = ('norm0.', 'norm1.', 'norm2.', 'norm3.')
-
-
-def open_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a local .pth file, opened with weights only: no code in it is run.
-
-    Raises:
-        InputError: for a missing, empty, truncated or foreign file, and for one that holds anything but plain values, tensors
-            and the types that a checkpoint of mmengine holds.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f'checkpoint: expected a file, got {path} which is not there; check the path')
-    if path.stat().st_size == 0:
-        raise InputError(f'checkpoint {path}: expected weights, got an empty file; copy or download it again')
-    from convnext_dense.training.checkpoint import allow_checkpoint_types
-
-    try:
-        allow_checkpoint_types()  # again: a `safe_globals` context elsewhere takes them back when it ends
-        content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # a broken pickle can raise anything
-        raise InputError(f'checkpoint {path}: {_why_refused(path, error)}') from error
-    if not isinstance(content, dict):
-        raise InputError(f'checkpoint {path}: expected a dict of tensors, got {type(content).__name__}')
-    return content
-
-
-def _why_refused(path: Path, error: Exception) -> str:
-    with open(path, 'rb') as file:
-        start = file.read(4)
-    if start[:2] != b'PK' and start[:1] != b'\x80':
-        return f'expected a PyTorch file, got something else (it starts with {start!r}); check that this is the right file'
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    refused = [line for line in lines if 'Unsupported' in line or 'Trying to' in line or 'Can only' in line]
-    if isinstance(error, pickle.UnpicklingError) and refused:
-        what = refused[0].strip().split('. ')[0]
-        return f'expected tensors and plain values only, got a pickle that would run code ({what}); not opened'
-    return f'expected a whole PyTorch file, got one that cannot be read ({lines[0]}); copy or download it again'
-
-
-def state_dict_of(content: dict[str, Any]) -> StateDict:
-    """The state dict in an opened checkpoint, out of the wrappers `model` and `state_dict`."""
-    for key in WRAPPERS:
-        if isinstance(content.get(key), dict):
-            content = content[key]
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def resolve(checkpoint: str) -> str:
-    """A local path for a path or an http(s) URL; a URL is downloaded into torch's hub cache, in one move, once.
-
-    Raises:
-        InputError: if the download fails, with the two ways around it.
-    """
-    if urlparse(checkpoint).scheme not in ('http', 'https'):
-        return checkpoint
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    target = folder / Path(urlparse(checkpoint).path).name
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(checkpoint, str(target))
-        except (URLError, OSError) as error:
-            reason = getattr(error, 'reason', None) or error
-            raise InputError(
-                f'pre-trained weights: could not download {checkpoint} ({reason}); '
-                'pass a local copy with --pretrained FILE, or start from scratch with --pretrained none'
-            ) from error
-    return str(target)
+LEFT_OUT = ('norm.', 'head.')  # the classification head, under its official name
+OUTPUT_NORMS = ('norm0.', 'norm1.', 'norm2.', 'norm3.')
 
 
 @dataclass(frozen=True)
 class Match:
-    """How a state dict fits a backbone."""
+    """How a state dict fits a model."""
 
     tensors: StateDict
     missing: list[str]
@@ -109,100 +35,159 @@ class Match:
     shapes: list[str]
     left_out: list[str]
     total: int
+    found: Found | None = None
 
     @property
     def fits(self) -> bool:
         return not (self.missing or self.unexpected or self.shapes)
 
 
-def match_backbone(state: StateDict, backbone: ConvNeXt, prefix: str = '') -> Match:
-    """Sort a state dict's entries by what becomes of them in `backbone`. Nothing is loaded."""
-    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    own = backbone.state_dict()
-    wanted = {name for name in own if not name.startswith(INITIALISED)}
-    # A backbone with fewer out_indices has fewer output norms: the file's others are left out.
-    left_out = [name for name in state if name.startswith(LEFT_OUT) or (name.startswith(INITIALISED) and name not in own)]
-    unexpected = [name for name in state if name not in own and name not in left_out]
-    shapes = [
-        f'{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}'
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    tensors = {name: value for name, value in state.items() if name in own}
-    return Match(tensors, sorted(wanted - set(state)), unexpected, shapes, left_out, len(wanted))
+def not_known(state: Mapping[str, Tensor]) -> str:
+    """What is said of a state dict in no known layout."""
+    known = ', '.join(LAYOUTS)
+    return f'expected ConvNeXt weights in one of the layouts {known}; got tensors named {listed(state, 4) or "(none)"}'
 
 
-def arch_of(state: StateDict) -> str | None:
-    """The name in `ARCHS` that a state dict with official names was made from."""
-    dims, depths = [], []
-    for stage in range(4):
-        rows = [name for name in state if name.startswith(f'stages.{stage}.') and name.endswith('.dwconv.weight')]
-        if not rows:
-            return None
-        depths.append(len(rows))
-        dims.append(state[rows[0]].shape[0])
-    found = Arch(tuple(depths), tuple(dims))  # type: ignore[arg-type]
-    return next((name for name, arch in ARCHS.items() if arch == found), None)
-
-
-def match_or_stop(backbone: ConvNeXt, checkpoint: str, prefix: str = '') -> tuple[Match, str]:
-    """How a pre-trained file (path or URL) fits the backbone, and its local path; `prefix` is cut from the file's names.
+def match_backbone(state: Mapping[str, Tensor], backbone: ConvNeXt) -> Match:
+    """Sort a state dict's entries by what becomes of them in `backbone`. Nothing is loaded.
 
     Raises:
-        InputError: if anything but output norms is missing, a shape differs, or a name is no known head.
+        InputError: if it is of no known layout, or of the other version.
+    """
+    found = recognise(state)
+    if found is None:
+        raise InputError(not_known(state))
+    if found.grn != backbone.use_grn:
+        raise InputError(
+            f'expected V{1 + backbone.use_grn} weights, got {found.version}; set use_grn={found.grn} in the backbone'
+        )
+    official, rest = to_official(state, found)
+    own = backbone.state_dict()
+    wanted = {name for name in own if not name.startswith(OUTPUT_NORMS)}
+    # A backbone with fewer out_indices has fewer output norms: the file's others are left out.
+    left_out = [name for name in official if name not in own and name.startswith((*LEFT_OUT, *OUTPUT_NORMS))]
+    known = (*HEADS, *found.layout.beyond, *(found.prefix + name for name in found.layout.beyond))
+    left_out += [name for name in rest if name.startswith(known)]
+    unexpected = [name for name in official if name not in own and name not in left_out]
+    unexpected += [name for name in rest if not name.startswith(known)]
+    tensors = {name: value for name, value in official.items() if name in own}
+    return Match(
+        tensors, sorted(wanted - set(official)), unexpected, _other_shapes(own, official), left_out, len(wanted), found
+    )
+
+
+def _other_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    return [
+        f'{name} is {tuple(given[name].shape)}, expected {tuple(own[name].shape)}'
+        for name in own
+        if name in given and own[name].shape != given[name].shape
+    ]
+
+
+def arch_of(found: Found) -> str | None:
+    """The name in `ARCHS` that the weights were made from."""
+    size = (found.depths, found.dims)
+    return next((name for name, arch in ARCHS.items() if (arch.depths, arch.dims) == size), None)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pre-trained file that fits: how, and its local path."""
+
+    match: Match
+    path: str
+    state: Mapping[str, Tensor]
+
+
+def match_or_stop(backbone: ConvNeXt, checkpoint: str, prefix: str = '') -> Pretrained:
+    """How a pre-trained file fits the backbone; `prefix` keeps the names that begin with it, and is cut from them.
+
+    Raises:
+        InputError: if anything but output norms is missing, a shape differs, a name is no known head, or a value is not finite.
     """
     path = resolve(checkpoint)
     state = state_dict_of(open_checkpoint(path))
-    match = match_backbone(state, backbone, prefix)
+    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    try:
+        match = match_backbone(state, backbone)
+    except InputError as error:
+        raise InputError(f'pre-trained weights {path}: {error}') from error
     if not match.fits:
-        name = arch_of({key.removeprefix(prefix): value for key, value in state.items()})
+        name = arch_of(match.found)
         hint = f"; the file fits arch='{name}'" if name and ARCHS[name] != backbone.arch else ''
-        raise InputError(f'pre-trained weights {path} do not fit {_describe(backbone)}: {_misfit(match)}{hint}')
-    return match, path
+        raise InputError(
+            f'pre-trained weights {path} (layout: {match.found.layout.name}) do not fit {_describe(backbone)}: '
+            f'{_misfit(match)}{hint}'
+        )
+    check_finite(path, match.tensors)
+    return Pretrained(match, path, state)
+
+
+def check_finite(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> None:
+    """Stop at weights that are not numbers."""
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            bad = int((~torch.isfinite(value)).sum())
+            raise InputError(
+                f'checkpoint {path}: expected finite weights, got NaN or infinity in {name} ({bad} of {value.numel()})'
+            )
 
 
 def load_pretrained(backbone: ConvNeXt, checkpoint: str, prefix: str = '') -> None:
-    """Load pre-trained weights into the backbone, all of them or none, and log "loaded N of N".
+    """Load pre-trained weights into the backbone, all of them or none, and log "loaded N of N (layout: …)".
 
     Raises:
         InputError: as `match_or_stop`.
     """
-    match, path = match_or_stop(backbone, checkpoint, prefix)
+    pretrained = match_or_stop(backbone, checkpoint, prefix)
+    match = pretrained.match
     backbone.load_state_dict(match.tensors, strict=False)
-    norms = sorted({name.split('.')[0] for name in backbone.state_dict() if name.startswith(INITIALISED)})
+    norms = sorted({name.split('.')[0] for name in backbone.state_dict() if name.startswith(OUTPUT_NORMS)})
     fresh = [norm for norm in norms if f'{norm}.weight' not in match.tensors]
-    loaded = sum(not name.startswith(INITIALISED) for name in match.tensors)
-    parts = [f'backbone: loaded {loaded} of {match.total} (layout: official) from {path}']
+    loaded = sum(not name.startswith(OUTPUT_NORMS) for name in match.tensors)
+    parts = [f'backbone: loaded {loaded} of {match.total} (layout: {match.found.layout.name}) from {pretrained.path}']
     if fresh:
         parts.append(f'initialised: {", ".join(fresh)}')
     if match.left_out:
-        parts.append(f'left out: {", ".join(sorted({name.split(".")[0] for name in match.left_out}))}')
+        parts.append(f'left out: {listed(sorted({name.split(".")[0] for name in match.left_out}))}')
     print_log('; '.join(parts), logger='current')
 
 
-def check_whole_model(path: str | os.PathLike[str], model: nn.Module, classes: Sequence[str] | None = None) -> None:
-    """Stop where a checkpoint of a whole model (as training writes it) does not fit `model` in every tensor.
+def whole_state(content: Mapping[str, object]) -> StateDict:
+    """The state dict of a whole model, of this project or of a published layout, under this project's names."""
+    state = state_dict_of(content)
+    whole = to_whole(state)
+    return whole.state if whole is not None else state
 
-    With `classes`, those that the checkpoint says it was trained on must be the same, in the same order.
+
+def check_whole_model(
+    path: str | os.PathLike[str], model: nn.Module, classes: Sequence[str] | None = None, new_heads: bool = False
+) -> list[str]:
+    """Stop where a checkpoint of a whole model does not fit `model` in every tensor.
+
+    With `classes`, those that the checkpoint says it was trained on must be the same, in the same order. With `new_heads`,
+    layers whose size is that of the classes may differ: their names are returned, and they stay as initialised.
 
     Raises:
         InputError: with what is missing, unexpected and of another shape, or with both lists of classes.
     """
     content = open_checkpoint(path)
-    state = state_dict_of(content)
-    state = {name.removeprefix('module.'): value for name, value in state.items()}
+    state = whole_state(content)
     own = model.state_dict()
-    shapes = [
-        f'{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}'
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    match = Match({}, sorted(set(own) - set(state)), sorted(set(state) - set(own)), shapes, [], len(own))
+    fresh = []
+    if new_heads:
+        fresh = [name for name in own if name in state and own[name].shape != state[name].shape and CLASS_LAYERS.search(name)]
+        state = {name: value for name, value in state.items() if name not in fresh}
+    missing = sorted(set(own) - set(state) - set(fresh))
+    match = Match({}, missing, sorted(set(state) - set(own)), _other_shapes(own, state), [], len(own))
     if not match.fits:
-        raise InputError(
-            f'checkpoint {path}, {_kind(state)}, does not fit this {type(model).__name__}: {_misfit(match)}; '
-            'use the config that it was trained with'
-        )
+        others = [line for line in match.shapes if not CLASS_LAYERS.search(line.split(' ')[0])]
+        hint = 'use the config that it was trained with'
+        if match.shapes and not (missing or match.unexpected or others):
+            hint = '--new-heads starts these layers anew for the classes of the data'
+        kind = kind_of(state) or 'no segmentor or detector'
+        raise InputError(f'checkpoint {path}, {kind}, does not fit this {type(model).__name__}: {_misfit(match)}; {hint}')
+    check_finite(path, state)
     meta = content.get('meta')
     trained = (meta.get('dataset_meta') or {}).get('classes') if isinstance(meta, dict) else None
     if classes and trained and list(trained) != list(classes):
@@ -210,13 +195,7 @@ def check_whole_model(path: str | os.PathLike[str], model: nn.Module, classes: S
             f'checkpoint {path} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'
         )
-
-
-def _kind(state: StateDict) -> str:
-    """What a whole model's checkpoint holds, in a word."""
-    parts = {name.split('.')[0] for name in state}
-    kinds = (('decode_head', 'a segmentor'), ('roi_head', 'a detector with RoI heads'), ('bbox_head', 'a detector'))
-    return next((kind for part, kind in kinds if part in parts), 'no segmentor or detector')
+    return fresh
 
 
 def _describe(backbone: ConvNeXt) -> str:

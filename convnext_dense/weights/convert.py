@@ -1,0 +1,102 @@
+"""From any layout into another, bit for bit, and what a file is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from convnext_dense.errors import InputError
+from convnext_dense.text import listed
+from convnext_dense.weights.layouts import LAYOUTS, StateDict, from_official, recognise, to_official
+from convnext_dense.weights.load import arch_of, not_known
+from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
+from convnext_dense.weights.stats import expected_stats
+from convnext_dense.weights.whole import from_whole, to_whole
+
+TARGETS = ('official', 'timm', 'torchvision', 'transformers', 'openmmlab')
+WHOLE_TARGETS = ('official', 'openmmlab', 'transformers')  # that have names for segmentors; detectors: the first two
+V1_ONLY = ('torchvision',)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The weights in the target's layout, and the names of what it has no place for."""
+
+    state: StateDict
+    left_out: list[str]
+    source: str
+
+
+def convert(state: Mapping[str, Tensor], to: str) -> Converted:
+    """A state dict of any layout in the layout `to`, one of `TARGETS`; whole models where the target has them.
+
+    Raises:
+        InputError: if it is of no known layout, or the target has no such model.
+    """
+    if to not in TARGETS:
+        raise InputError(f'--to: expected one of {", ".join(TARGETS)}, got {to!r}')
+    found = recognise(state)
+    if found is None:
+        raise InputError(not_known(state))
+    if found.grn and to in V1_ONLY:
+        raise InputError(f'--to {to}: expected V1 weights, got V2, which {to} does not have')
+    whole = to_whole(state)
+    if whole is not None:
+        detector = whole.kind != 'a segmentor'
+        if to not in WHOLE_TARGETS or (detector and to == 'transformers'):
+            why = f'expected a backbone, got {whole.kind}, which {to} does not have'
+            raise InputError(f'--to {to}: {why}; convert it to official or openmmlab')
+        converted, left_out = from_whole(whole, to)
+        return Converted(converted, left_out, found.layout.name)
+    official, rest = to_official(state, found)
+    theirs, no_place = from_official(official, LAYOUTS[to], found.depths, found.grn)
+    prefix = {'transformers': 'convnextv2.' if found.grn else 'convnext.'}.get(to, '')
+    if prefix and 'head.weight' in official:  # a classifier: the backbone has a prefix, its head has none
+        theirs = {name if name.startswith('classifier.') else prefix + name: value for name, value in theirs.items()}
+    return Converted(theirs, sorted([*rest, *no_place]), found.layout.name)
+
+
+def write(state: StateDict, path: str | os.PathLike[str]) -> None:
+    """Write weights as .safetensors, or as .pth under `state_dict`, in one move."""
+    path = Path(path)
+    partial = path.with_name(path.name + '.partial')
+    state = {name: value.contiguous().clone() for name, value in state.items()}
+    if path.suffix == '.safetensors':
+        from safetensors.torch import save_file
+
+        save_file(state, partial, metadata={'format': 'pt'})
+    else:
+        torch.save({'state_dict': state}, partial)
+    os.replace(partial, path)
+
+
+def inspect(checkpoint: str) -> list[tuple[str, str]]:
+    """What a file is, as rows of a name and a value."""
+    path = resolve(checkpoint)
+    state = state_dict_of(open_checkpoint(path))
+    found = recognise(state)
+    if found is None:
+        raise InputError(f'{path}: {not_known(state)}')
+    official, rest = to_official(state, found)
+    whole = to_whole(state)
+    arch = arch_of(found) or f'depths {found.depths}, dims {found.dims}'
+    norms = sorted({name.split('.')[0] for name in official if name.startswith(('norm0.', 'norm1.', 'norm2.', 'norm3.'))})
+    heads = sorted({name.split('.')[0] for name in rest} | {'head' for name in official if name.startswith('head.')})
+    stats = expected_stats(path, state, found)
+    size = sum(value.numel() for value in state.values())
+    classifier = ' with a classification head' if 'head.weight' in official else ''
+    return [
+        ('layout', f'{found.layout.name} ({found.layout.title})'),
+        ('arch', f'{arch}, {found.version}'),
+        ('model', whole.kind if whole is not None else f'a backbone{classifier}'),
+        ('prefix', found.prefix or 'none'),
+        ('tensors', f'{len(state)}, {size / 1e6:.3f} M numbers, {listed(sorted({str(v.dtype) for v in state.values()}))}'),
+        ('output norms', listed(norms) or 'none'),
+        ('beside the backbone', listed(heads) or 'nothing'),
+        ('image mean and std', f'{stats[0]}, {stats[1]}' if stats else 'not told by the file'),
+    ]

@@ -1,0 +1,56 @@
+"""Convert ConvNeXt weights from any published layout into another, or say what a file is.
+
+    python tools/convert_weights.py IN OUT --to official|timm|torchvision|transformers|openmmlab
+    python tools/convert_weights.py IN --inspect
+
+IN is a file, a folder, a URL or a hub name; OUT a .safetensors or .pth file. Every tensor is carried over bit for bit; what the
+target has no place for is named.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rich.table import Table
+
+from convnext_dense.errors import InputError
+from convnext_dense.text import listed, table_text
+from convnext_dense.tooling.options import exit_with_line
+from convnext_dense.weights.convert import TARGETS, convert, inspect, write
+from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
+
+SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('source', metavar='IN', help='weights to read')
+    parser.add_argument('target', metavar='OUT', nargs='?', help='file to write; must not exist')
+    parser.add_argument('--to', choices=TARGETS, help='layout to write')
+    parser.add_argument('--inspect', action='store_true', help='print what IN is')
+    args = parser.parse_args()
+    if args.inspect:
+        table = Table('what', 'value')
+        for row in inspect(args.source):
+            table.add_row(*row)
+        print(table_text(table))
+        return
+    if args.target is None or args.to is None:
+        raise InputError('expected IN OUT --to LAYOUT, or IN --inspect')
+    target = Path(args.target)
+    if target.suffix not in SUFFIXES or target.exists() or not target.resolve().parent.is_dir():
+        raise InputError(f'OUT: expected a new file in an existing folder, ending in {", ".join(SUFFIXES)}; got {target}')
+    source = resolve(args.source)
+    try:
+        done = convert(state_dict_of(open_checkpoint(source)), args.to)
+    except InputError as error:
+        raise InputError(f'{source}: {error}' if str(source) not in str(error) else str(error)) from error
+    write(done.state, target)
+    left_out = f'; left out, {args.to} has no place for them: {listed(done.left_out)}' if done.left_out else ''
+    print(f'{target}: {len(done.state)} tensors, {done.source} to {args.to}{left_out}')
+
+
+if __name__ == '__main__':
+    exit_with_line(main)

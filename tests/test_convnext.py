@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from convnext_dense import ARCHS, ConvNeXt, InputError
+from convnext_dense.models.convnext import GRN
 
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
 
@@ -225,3 +226,31 @@ def test_norms_stay_finite_in_half_precision() -> None:
     model = ConvNeXt(SMALL).eval()
     x = 300 + 200 * torch.randn(1, 8, 4, 4)
     torch.testing.assert_close(model.norm0.half()(x.half()).float(), model.norm0.float()(x), rtol=0.01, atol=0.02)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_grn_by_hand(dtype: torch.dtype) -> None:
+    """Two channels of norms 5 and 1, mean 3: each is multiplied by its share, scaled, shifted, and added to itself."""
+    grn = GRN(2).to(dtype)
+    grn.gamma.data[..., 0], grn.gamma.data[..., 1] = 2.0, 1.0
+    grn.beta.data[..., 1] = 0.5
+    x = torch.tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]], dtype=dtype)
+    expected = torch.tensor([[[[3 + 2 * 3 * 5 / 3, 1 + 1 / 3 + 0.5]], [[4 + 2 * 4 * 5 / 3, 0.5]]]], dtype=dtype)
+    torch.testing.assert_close(grn(x), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_grn_in_half_precision_does_not_overflow() -> None:
+    grn = GRN(4).half()
+    torch.nn.init.ones_(grn.gamma)
+    x = torch.full((1, 64, 64, 4), 50.0, dtype=torch.float16)  # its squares add up to 10 million
+    torch.testing.assert_close(grn(x), torch.full_like(x, 100.0))
+
+
+def test_v2_has_grn_and_no_layer_scale() -> None:
+    model = ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(4, 4, 4, 4)), use_grn=True, layer_scale_init_value=1.0)
+    names = set(model.state_dict())
+    assert 'stages.0.0.grn.gamma' in names and not any(name.endswith('.0.gamma') for name in names)
+    assert model.stages[0][0].grn.gamma.shape == (1, 1, 1, 16)
+    assert torch.autograd.gradcheck(
+        model.stages[0][0].double(), (torch.randn(1, 4, 3, 3, dtype=torch.float64, requires_grad=True),)
+    )

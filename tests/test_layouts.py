@@ -113,16 +113,11 @@ def torchvision_maps(model: nn.Module, x: Tensor) -> list[Tensor]:
     return found
 
 
-class OpenClip(nn.Module):
-    """OpenCLIP's names: the image tower under visual.trunk, beside a text tower."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.visual = nn.Module()
-        self.visual.trunk = timm_model('convnext_atto', num_classes=0)()
-        self.token_embedding = nn.Embedding(4, 8)
-        self.ln_final = nn.LayerNorm(8)
-        self.logit_scale = nn.Parameter(torch.ones([]))
+def open_clip_model() -> nn.Module:
+    model = pytest.importorskip('open_clip.model')
+    image = model.CLIPVisionCfg(timm_model_name='convnext_atto', image_size=64)
+    text = model.CLIPTextCfg(context_length=8, vocab_size=32, width=16, heads=2, layers=1)
+    return model.CLIP(embed_dim=16, vision_cfg=image, text_cfg=text)
 
 
 PEERS = {
@@ -137,7 +132,7 @@ PEERS = {
         'timm_features', 'atto', timm_model('convnextv2_atto', features_only=True), lambda model, x: model(x), grn=True
     ),
     'timm head norm first': Peer('timm', 'tiny', timm_model('convnext_tiny_hnf', num_classes=7), timm_maps),
-    'OpenCLIP names': Peer('timm', 'atto', OpenClip, lambda model, x: timm_maps(model.visual.trunk, x)),
+    'OpenCLIP': Peer('timm', 'atto', open_clip_model, lambda model, x: timm_maps(model.visual.trunk, x)),
     'torchvision': Peer('torchvision', 'tiny', torchvision_model, torchvision_maps),
     'transformers classifier': Peer(
         'transformers', 'atto', hf_classifier('ConvNext'), lambda model, x: hf_hidden(model.convnext, x)

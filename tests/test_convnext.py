@@ -85,10 +85,11 @@ def test_equals_torchvision(arch: str) -> None:
         assert_same_maps(ours, maps, x)
 
 
-@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('arch', [arch for arch in ARCHS if arch != 'xxlarge'])
 def test_published_parameter_counts(arch: str) -> None:
     """As published for ImageNet, in millions: with a classifier of 1,000 classes and one norm in place of our four."""
     millions = dict(atto=3.7, femto=5.2, pico=9.1, nano=15.6, tiny=28.6, small=50.2, base=88.6, large=197.8, xlarge=350.2)
+    millions['huge'] = 660  # of V2
     with torch.device('meta'):
         model = ConvNeXt(arch)
     dims = ARCHS[arch].dims

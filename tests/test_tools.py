@@ -251,7 +251,7 @@ def test_resume_in_an_empty_work_dir(tool, shapes, tmp_path) -> None:
 def test_wrong_checkpoints(tool, trained, shapes, tmp_path) -> None:
     (tmp_path / 'text.pth').write_text('no weights')
     base = ['--data-root', shapes, '--work-dir', str(tmp_path / 'run')]
-    one_line(*tool('test', SHAPES, str(tmp_path / 'text.pth'), *base), 'expected a PyTorch or safetensors file, got something else')
+    one_line(*tool('test', SHAPES, str(tmp_path / 'text.pth'), *base), 'expected a PyTorch or safetensors file, got something')
     wide = ['--cfg-options', 'model.decode_head.channels=32']
     checkpoint = str(trained[0] / 'iter_4.pth')
     one_line(*tool('test', SHAPES, checkpoint, *base, *wide), r'does not fit this EncoderDecoder: .*is \(64.*expected \(32')

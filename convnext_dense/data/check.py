@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
-from convnext_dense.data.check_coco import coco_problems
-from convnext_dense.data.coco import coco_files
+from convnext_dense.data.check_coco import coco_problems, spread
+from convnext_dense.data.coco import coco_files, innermost, is_coco_class, read_coco
 from convnext_dense.errors import InputError
 from convnext_dense.models.convnext import MIN_SIDE
 
@@ -39,7 +39,7 @@ def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
     if spec is None:
         return []
     dataset = _build(spec, cfg.get('default_scope'))
-    if _is_coco(dataset):
+    if is_coco_class(type(dataset)):
         return [] if mode == 'off' else _coco_split(spec, mode)
     if not hasattr(dataset, 'reduce_zero_label'):  # no segmentation data set of mmseg's kind
         return []
@@ -57,8 +57,7 @@ def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
         raise InputError(f'data ({name}): expected {tree}; got no image in {folders["img_path"]}; pass --data-root DIR')
     problems = [f'{image} has no mask {mask}' for image, mask in pairs if not mask.is_file()]
     whole = [pair for pair in pairs if pair[1].is_file()]
-    if mode == 'sample' and len(whole) > SAMPLE:
-        whole = [whole[int(i)] for i in np.linspace(0, len(whole) - 1, SAMPLE)]
+    whole = spread(whole, SAMPLE if mode == 'sample' else None)
     allowed = _allowed_values(dataset)
     resized = any('Resize' in str(step) for step in spec.get('pipeline', []))
     smallest = 1 if resized or name == 'train_dataloader' else MIN_SIDE  # training pads to the crop
@@ -75,6 +74,7 @@ def check_data(cfg: Config, names: Sequence[str], mode: str = 'sample') -> None:
     """
     check_num_classes(cfg, names[0])
     problems = [line for name in names for line in check_split(name, cfg, mode)]
+    read_coco.cache_clear()  # the last to read it: a large file is not to stay in memory while training runs
     if problems:
         more = f'; and {len(problems) - SHOWN} more (tools/check_data.py lists all)' if len(problems) > SHOWN else ''
         count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
@@ -102,9 +102,7 @@ def data_classes(cfg: Config, name: str) -> tuple[str, ...]:
 
 def _build(spec: Any, scope: str | None) -> Any:
     """The data set without its files and pipeline."""
-    spec = copy.deepcopy(spec)
-    while 'dataset' in spec:  # RepeatDataset and other wrappers
-        spec = spec['dataset']
+    spec = copy.deepcopy(innermost(spec))
     try:
         with DefaultScope.overwrite_default_scope(scope):
             dataset = DATASETS.build({**spec, 'pipeline': [], 'lazy_init': True})
@@ -115,13 +113,8 @@ def _build(spec: Any, scope: str | None) -> Any:
     return dataset
 
 
-def _is_coco(dataset: Any) -> bool:
-    return any(base.__name__ == 'CocoDataset' for base in type(dataset).__mro__)
-
-
 def _coco_split(spec: Any, mode: str) -> list[str]:
-    while 'dataset' in spec:
-        spec = spec['dataset']
+    spec = innermost(spec)
     files = coco_files(spec)
     with_masks = "'with_mask': True" in str(spec.get('pipeline'))
     return list(coco_problems(files.annotations, files.images, with_masks, SAMPLE if mode == 'sample' else None))

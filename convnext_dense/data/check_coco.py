@@ -52,10 +52,15 @@ def coco_problems(annotations: Path, images: Path, with_masks: bool, sample: int
             present.append((path, image))
         else:
             yield f'{annotations}: image {image["id"]} is missing: {path}'
-    if sample is not None and len(present) > sample:
-        present = [present[int(i)] for i in np.linspace(0, len(present) - 1, sample)]
-    for path, image in present:
+    for path, image in spread(present, sample):
         yield from _image_problems(path, sizes.get(image['id']))
+
+
+def spread(items: list[Any], most: int | None) -> list[Any]:
+    """At most `most` of the items, spread evenly; all for None."""
+    if most is None or len(items) <= most:
+        return items
+    return [items[int(i)] for i in np.linspace(0, len(items) - 1, most)]
 
 
 def _duplicates(annotations: Path, coco: dict[str, Any]) -> Iterator[str]:

@@ -24,6 +24,18 @@ class CocoFiles:
     images: Path
 
 
+def innermost(spec: Any) -> Any:
+    """The data set's own config, out of RepeatDataset and other wrappers."""
+    while spec is not None and 'dataset' in spec:
+        spec = spec['dataset']
+    return spec
+
+
+def is_coco_class(kind: Any) -> bool:
+    """Whether a class is mmdet's CocoDataset or a subclass, told without importing mmdet."""
+    return any(base.__name__ == 'CocoDataset' for base in getattr(kind, '__mro__', ()))
+
+
 def coco_files(spec: Mapping[str, Any]) -> CocoFiles:
     """The files that a CocoDataset's config names."""
     root = Path(spec.get('data_root') or '')

@@ -38,7 +38,6 @@ def coco_stats(
     detections: Sequence[dict[str, Any]],
     iou_type: str,
     backend: str = 'pycocotools',
-    iou_thresholds: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, Any]:
     """The twelve numbers of COCO's detection evaluation, and the evaluator that computed them.
 
@@ -64,8 +63,6 @@ def coco_stats(
             found.dataset = {**ground_truth, 'annotations': []}
             found.createIndex()
         run = evaluator(truth, found, iou_type)
-        if iou_thresholds is not None:
-            run.params.iouThrs = np.asarray(iou_thresholds)
         run.evaluate()
         run.accumulate()
         run.summarize()

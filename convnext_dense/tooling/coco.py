@@ -9,7 +9,15 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from convnext_dense.data.check_coco import left_out
-from convnext_dense.data.coco import class_names, coco_files, find_annotations, find_images, read_coco
+from convnext_dense.data.coco import (
+    class_names,
+    coco_files,
+    find_annotations,
+    find_images,
+    innermost,
+    is_coco_class,
+    read_coco,
+)
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
 from convnext_dense.tooling.options import component, dicts
@@ -20,16 +28,12 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def dataset_spec(cfg: Config, name: str) -> ConfigDict | None:
     """The innermost data set under `cfg.{name}`, out of RepeatDataset and its like; None where there is none."""
-    spec = (cfg.get(name) or {}).get('dataset')
-    while spec is not None and 'dataset' in spec:
-        spec = spec['dataset']
-    return spec
+    return innermost((cfg.get(name) or {}).get('dataset'))
 
 
 def is_coco(cfg: Config, spec: Mapping[str, Any] | None) -> bool:
     """Whether the data set is mmdet's CocoDataset or a subclass."""
-    kind = component(spec.get('type'), cfg.get('default_scope')) if spec is not None else None
-    return any(base.__name__ == 'CocoDataset' for base in getattr(kind, '__mro__', ()))
+    return spec is not None and is_coco_class(component(spec.get('type'), cfg.get('default_scope')))
 
 
 def settle_coco(

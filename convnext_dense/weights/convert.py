@@ -13,10 +13,10 @@ from torch import Tensor
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
 from convnext_dense.weights.layouts import LAYOUTS, StateDict, from_official, recognise, to_official
-from convnext_dense.weights.load import arch_of, not_known
+from convnext_dense.weights.load import OUTPUT_NORMS, arch_of, not_known
 from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
 from convnext_dense.weights.stats import expected_stats
-from convnext_dense.weights.whole import from_whole, to_whole
+from convnext_dense.weights.whole import from_whole, kind_of, to_whole
 
 TARGETS = ('official', 'timm', 'torchvision', 'transformers', 'openmmlab')
 WHOLE_TARGETS = ('official', 'openmmlab', 'transformers')  # that have names for segmentors; detectors: the first two
@@ -83,9 +83,9 @@ def inspect(checkpoint: str) -> list[tuple[str, str]]:
     if found is None:
         raise InputError(f'{path}: {not_known(state)}')
     official, rest = to_official(state, found)
-    whole = to_whole(state)
+    kind = kind_of(state)
     arch = arch_of(found) or f'depths {found.depths}, dims {found.dims}'
-    norms = sorted({name.split('.')[0] for name in official if name.startswith(('norm0.', 'norm1.', 'norm2.', 'norm3.'))})
+    norms = sorted({name.split('.')[0] for name in official if name.startswith(OUTPUT_NORMS)})
     heads = sorted({name.split('.')[0] for name in rest} | {'head' for name in official if name.startswith('head.')})
     stats = expected_stats(path, state, found)
     size = sum(value.numel() for value in state.values())
@@ -93,7 +93,7 @@ def inspect(checkpoint: str) -> list[tuple[str, str]]:
     return [
         ('layout', f'{found.layout.name} ({found.layout.title})'),
         ('arch', f'{arch}, {found.version}'),
-        ('model', whole.kind if whole is not None else f'a backbone{classifier}'),
+        ('model', kind or f'a backbone{classifier}'),
         ('prefix', found.prefix or 'none'),
         ('tensors', f'{len(state)}, {size / 1e6:.3f} M numbers, {listed(sorted({str(v.dtype) for v in state.values()}))}'),
         ('output norms', listed(norms) or 'none'),

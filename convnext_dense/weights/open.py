@@ -84,9 +84,7 @@ def _open_safetensors(path: Path, start: bytes, size: int) -> dict[str, Any]:
     try:
         return dict(load_file(path))
     except (SafetensorError, ValueError, OSError) as error:
-        raise InputError(
-            f'checkpoint {path}: expected a whole safetensors file, got one that cannot be read ({error}); {AGAIN}'
-        ) from error
+        raise InputError(f'checkpoint {path}: {_unreadable("safetensors", error)}') from error
 
 
 def _open_shards(index: Path) -> dict[str, Any]:
@@ -133,9 +131,7 @@ def _check_sizes(path: Path, size: int) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(
-            f'checkpoint {path}: expected a whole PyTorch file, got one that cannot be read ({error}); {AGAIN}'
-        ) from error
+        raise InputError(f'checkpoint {path}: {_unreadable("PyTorch", error)}') from error
     unpacked = sum(entry.file_size for entry in entries)
     compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     limit = min(MAX_BYTES, 2 * size) if compressed else MAX_BYTES
@@ -143,6 +139,10 @@ def _check_sizes(path: Path, size: int) -> None:
         raise InputError(
             f'checkpoint {path}: expected at most {limit:,} bytes unpacked, got {unpacked:,} in a file of {size:,}; not opened'
         )
+
+
+def _unreadable(kind: str, why: object) -> str:
+    return f'expected a whole {kind} file, got one that cannot be read ({why}); {AGAIN}'
 
 
 def _why_refused(start: bytes, error: Exception) -> str:
@@ -156,7 +156,7 @@ def _why_refused(start: bytes, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and refused:
         what = refused[0].strip().split('. ')[0]
         return f'expected tensors and plain values only, got a pickle that would run code ({what}); not opened'
-    return f'expected a whole PyTorch file, got one that cannot be read ({lines[0]}); {AGAIN}'
+    return _unreadable('PyTorch', lines[0])
 
 
 def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ UperNet are in the table below. The backbone goes through `layouts.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,7 +23,7 @@ UPERNET = (('.batch_norm.', '.bn.'), ('_head.classifier.', '_head.conv_seg.'))
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole model's weights under this project's names, where they came from, and what was left over."""
+    """A whole model's weights under this project's names, what they were recognised as, and their kind."""
 
     state: StateDict
     found: Found
@@ -59,7 +59,7 @@ def from_whole(whole: Whole, to: str) -> tuple[StateDict, list[str]]:
     return {f'backbone.{name}': value for name, value in theirs.items()} | heads, [f'backbone.{name}' for name in rest]
 
 
-def _renamed(name: str, table: object) -> str:
-    for old, new in table:  # type: ignore[attr-defined]
+def _renamed(name: str, table: Iterable[tuple[str, str]]) -> str:
+    for old, new in table:
         name = name.replace(old, new)
     return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from argparse import Namespace
 from collections.abc import Sequence
@@ -80,6 +81,8 @@ def build_runner(cfg: Config, lines: list[str], new_heads: bool = False) -> Runn
     """The runner, made after every check has passed; `lines` go to its log."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
+        # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
+        atexit.register(torch.distributed.destroy_process_group)
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
     for line in lines:

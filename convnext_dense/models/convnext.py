@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.errors import InputError
+from convnext_dense.models.depthwise import depthwise_conv
+from convnext_dense.models.pointwise import GRN_EPS, pointwise_mlp
 
 EPS = 1e-6  # as in the official code
 MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
@@ -75,7 +77,7 @@ class GRN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # (B, H, W, C); the sum of squares leaves float16's range, so the norm is taken in float32.
         norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        share = norm / (norm.mean(dim=-1, keepdim=True) + EPS)
+        share = norm / (norm.mean(dim=-1, keepdim=True) + GRN_EPS)
         return self.gamma * (x * share.to(x.dtype)) + self.beta + x
 
 
@@ -89,6 +91,8 @@ class Block(nn.Module):
         layer_scale_init_value: float = 1e-6,
         use_grn: bool = False,
         eps: float = EPS,
+        fused: bool = True,
+        recompute_hidden: bool = False,
     ) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
@@ -100,18 +104,45 @@ class Block(nn.Module):
         scale = layer_scale_init_value * torch.ones(dim) if layer_scale_init_value > 0 and not use_grn else None
         self.gamma = nn.Parameter(scale) if scale is not None else None
         self.drop_path = drop_path
+        self.fused = fused
+        self.recompute_hidden = recompute_hidden
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), by the faster equal path where there is one."""
+        keep = None
+        if self.training and self.drop_path > 0:
+            # Stochastic depth (arXiv 1603.09382): an image's branch is dropped whole, the kept ones are scaled up.
+            share = 1 - self.drop_path
+            keep = x.new_empty(x.shape[0]).bernoulli_(share) / share
+        # Compilers fuse the plain layers by themselves, and cut no graph there.
+        if not self.fused or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return self.plain(x, keep)
+        return self.tiled(x, keep)
+
+    def plain(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The layers as the paper lists them, what `tiled` must equal."""
         shortcut = x
         x = self.dwconv(x).permute(0, 2, 3, 1)  # (B, H, W, C)
         x = self.pwconv2(self.grn(self.act(self.pwconv1(self.norm(x)))))
         if self.gamma is not None:
             x = self.gamma * x
-        if self.training and self.drop_path > 0:
-            # Stochastic depth (arXiv 1603.09382): an image's branch is dropped whole, the kept ones are scaled up.
-            keep = 1 - self.drop_path
-            x = x * (x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(keep) / keep)
+        if keep is not None:
+            x = x * keep[:, None, None, None]
         return shortcut + x.permute(0, 3, 1, 2)
+
+    def tiled(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The same by `depthwise_conv` and `pointwise_mlp`."""
+        weight, bias, y = self.dwconv.weight, self.dwconv.bias, x
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind):
+            weight, bias, y = (t.to(torch.get_autocast_dtype(kind)) for t in (weight, bias, x))
+        with torch.autocast(kind, enabled=False):
+            y = depthwise_conv(y, weight, bias) if kind == 'cpu' else F.conv2d(y, weight, bias, padding=3, groups=len(weight))
+            grn = (self.grn.gamma.flatten(), self.grn.beta.flatten()) if isinstance(self.grn, GRN) else (None, None)
+            layers = (self.norm, self.pwconv1, self.pwconv2)
+            parameters = *(t for layer in layers for t in (layer.weight, layer.bias)), self.gamma, *grn
+            x, y = (t.permute(0, 2, 3, 1) for t in (x, y))
+            return pointwise_mlp(x, y, parameters, self.norm.eps, keep, self.recompute_hidden).permute(0, 3, 1, 2)
 
     def extra_repr(self) -> str:
         return f'drop_path={self.drop_path:.3f}'
@@ -131,6 +162,9 @@ class ConvNeXt(BaseModule):
         frozen_stages: -1 trains everything, 0 freezes the stem, k also stages 1 to k with their output norms. Frozen parts
             stay in eval mode.
         with_cp: recompute each block in the backward pass instead of keeping its activations.
+        recompute_hidden: recompute each block's first product too, which keeps 2 instead of 6 values a pixel and channel (the
+            plain layers keep 12); slower than the default, faster than `with_cp`.
+        fused: run the blocks by their faster equal path (`models.pointwise`, `models.depthwise`), or by the plain layers.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly; FILE is a
             path, a URL or a hub name (see `convnext_dense.weights`). Anything else is left to mmengine.
 
@@ -152,6 +186,8 @@ class ConvNeXt(BaseModule):
         out_indices: int | Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
         with_cp: bool = False,
+        recompute_hidden: bool = False,
+        fused: bool = True,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -179,7 +215,12 @@ class ConvNeXt(BaseModule):
         rates = [rate.item() for rate in torch.linspace(0, drop_path_rate, sum(depths), device='cpu')]
         ends = list(accumulate(depths))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(dim, rate, layer_scale_init_value, use_grn, eps) for rate in rates[end - depth : end]))
+            nn.Sequential(
+                *(
+                    Block(dim, rate, layer_scale_init_value, use_grn, eps, fused, recompute_hidden)
+                    for rate in rates[end - depth : end]
+                )
+            )
             for dim, depth, end in zip(dims, depths, ends)
         )
         for i in self.out_indices:
@@ -218,6 +259,7 @@ class ConvNeXt(BaseModule):
                 'resize or pad the image'
             )
         maps = []
+        x = x.contiguous(memory_format=torch.channels_last)  # the layers keep it, so that no map is copied between them
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = downsample(x)
             for block in stage:

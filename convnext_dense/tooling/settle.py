@@ -131,7 +131,7 @@ def use_tta(cfg: Config) -> str:
         raise InputError('--tta: expected tta_model and tta_pipeline in the config, which has none; add them')
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     if 'decode_head' in cfg.model:  # a segmentor: single-scale slides, multi-scale does not
-        cfg.model.test_cfg = dict(mode='whole')
+        cfg.model.test_cfg = dict(mode='whole', keep_logits=True)  # whose mean over the views is taken
     cfg.model = dict(cfg.tta_model, module=cfg.model)
     views = [len(step) for step in cfg.tta_pipeline[-1]['transforms'] if len(step) > 1]
     return f'test-time augmentation: {" x ".join(map(str, views))} views of the whole image'

@@ -1,0 +1,91 @@
+"""Cross entropy of upsampled logits, a few rows at a time: mmseg's loss and accuracy without the full-size map of all classes.
+
+At 512x512 and 150 classes the upsampled logits, their log-softmax and its gradient are 157 MB an image each. The loss is one
+number, so its gradient can be taken strip by strip on the way and is kept at the logits' own size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmseg.models.decode_heads.fcn_head import FCNHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from convnext_dense.models.rows import Resized, WholeMap, strips
+
+
+class StripLoss:
+    """For a decode head with one plain cross entropy: the same `loss_by_feat`. Any other loss is left to mmseg."""
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Logits (B, C, h, w) to the loss and the accuracy in percent of the upsampled ones."""
+        loss = self.loss_decode
+        plain = type(loss) is CrossEntropyLoss and not (loss.use_sigmoid or loss.use_mask) and loss.class_weight is None
+        if not plain or loss.reduction != 'mean' or self.sampler is not None or torch.compiler.is_compiling():
+            return super().loss_by_feat(seg_logits, batch_data_samples)
+        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        total, correct = upsampled_cross_entropy(seg_logits, labels, self.ignore_index, self.align_corners)
+        counted = (labels != self.ignore_index).sum()
+        eps = torch.finfo(torch.float32).eps  # as in mmseg, where every pixel is ignored
+        pixels = counted if loss.avg_non_ignore else labels.numel()
+        value = loss.loss_weight * total / (pixels + eps)
+        accuracy = (correct + eps) * (100 / (counted + eps))
+        return {loss.loss_name: value, 'acc_seg': accuracy[None].float()}
+
+
+@MODELS.register_module()
+class FastFCNHead(StripLoss, FCNHead):
+    """mmseg's FCNHead with the loss in strips: same arguments, state dict and numbers."""
+
+
+def upsampled_cross_entropy(
+    logits: Tensor, labels: Tensor, ignore_index: int = 255, align_corners: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Cross entropy of logits (B, C, h, w) upsampled to the labels (B, H, W): its sum, and the count of right pixels.
+
+    Bilinear, in float32 or wider; differentiable once.
+    """
+    return _UpsampledCrossEntropy.apply(logits, labels, ignore_index, align_corners)
+
+
+class _UpsampledCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool) -> tuple[Tensor, Tensor]:
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        total, correct = logits.new_zeros(2, dtype=torch.float64)
+        size, channels = tuple(labels.shape[1:]), logits.shape[1]
+        grads = []
+        with torch.autocast(logits.device.type, enabled=False):
+            for image, target in zip(logits, labels):
+                source = WholeMap(image)
+                resized = Resized(source, size, align_corners)
+                grad = torch.zeros_like(source.data) if ctx.needs_input_grad[0] else None
+                for start, stop in strips(size, channels):
+                    x = resized.rows(start, stop).reshape(-1, channels)
+                    goal = target[start:stop].reshape(-1)
+                    counts = goal != ignore_index
+                    goal = goal.where(counts, 0)[:, None]
+                    x = torch.log_softmax(x, dim=1)
+                    right = x.gather(1, goal)[:, 0]
+                    total -= right.where(counts, 0).sum(dtype=torch.float64)
+                    correct += ((right == x.amax(1)) & counts).sum()
+                    if grad is not None:
+                        x = x.exp_().scatter_add_(1, goal, x.new_full((1, 1), -1).expand_as(goal))
+                        x *= counts[:, None]
+                        resized.grad_to(x.view(stop - start, size[1], channels), start, stop, grad)
+                if grad is not None:
+                    grads.append(grad.permute(2, 0, 1).to(logits.dtype))
+        ctx.save_for_backward(*([torch.stack(grads)] if grads else []))
+        ctx.mark_non_differentiable(correct)
+        return total.to(wide), correct
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        (low,) = ctx.saved_tensors
+        return low * grad.to(low.dtype), None, None, None

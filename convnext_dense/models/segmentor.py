@@ -1,0 +1,127 @@
+"""EncoderDecoder whose predictions need little memory: windows in batches, and classes chosen a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from mmseg.utils import OptSampleList, SampleList
+from torch import Tensor
+
+from convnext_dense.errors import InputError
+from convnext_dense.models.rows import Cropped, Resized, Rows, WholeMap, strips
+
+
+@MODELS.register_module()
+class LeanEncoderDecoder(EncoderDecoder):
+    """A drop-in for mmseg's EncoderDecoder: same arguments, weights and predicted classes.
+
+    Two entries of `test_cfg` are its own: `keep_logits` (default True, as in mmseg; False leaves `seg_logits` out of the
+    results and never makes the full-size maps), and `batch_size`, windows of a row that are computed together (default 1).
+    """
+
+    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """Images (B, 3, H, W) to data samples with `pred_sem_seg`, (1, H, W) classes of the original size."""
+        flipped = any(sample.metainfo.get('flip') for sample in data_samples or ())
+        if self.test_cfg.get('keep_logits', True) or self.out_channels == 1 or flipped:
+            return super().predict(inputs, data_samples)
+        samples = data_samples or [SegDataSample() for _ in inputs]
+        for i, sample in enumerate(samples):
+            rows = self._logits(inputs[i : i + 1], sample.metainfo)
+            if data_samples is not None:
+                rows = self._to_original(rows, sample.metainfo)
+            sample.set_data({'pred_sem_seg': PixelData(data=choose(rows, self.out_channels, inputs.device))})
+        return samples
+
+    def _logits(self, image: Tensor, meta: dict) -> Rows:
+        """Rows of the logits (H, W, C) of an image (1, 3, H, W)."""
+        size = tuple(image.shape[2:])
+        if self.test_cfg.get('mode', 'whole') == 'slide':
+            return Windows(self, image)
+        if meta and 'pad_shape' not in meta:  # as predict_by_feat of mmseg's heads
+            size = tuple(meta['img_shape'][:2])
+        return Resized(WholeMap(self._low_logits(image)[0]), size, self.align_corners)
+
+    def _low_logits(self, images: Tensor) -> Tensor:
+        """Logits (B, C, h, w), as the head gives them."""
+        return self.decode_head(self.extract_feat(images))
+
+    def _to_original(self, rows: Rows, meta: dict) -> Rows:
+        """Padding cut off, and of the photograph's own size, as mmseg's `postprocess_result` does it."""
+        left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
+        size = rows.size[0] - top - bottom, rows.size[1] - left - right
+        if size != rows.size:
+            rows = Cropped(rows, size, top, left)
+        return Resized(rows, tuple(meta['ori_shape'][:2]), self.align_corners)
+
+
+def choose(rows: Rows, channels: int, device: torch.device) -> Tensor:
+    """The class of the highest logit at each pixel, (1, H, W)."""
+    out = torch.empty(1, *rows.size, dtype=torch.long, device=device)
+    for start, stop in strips(rows.size, channels):
+        torch.argmax(rows.rows(start, stop), dim=2, out=out[0, start:stop])
+    return out
+
+
+class Windows:
+    """The mean of overlapping windows' logits as a source of rows, a row of windows at a time."""
+
+    def __init__(self, model: LeanEncoderDecoder, image: Tensor) -> None:
+        cfg = model.test_cfg
+        self.model, self.image, self.size = model, image, tuple(image.shape[2:])
+        self.batch = cfg.get('batch_size', 1)
+        if self.batch < 1:
+            raise InputError(f'test_cfg.batch_size: expected 1 or more windows, got {self.batch}')
+        self.window = tuple(min(crop, side) for crop, side in zip(cfg.crop_size, self.size))
+        self.tops, self.lefts = (places(*axis) for axis in zip(self.size, cfg.crop_size, cfg.stride))
+        self.next = 0  # row of windows
+        self.first = 0  # image row of the first one that is kept
+        self.kept = image.new_zeros(0, self.size[1], model.out_channels, dtype=torch.float32)
+        self.final = 0  # image rows up to here are means that no window changes any more
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        if start < self.first:
+            raise ValueError(f'rows from {start}: expected rising order, rows before {self.first} are gone')
+        while True:
+            gone = min(start, self.final)  # windows to come add to the rows after these
+            self.kept, self.first = self.kept[gone - self.first :], gone
+            if self.final >= stop:
+                break
+            self._row_of_windows()
+        return self.kept[start - self.first : stop - self.first]
+
+    def _row_of_windows(self) -> None:
+        top, (height, width) = self.tops[self.next], self.window
+        more = top + height - self.first - len(self.kept)
+        self.kept = torch.cat([self.kept, self.kept.new_zeros(more, *self.kept.shape[1:])])
+        into = self.kept[top - self.first : top - self.first + height]
+        for i in range(0, len(self.lefts), self.batch):
+            lefts = self.lefts[i : i + self.batch]
+            crops = torch.cat([self.image[:, :, top : top + height, left : left + width] for left in lefts])
+            for left, low in zip(lefts, self.model._low_logits(crops)):
+                window = Resized(WholeMap(low), self.window, self.model.align_corners)
+                for start, stop in strips(self.window, into.shape[2]):
+                    into[start:stop, left : left + width] += window.rows(start, stop)
+        self.next += 1
+        end = self.tops[self.next] if self.next < len(self.tops) else self.size[0]
+        part = self.kept[self.final - self.first : end - self.first]
+        part /= (self._times(self.tops, height, self.final, end)[:, None] * self._times(self.lefts, width, 0, self.size[1]))[
+            ..., None
+        ]
+        self.final = end
+
+    def _times(self, places: Sequence[int], length: int, start: int, stop: int) -> Tensor:
+        """How many windows of a row or column of them cover each of the pixels."""
+        at = torch.arange(start, stop, device=self.kept.device)[:, None]
+        starts = torch.tensor(places, device=at.device)
+        return ((starts <= at) & (at < starts + length)).sum(1).to(self.kept.dtype)
+
+
+def places(side: int, crop: int, stride: int) -> list[int]:
+    """Where windows begin along an axis; the last one ends with the image, as in mmseg's `slide_inference`."""
+    count = max(side - crop + stride - 1, 0) // stride + 1
+    return [max(min(i * stride + crop, side) - crop, 0) for i in range(count)]

@@ -1,0 +1,107 @@
+"""UPerHead (arXiv 1807.10221) with mmseg's arguments, parameters and outputs, and fewer multiplications.
+
+The pooling module's bottleneck and the fusion of the four levels convolve maps that were upsampled first; `models.fusion` takes
+their products at each map's own resolution, where that is less work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads import UPerHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from convnext_dense.models.fusion import conv_of_upsampled, pays
+from convnext_dense.models.pixel_loss import StripLoss
+
+
+@MODELS.register_module()
+class FastUPerHead(StripLoss, UPerHead):
+    """A drop-in for mmseg's UPerHead: same arguments, state dict, outputs and gradients."""
+
+    def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The last map with its pooled versions, (B, channels, h, w)."""
+        x = inputs[-1]
+        return fused_conv(self.bottleneck, [x, *(pool(x) for pool in self.psp_modules)], self.align_corners)
+
+    def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Maps of falling size, to (B, channels, H, W) of the first one's."""
+        inputs = self._transform_inputs(inputs)
+        laterals = [convolve(conv, x) for conv, x in zip(self.lateral_convs, inputs)]
+        laterals.append(self.psp_forward(inputs))
+        for i in range(len(laterals) - 1, 0, -1):
+            size = laterals[i - 1].shape[2:]
+            laterals[i - 1] = laterals[i - 1] + upsampled(laterals[i], size, self.align_corners)
+        outs = [convolve(conv, x) for conv, x in zip(self.fpn_convs, laterals)]
+        return fused_conv(self.fpn_bottleneck, [*outs, laterals[-1]], self.align_corners)
+
+
+def convolve(module: ConvModule, x: Tensor) -> Tensor:
+    """ConvModule's output; where only inference needs it, its batch norm is folded into the weight, if that is less work."""
+    conv, folded = module.conv, folded_norm(module)
+    if folded is None or not x.numel() > conv.weight.numel() or not _plain(conv):
+        return module(x)
+    scale, shift = folded
+    weight = conv.weight * scale[:, None, None, None]
+    out = F.conv2d(x, weight, _bias(conv, scale, shift), conv.stride, conv.padding)
+    return module.activate(out) if module.with_activation else out
+
+
+def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) -> Tensor:
+    """ConvModule of the maps, upsampled to the first one's size and concatenated."""
+    conv, size = module.conv, maps[0].shape[2:]
+    three = (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
+    low = [False]
+    # Compilers fuse the plain layers by themselves, and sizes of a traced head are tensors.
+    if three and _plain(conv) and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        low = [i > 0 and pays(size, m.shape[2:], m.shape[1]) for i, m in enumerate(maps)]
+    if not any(low):
+        return module(torch.cat([upsampled(m, size, align_corners) for m in maps], dim=1))
+    weights = conv.weight.split([m.shape[1] for m in maps], dim=1)
+    kind = maps[0].device.type
+    if torch.is_autocast_enabled(kind):
+        maps, weights = ([t.to(torch.get_autocast_dtype(kind)) for t in ts] for ts in (maps, weights))
+    with torch.autocast(kind, enabled=False):
+        whole = [i for i, is_low in enumerate(low) if not is_low]
+        full = [upsampled(maps[i], size, align_corners) for i in whole]
+        x, kernel = (torch.cat(ts, dim=1) if len(whole) > 1 else ts[0] for ts in (full, [weights[i] for i in whole]))
+        base = F.conv2d(x, kernel, conv.bias, padding=1).contiguous(memory_format=torch.channels_last)
+        lower = [i for i, is_low in enumerate(low) if is_low]
+        out = conv_of_upsampled(base, [maps[i] for i in lower], [weights[i] for i in lower], align_corners)
+    folded = folded_norm(module)
+    if folded is not None:
+        scale, shift = (t[:, None, None].to(out.dtype) for t in folded)
+        out = torch.addcmul(shift, out, scale, out=out)
+    elif module.with_norm:
+        out = module.norm(out)
+    return module.activate(out) if module.with_activation else out
+
+
+def upsampled(x: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
+    if not torch.jit.is_tracing() and x.shape[2:] == size:
+        return x
+    return F.interpolate(x, size, mode='bilinear', align_corners=align_corners)
+
+
+def folded_norm(module: ConvModule) -> tuple[Tensor, Tensor] | None:
+    """Scale and shift of a ConvModule's batch norm in inference; None where there is none, or where gradients are taken."""
+    norm = module.norm if module.with_norm else None
+    fixed = isinstance(norm, nn.modules.batchnorm._BatchNorm) and not norm.training and norm.running_var is not None
+    if not fixed or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def _plain(conv: nn.Module) -> bool:
+    """Whether it is the usual convolution, in which a channel's weight multiplies a channel."""
+    usual = (conv.groups, conv.dilation, conv.padding_mode) == (1, (1, 1), 'zeros') if type(conv) is nn.Conv2d else False
+    return usual and not conv._forward_hooks and not conv._forward_pre_hooks
+
+
+def _bias(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> Tensor:
+    return shift if conv.bias is None else conv.bias * scale + shift

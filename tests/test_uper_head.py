@@ -1,0 +1,157 @@
+"""FastUPerHead against mmseg's UPerHead: outputs, every gradient, odd sizes."""
+
+import pytest
+import torch
+from mmseg.models.decode_heads import UPerHead
+from torch import nn
+
+from convnext_dense.models.fusion import conv_of_upsampled, pays, shifted_upsampling
+from convnext_dense.models.uper_head import FastUPerHead
+
+IN = [8, 12, 16, 24]
+SIZES = {
+    'multiples': [(32, 48), (16, 24), (8, 12), (4, 6)],
+    'odd image': [(33, 41), (16, 20), (8, 10), (4, 5)],
+    'rounded up': [(33, 41), (17, 21), (9, 11), (5, 6)],
+    'smallest': [(8, 8), (4, 4), (2, 2), (1, 1)],
+    'no pyramid': [(7, 9), (7, 9), (7, 9), (7, 9)],
+    'larger later': [(6, 9), (12, 5), (3, 20), (4, 4)],
+}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+
+
+def head(kind: type, align_corners: bool = False, channels: int = 16, **options) -> UPerHead:
+    torch.manual_seed(0)
+    made = kind(
+        in_channels=IN,
+        in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2, 3, 6),
+        channels=channels,
+        dropout_ratio=0.0,
+        num_classes=5,
+        norm_cfg=dict(type='BN'),
+        align_corners=align_corners,
+        **options,
+    )
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean):
+                tensor.data = torch.randn_like(tensor)
+            module.running_var.uniform_(0.5, 2)
+    return made
+
+
+def pair(**options) -> list[UPerHead]:
+    made = [head(kind, **options) for kind in (UPerHead, FastUPerHead)]
+    made[1].load_state_dict(made[0].state_dict(), strict=True)
+    return made
+
+
+def pyramid(batch: int, sizes: list[tuple[int, int]], dtype: torch.dtype, channels_last: bool = True) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    maps = [torch.randn(batch, c, *size, generator=generator, dtype=torch.float64) for c, size in zip(IN, sizes)]
+    return [m.to(dtype).contiguous(memory_format=layout) for m in maps]
+
+
+def results(module: UPerHead, maps: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    module.zero_grad()
+    inputs = [m.clone().requires_grad_() for m in maps]
+    out = module(inputs)
+    out.backward(torch.randn(out.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(out.dtype))
+    values = {'output': out.detach()}
+    values |= {f'map {i}': m.grad for i, m in enumerate(inputs)}
+    values |= {name: param.grad for name, param in module.named_parameters() if param.grad is not None}
+    values |= {name: buffer.clone() for name, buffer in module.named_buffers() if buffer.is_floating_point()}
+    with torch.no_grad():
+        return values | {'inference': module(maps)}
+
+
+def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], tolerance: float) -> None:
+    assert ours.keys() == theirs.keys()
+    # A convolution before a batch norm in training has gradients that are zero but for rounding: hence the floor.
+    floor = 1e-3 * max(value.abs().max() for value in theirs.values())
+    for name, value in theirs.items():
+        difference = (ours[name] - value).abs().max() / value.abs().max().clamp_min(floor)
+        assert difference <= tolerance, f'{name}: {difference:.1e}'
+
+
+@pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize('batch', [1, 2, 3, 4])
+@pytest.mark.parametrize('training', [True, False], ids=['training', 'inference'])
+@pytest.mark.parametrize('dtype', TOLERANCE, ids=['f64', 'f32'])
+def test_equals_mmseg(sizes, batch, training, dtype):
+    if training and batch == 1:
+        pytest.skip('batch norm of one pooled value has no variance')
+    if training and batch == 2 and sizes[-1] == (1, 1) and dtype == torch.float32:
+        pytest.skip('the gradient through a batch norm of two values is rounding alone')
+    theirs, ours = (m.to(dtype).train(training) for m in pair(align_corners=batch % 2 == 0))
+    maps = pyramid(batch, sizes, dtype)
+    assert_same(results(ours, maps), results(theirs, maps), TOLERANCE[dtype])
+
+
+def test_equals_mmseg_on_channels_first_maps():
+    theirs, ours = (m.double().eval() for m in pair())
+    maps = pyramid(2, SIZES['odd image'], torch.float64, channels_last=False)
+    assert_same(results(ours, maps), results(theirs, maps), 1e-9)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(act_cfg=dict(type='GELU')), dict(act_cfg=None), dict(conv_cfg=dict(type='Conv2dAdaptivePadding'))]
+)
+def test_other_layers_than_the_usual(options):
+    theirs, ours = (m.double().eval() for m in pair(**options))
+    maps = pyramid(2, SIZES['multiples'], torch.float64)
+    assert_same(results(ours, maps), results(theirs, maps), 1e-9)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=['bf16', 'fp16'])
+def test_sixteen_bits_are_as_near_to_float32_as_mmseg(dtype):
+    theirs, ours = (m.eval() for m in pair())
+    maps = pyramid(2, SIZES['odd image'], torch.float32)
+    with torch.no_grad():
+        exact = theirs(maps)
+        with torch.autocast('cpu', dtype=dtype):
+            error, usual = ((m(maps).float() - exact).norm() for m in (ours, theirs))
+    assert error <= 1.5 * usual
+
+
+def test_the_convolution_alone_and_its_gradients():
+    generator = torch.Generator().manual_seed(0)
+    for size, own in [((9, 14), (5, 7)), ((8, 8), (2, 8)), ((6, 7), (1, 1)), ((5, 5), (7, 3))]:
+        x, weight = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((2, 3, *own), (4, 3, 3, 3)))
+        x.requires_grad_(), weight.requires_grad_()
+        base = torch.zeros(2, 4, *size, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+        for align in (False, True):
+            high = nn.functional.interpolate(x, size=size, mode='bilinear', align_corners=align)
+            expected = nn.functional.conv2d(high, weight, padding=1)
+            torch.testing.assert_close(conv_of_upsampled(base.clone(), [x], [weight], align), expected)
+
+            def run(x, weight, align=align, base=base):
+                return conv_of_upsampled(base.clone(), [x], [weight], align)
+
+            assert torch.autograd.gradcheck(run, (x, weight), fast_mode=True)
+
+
+def test_shifted_upsampling_by_hand():
+    # Two places to four: 1, 3/4 1/4, 1/4 3/4, 1; read one place before, at, and after.
+    before, at, after = shifted_upsampling(4, 2, False, torch.float64, torch.device('cpu'))
+    expected = torch.tensor([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]], dtype=torch.float64)
+    zero = torch.zeros(1, 2, dtype=torch.float64)
+    torch.testing.assert_close(at, expected)
+    torch.testing.assert_close(before, torch.cat([zero, expected[:-1]]))
+    torch.testing.assert_close(after, torch.cat([expected[1:], zero]))
+
+
+def test_it_is_used_where_it_is_less_work():
+    assert pays((128, 128), (64, 64), 512) and pays((16, 16), (6, 6), 512)
+    assert not pays((128, 128), (128, 128), 512) and not pays((16, 16), (14, 16), 512)
+
+
+def test_compiled_and_traced_heads_cut_no_graph():
+    ours = head(FastUPerHead).eval()
+    maps = pyramid(1, SIZES['multiples'], torch.float32)
+    with torch.no_grad():
+        expected = ours(maps)
+        for other in (torch.compile(ours, backend='eager', fullgraph=True), torch.jit.trace(ours, (maps,))):
+            torch.testing.assert_close(other(maps), expected, rtol=1e-5, atol=1e-5)

@@ -149,7 +149,7 @@ def test_loss_equals_mmseg(loss, ignored):
     for name, value in expected.items():
         assert got[name].shape == value.shape
         tolerance = 1e-6 if 'acc' in name else 1e-9  # the accuracy is a float32
-            torch.testing.assert_close(got[name], value, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(got[name], value, rtol=tolerance, atol=tolerance)
     for name, grad in grads.items():
         torch.testing.assert_close(our_grads[name], grad, rtol=1e-7, atol=1e-9)
 

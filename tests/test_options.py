@@ -137,7 +137,7 @@ def test_pretrained(cfg: Config) -> None:
 def test_tta_needs_its_pipeline(cfg: Config) -> None:
     cfg.model.test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(40, 40))
     assert '3 x 2 views' in use_tta(cfg)
-    assert cfg.model.type == 'SegTTAModel' and cfg.model.module.test_cfg == dict(mode='whole')
+    assert cfg.model.type == 'SegTTAModel' and cfg.model.module.test_cfg == dict(mode='whole', keep_logits=True)
     cfg.pop('tta_pipeline')
     with pytest.raises(InputError, match='tta_pipeline'):
         use_tta(cfg)

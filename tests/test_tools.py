@@ -254,9 +254,9 @@ def test_wrong_checkpoints(tool, trained, shapes, tmp_path) -> None:
     one_line(*tool('test', SHAPES, str(tmp_path / 'text.pth'), *base), 'expected a PyTorch or safetensors file, got something')
     wide = ['--cfg-options', 'model.decode_head.channels=32']
     checkpoint = str(trained[0] / 'iter_4.pth')
-    one_line(*tool('test', SHAPES, checkpoint, *base, *wide), r'does not fit this EncoderDecoder: .*is \(64.*expected \(32')
+    one_line(*tool('test', SHAPES, checkpoint, *base, *wide), r'does not fit this LeanEncoderDecoder: .*is \(64.*expected \(32')
     for option in ('--resume', '--load-from'):
-        one_line(*tool('train', SHAPES, option, checkpoint, *base, *wide), 'does not fit this EncoderDecoder')
+        one_line(*tool('train', SHAPES, option, checkpoint, *base, *wide), 'does not fit this LeanEncoderDecoder')
     one_line(
         *tool('test', SHAPES, checkpoint, *base, '--out', str(tmp_path / 'no' / 'm.json')),
         '--out: expected a file in an existing folder',

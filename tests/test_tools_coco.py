@@ -251,7 +251,7 @@ def test_checkpoints_of_another_model(tool, trained, shapes: str, tmp_path) -> N
     message = 'a segmentor, does not fit this MaskRCNN: .*missing.*unexpected: decode_head'
     one_line(*tool('test', SHAPES_COCO, str(tmp_path / 'upernet.pth'), *base), message)
     one_line(*tool('train', SHAPES_COCO, '--load-from', str(tmp_path / 'upernet.pth'), *base), message)
-    one_line(*tool('test', SHAPES, str(trained[0]), *base), 'a detector with RoI heads, does not fit this EncoderDecoder')
+    one_line(*tool('test', SHAPES, str(trained[0]), *base), 'a detector with RoI heads, does not fit this LeanEncoderDecoder')
     one_line(*tool('test', SHAPES_COCO, str(trained[0]), *base, '--tta'), '--tta: expected tta_model')
     one_line(
         *tool('test', SHAPES, str(trained[0]), *base, '--eval-backend', 'pycocotools'), 'does not fit|expected a test_evaluator'

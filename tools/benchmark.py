@@ -1,88 +1,84 @@
-"""Time the faster equal paths against what they stand in for, interleaved in one run, by the median.
+"""Time and memory of the models against their rivals, interleaved in one run, by the median.
 
-python tools/benchmark.py evaluation          # COCO's numbers, and masks pasted and encoded
+    python tools/benchmark.py --all                       # every work: table, JSON and chart
+    python tools/benchmark.py backbone upernet-training   # some
+    python tools/benchmark.py photograph                  # predicting one of 2048x1536 pixels
+    python tools/benchmark.py evaluation                  # COCO's numbers, and masks pasted and encoded
+
+Rivals that are not installed are named and left out (pip install -r requirements-benchmark.txt).
 """
 
 import argparse
-import copy
+import json
+import os
+import platform
 import sys
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
 import torch
-from mmdet.models.roi_heads.mask_heads import FCNMaskHead
-from mmdet.structures.mask import encode_mask_results
-from mmengine.config import ConfigDict
 from rich.table import Table
 
-from convnext_dense.data.coco import BACKENDS
-from convnext_dense.data.shapes import SPLITS, coco_of, draw_scene, noisy_detections
-from convnext_dense.detection import PasteMaskHead
-from convnext_dense.detection.coco_metric import coco_stats, encode_masks
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
-from convnext_dense.tooling.benchmark import add_rows, interleave
-from convnext_dense.tooling.options import exit_with_line
+from convnext_dense.tooling.contest import DEVICE, WORKS, contest, prepare
+from convnext_dense.tooling.evaluation import evaluation
+from convnext_dense.tooling.options import check_folder, exit_with_line
+from convnext_dense.tooling.photograph import photograph
+from convnext_dense.tooling.report import chart, limit_line, table
 
-SCENES, PER_OBJECT, MASKS = 150, 6, 100
+OTHER = ('photograph', 'evaluation')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('work', choices=['evaluation'], help='what is timed')
-    parser.add_argument('--rounds', type=int, default=7, help='rounds after a first to warm up (default %(default)s)')
+    parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}')
+    parser.add_argument('--all', action='store_true', help='every work')
+    parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work (%(default)s)')
+    parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
+    parser.add_argument('--out', metavar='DIR', default='work_dirs/benchmark', help='for benchmark.json and benchmark.png')
     args = parser.parse_args()
-    if args.rounds < 1:
-        raise InputError(f'--rounds: expected 1 or more, got {args.rounds}')
-    table = Table('work', 'path', 'median ms', 'range ms', 'times faster')
-    evaluation(table, args.rounds)
-    print(table_text(table))
+    names = [*WORKS, *OTHER] if args.all else args.work
+    unknown = [name for name in names if name not in (*WORKS, *OTHER)]
+    if not names or unknown:
+        raise InputError(f'expected --all, or of {", ".join((*WORKS, *OTHER))}; got {", ".join(unknown) or "nothing"}')
+    for option in ('rounds', 'threads'):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise InputError(f'--{option}: expected 1 or more, got {value}')
+    check_folder('--out', args.out)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+        os.environ['OMP_NUM_THREADS'] = str(args.threads)  # of the processes that memory is measured in
+    prepare()
+    outcomes = []
+    for name in names:
+        if name in WORKS:
+            outcomes.append(contest(name, args.rounds, lambda line: print(line, flush=True)))
+    if outcomes:
+        write(outcomes, Path(args.out))
+    if 'photograph' in names:
+        print(table_text(photograph()))
+    if 'evaluation' in names:
+        timed = Table('work', 'path', 'median ms', 'range ms', 'times faster')
+        evaluation(timed, args.rounds)
+        print(table_text(timed))
 
 
-def evaluation(table: Table, rounds: int) -> None:
-    """Twelve numbers from thousands of detections; a hundred masks of an image pasted and encoded. Results must be equal."""
-    truth = coco_of([draw_scene(0, SPLITS[1], index) for index in range(SCENES)])
-    detections = noisy_detections(truth, PER_OBJECT)
-    for kind in ('bbox', 'segm'):
-        rivals = {name: partial(numbers, truth, detections, kind, name) for name in BACKENDS}
-        timings, stats = interleave(rivals, rounds)
-        np.testing.assert_allclose(*stats.values(), rtol=0, atol=1e-12)
-        add_rows(table, f'{kind} AP of {len(detections)} detections', timings)
-    for size in ((480, 640), (1080, 1920)):
-        timings, masks = interleave({'mmdet': partial(stock_masks, size), 'ours': partial(our_masks, size)}, rounds)
-        if masks['mmdet'] != masks['ours']:
-            raise RuntimeError(f'masks differ at {size}')
-        add_rows(table, f'{MASKS} masks on {size[0]}x{size[1]}', timings)
-
-
-def numbers(truth: dict, detections: list, kind: str, backend: str) -> np.ndarray:
-    return coco_stats(copy.deepcopy(truth), detections, kind, backend)[0]
-
-
-def stock_masks(size: tuple[int, int]) -> list:
-    return encode_mask_results(paste(FCNMaskHead, *size).numpy())
-
-
-def our_masks(size: tuple[int, int]) -> list:
-    return encode_masks(paste(PasteMaskHead, *size))
-
-
-def paste(kind: type, height: int, width: int) -> torch.Tensor:
-    """Random masks of 28x28 pasted into boxes of all sizes, as at the end of a detector's prediction."""
-    generator = torch.Generator().manual_seed(0)
-    centre = torch.rand(MASKS, 2, generator=generator)
-    half = 0.02 + 0.3 * torch.rand(MASKS, 2, generator=generator) ** 2
-    boxes = torch.cat([centre - half, centre + half], dim=1).clamp(0, 1) * torch.tensor([width, height, width, height])
-    coarse = torch.randn(MASKS, 1, 7, 7, generator=generator)
-    logits = 4 * torch.nn.functional.interpolate(coarse, size=(28, 28), mode='bilinear')
-    head = kind(num_convs=0, in_channels=1, conv_out_channels=1, num_classes=1)
-    meta = dict(scale_factor=(1.0, 1.0), ori_shape=(height, width))
-    labels = torch.zeros(MASKS, dtype=torch.long)
-    with torch.no_grad():
-        return head._predict_by_feat_single(logits, boxes, labels, meta, ConfigDict(mask_thr_binary=0.5), rescale=True)
+def write(outcomes: list, folder: Path) -> None:
+    print(table_text(table(outcomes)))
+    for outcome in outcomes:
+        for rival, value in outcome.differences.items():
+            print(f'{WORKS[outcome.work].title}: outputs differ from {rival} by {value:.1e} of their scale')
+        if outcome.limit:
+            print(limit_line(outcome))
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = dict(device=DEVICE, threads=torch.get_num_threads(), torch=torch.__version__, processor=platform.processor())
+    content = dict(machine=machine, works=[outcome.as_dict() for outcome in outcomes])
+    (folder / 'benchmark.json').write_text(json.dumps(content, indent=2) + '\n')
+    chart(outcomes, folder / 'benchmark.png')
+    print(f'written: {folder / "benchmark.json"}, {folder / "benchmark.png"}')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,279 @@
+"""The models that the benchmark compares: ours, mmseg's and mmdet's own, and the peers that are installed.
+
+Each rival is a builder of a `Contender`, from random weights. Ours, the official and the stock ones get the same weights, so
+that the benchmark can check that they compute the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from convnext_dense.models.convnext import ConvNeXt, LayerNorm2d
+from convnext_dense.tooling.options import load_config
+from convnext_dense.weights.layouts import LAYOUTS, from_official
+
+WIDTHS, DEPTHS, CLASSES = [96, 192, 384, 768], [3, 3, 9, 3], 150  # ConvNeXt-T, ADE20K
+AUXILIARY = 0.4  # weight of the auxiliary head's loss in the recipes
+
+
+@dataclass
+class Contender:
+    """A model with what one forward pass gives (for comparing) and what one training step's loss is."""
+
+    model: nn.Module
+    infer: Callable[[Tensor], Any]
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+# The backbone alone
+
+
+class OfficialNorm(nn.Module):
+    """The official code's channels-first LayerNorm, in the operations that it is written in."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + self.eps)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+@MODELS.register_module()
+class OfficialConvNeXt(ConvNeXt):
+    """The backbone in the layers, and in the memory layout, of the paper's code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, fused=False)
+        for parent in (*self.downsample_layers, self):
+            for name, child in parent.named_children():
+                if isinstance(child, LayerNorm2d):
+                    setattr(parent, name, OfficialNorm(child))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        maps = []
+        for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
+            x = stage(downsample(x))
+            maps.append(getattr(self, f'norm{i}')(x))
+        return tuple(maps)
+
+
+def backbone(model: nn.Module, maps: Callable[[Tensor], Any] | None = None) -> Contender:
+    run = maps or model
+    return Contender(model, lambda x: list(run(x)), lambda x, _: sum(m.float().square().mean() for m in run(x)))
+
+
+def our_backbone(**options: Any) -> Contender:
+    return backbone(ConvNeXt('tiny', layer_scale_init_value=1.0, **options))
+
+
+def official_backbone() -> Contender:
+    return backbone(OfficialConvNeXt(arch='tiny', layer_scale_init_value=1.0))
+
+
+def timm_backbone() -> Contender:
+    import timm
+
+    return backbone(timm.create_model('convnext_tiny', features_only=True))
+
+
+def torchvision_backbone() -> Contender:
+    return backbone(TorchvisionConvNeXt(norms=False))
+
+
+def transformers_backbone() -> Contender:
+    from transformers import ConvNextBackbone
+
+    model = ConvNextBackbone(_transformers_config())
+    return backbone(model, lambda x: model(x).feature_maps)
+
+
+def _transformers_config() -> Any:
+    from transformers import ConvNextConfig
+
+    stages = [f'stage{i}' for i in range(1, 5)]
+    return ConvNextConfig(hidden_sizes=WIDTHS, depths=DEPTHS, out_features=stages)
+
+
+@MODELS.register_module()
+class TorchvisionConvNeXt(BaseModule):
+    """torchvision's ConvNeXt-T as a backbone, with the output norms of dense heads."""
+
+    def __init__(self, norms: bool = True) -> None:
+        super().__init__()
+        from torchvision.models import convnext_tiny
+
+        self.features = convnext_tiny(stochastic_depth_prob=0).features
+        self.norms = nn.ModuleList(LayerNorm2d(width, eps=1e-6) if norms else nn.Identity() for width in WIDTHS)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        maps = []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i % 2:
+                maps.append(self.norms[i // 2](x))
+        return tuple(maps)
+
+
+# UperNet at 150 classes; what comes out are logits of the image's size.
+
+
+def segmentor(cfg: dict) -> Contender:
+    model = MODELS.build(ConfigDict(cfg))
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        from mmseg.structures import SegDataSample
+
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+        return sum(value for name, value in model.loss(images, samples).items() if 'loss' in name)
+
+    return Contender(model, lambda x: model.encode_decode(x, [dict(img_shape=x.shape[2:])]), loss)
+
+
+def _recipe(name: str) -> Config:
+    cfg = load_config(f'configs/{name}.py')
+    for node in (cfg.model, cfg.model.get('decode_head', {}), cfg.model.get('auxiliary_head', {})):
+        if 'norm_cfg' in node:
+            node.norm_cfg = dict(type='BN')
+    cfg.model.backbone.init_cfg = None
+    cfg.model.backbone.drop_path_rate = 0.0  # no rival drops branches
+    for head in (cfg.model.get('decode_head'), cfg.model.get('auxiliary_head')):
+        if head:
+            head.dropout_ratio = 0.0
+    return cfg
+
+
+def our_upernet(**backbone_options: Any) -> Contender:
+    model = _recipe('upernet_convnext_t_ade20k').model
+    model.backbone.update(backbone_options)
+    return segmentor(model)
+
+
+def stock_upernet(backbone: dict | None = None) -> Contender:
+    """mmseg's own segmentor and heads on the official backbone."""
+    model = _recipe('upernet_convnext_t_ade20k').model
+    model.type, model.decode_head.type, model.auxiliary_head.type = 'EncoderDecoder', 'UPerHead', 'FCNHead'
+    model.backbone = backbone or model.backbone | dict(type='OfficialConvNeXt')
+    for key in ('batch_size', 'keep_logits'):
+        model.test_cfg.pop(key)
+    return segmentor(model)
+
+
+def _swin(scope: str) -> dict:
+    return dict(type=f'{scope}.SwinTransformer', drop_path_rate=0.0)  # its defaults are Swin-T
+
+
+def swin_upernet() -> Contender:
+    return stock_upernet(_swin('mmseg'))
+
+
+def transformers_upernet() -> Contender:
+    from transformers import UperNetConfig, UperNetForSemanticSegmentation
+
+    config = UperNetConfig(backbone_config=_transformers_config(), num_labels=CLASSES, hidden_size=512)
+    config.auxiliary_loss_weight = AUXILIARY
+    model = UperNetForSemanticSegmentation(config)
+    auxiliary = model.auxiliary_head
+
+    def infer(x: Tensor) -> Tensor:
+        model.auxiliary_head = None  # its logits are for the loss alone
+        logits = model(x).logits
+        model.auxiliary_head = auxiliary
+        return logits
+
+    return Contender(model, infer, lambda x, labels: model(x, labels=labels).loss)
+
+
+def smp_upernet() -> Contender:
+    import segmentation_models_pytorch as smp
+
+    model = smp.UPerNet('tu-convnext_tiny', encoder_weights=None, decoder_channels=512, classes=CLASSES)
+    return Contender(model, model, lambda x, labels: F.cross_entropy(model(x), labels, ignore_index=255))
+
+
+# Mask R-CNN; what comes out are boxes and masks of one image.
+
+
+def detector(model_cfg: dict, backbone: dict | None = None, prepare: Callable[[nn.Module], None] | None = None) -> Contender:
+    model = MODELS.build(ConfigDict(model_cfg | (dict(backbone=backbone) if backbone else {})))
+    # Random heads would find nothing, and the mask head would not run: spread their scores so that a hundred boxes pass.
+    generator = torch.Generator().manual_seed(0)
+    for layer, spread in ((model.roi_head.bbox_head.fc_cls, 0.5), (model.rpn_head.rpn_cls, 0.5)):
+        layer.weight.data = spread * torch.randn(layer.weight.shape, generator=generator)
+    if prepare:
+        prepare(model)
+
+    def infer(x: Tensor) -> Any:
+        from mmdet.structures import DetDataSample
+
+        size = tuple(x.shape[2:])
+        meta = dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0))
+        return model.predict(x, [DetDataSample(metainfo=meta)])[0].pred_instances
+
+    return Contender(model, infer)
+
+
+def _mask_rcnn() -> dict:
+    return _recipe('mask_rcnn_convnext_t_coco').model
+
+
+def our_mask_rcnn() -> Contender:
+    return detector(_mask_rcnn())
+
+
+def stock_mask_rcnn() -> Contender:
+    cfg = _stock_detector()
+    return detector(cfg, dict(type='TorchvisionConvNeXt'))
+
+
+def _stock_detector() -> dict:
+    cfg = _mask_rcnn()
+    cfg.roi_head.mask_head.type = 'FCNMaskHead'
+    return cfg
+
+
+def swin_mask_rcnn() -> Contender:
+    return detector(_stock_detector(), _swin('mmdet'))
+
+
+def share_weights(ours: nn.Module, theirs: nn.Module) -> None:
+    """Give `theirs`, the same model on another implementation of the backbone, the weights of `ours`."""
+    state = {name: value.clone() for name, value in ours.state_dict().items()}
+    if any(isinstance(module, TorchvisionConvNeXt) for module in theirs.modules()):
+        body = {name.removeprefix('backbone.'): value for name, value in state.items() if name.startswith('backbone.')}
+        norms = {f'backbone.norms.{name[4:]}': body.pop(name) for name in list(body) if name.startswith('norm')}
+        renamed, _ = from_official(body, LAYOUTS['torchvision'], tuple(DEPTHS), False)
+        state = {name: value for name, value in state.items() if not name.startswith('backbone.')} | norms
+        state |= {f'backbone.{name}': value for name, value in renamed.items()}
+    theirs.load_state_dict(state)
+
+
+BACKBONES = {
+    'convnext_dense': our_backbone,
+    'official': official_backbone,
+    'timm': timm_backbone,
+    'torchvision': torchvision_backbone,
+    'transformers': transformers_backbone,
+}
+UPERNETS = {
+    'convnext_dense': our_upernet,
+    'mmseg': stock_upernet,
+    'transformers': transformers_upernet,
+    'segmentation_models_pytorch': smp_upernet,
+    'Swin-T, mmseg': swin_upernet,
+}
+MASK_RCNNS = {'convnext_dense': our_mask_rcnn, 'mmdet with torchvision': stock_mask_rcnn, 'Swin-T, mmdet': swin_mask_rcnn}
+SAME = ('official', 'mmseg', 'mmdet with torchvision')  # rivals that must compute what ours computes

@@ -165,6 +165,8 @@ class ConvNeXt(BaseModule):
         recompute_hidden: recompute each block's first product too, which keeps 2 instead of 6 values a pixel and channel (the
             plain layers keep 12); slower than the default, faster than `with_cp`.
         fused: run the blocks by their faster equal path (`models.pointwise`, `models.depthwise`), or by the plain layers.
+        compile: run the plain layers through `torch.compile`, one graph for all image sizes; a dict is passed on to it, as
+            `dict(mode='max-autotune')`. Names in checkpoints stay as they are.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly; FILE is a
             path, a URL or a hub name (see `convnext_dense.weights`). Anything else is left to mmengine.
 
@@ -188,6 +190,7 @@ class ConvNeXt(BaseModule):
         with_cp: bool = False,
         recompute_hidden: bool = False,
         fused: bool = True,
+        compile: bool | Mapping[str, Any] = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -231,6 +234,9 @@ class ConvNeXt(BaseModule):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         self._freeze()
+        if compile:
+            # In place, so that no name in the state dict changes.
+            self.compile(**{'fullgraph': True, 'dynamic': True} | (dict(compile) if isinstance(compile, Mapping) else {}))
 
     def init_weights(self) -> None:
         """Load `init_cfg`'s checkpoint strictly; other kinds of `init_cfg` are mmengine's."""

@@ -128,12 +128,13 @@ def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
 
 
 def faster_layout(work: Work, contender: Contender) -> str:
-    """The memory layout in which a rival is faster: each is run twice, and the second time counts."""
+    """The memory layout in which a rival is faster: each is run once to warm up, unless it takes long, and once more."""
     seconds = {}
     for layout, memory_format in LAYOUTS.items():
         contender.model.to(memory_format=memory_format)
         step = runner(work, contender, layout)
-        step()
+        if work.share == 1:
+            step()
         start = time.perf_counter()
         step()
         seconds[layout] = time.perf_counter() - start

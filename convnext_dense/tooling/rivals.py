@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from convnext_dense.tooling.options import load_config
 from convnext_dense.weights.layouts import LAYOUTS, from_official
 
 WIDTHS, DEPTHS, CLASSES = [96, 192, 384, 768], [3, 3, 9, 3], 150  # ConvNeXt-T, ADE20K
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 AUXILIARY = 0.4  # weight of the auxiliary head's loss in the recipes
 
 
@@ -144,7 +146,7 @@ def segmentor(cfg: dict) -> Contender:
 
 
 def _recipe(name: str) -> Config:
-    cfg = load_config(f'configs/{name}.py')
+    cfg = load_config(str(CONFIGS / f'{name}.py'))
     for node in (cfg.model, cfg.model.get('decode_head', {}), cfg.model.get('auxiliary_head', {})):
         if 'norm_cfg' in node:
             node.norm_cfg = dict(type='BN')

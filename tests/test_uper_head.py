@@ -5,6 +5,7 @@ import torch
 from mmseg.models.decode_heads import UPerHead
 from torch import nn
 
+from convnext_dense.models import winograd
 from convnext_dense.models.fusion import conv_of_upsampled, pays, shifted_upsampling
 from convnext_dense.models.uper_head import FastUPerHead
 
@@ -88,6 +89,15 @@ def test_equals_mmseg(sizes, batch, training, dtype):
     theirs, ours = (m.to(dtype).train(training) for m in pair(align_corners=batch % 2 == 0))
     maps = pyramid(batch, sizes, dtype)
     assert_same(results(ours, maps), results(theirs, maps), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize('training', [True, False], ids=['training', 'inference'])
+def test_equals_mmseg_with_minimal_filtering(training, monkeypatch):
+    monkeypatch.setattr(winograd, 'MIN_PIXELS', 1)  # as on large maps
+    monkeypatch.setattr(winograd, 'MIN_CHANNELS', 1)
+    theirs, ours = (m.double().train(training) for m in pair())
+    maps = pyramid(3, SIZES['odd image'], torch.float64)
+    assert_same(results(ours, maps), results(theirs, maps), 1e-9)
 
 
 def test_equals_mmseg_on_channels_first_maps():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from convnext_dense.models.fusion import conv_of_upsampled, pays
 from convnext_dense.models.pixel_loss import StripLoss
+from convnext_dense.models.winograd import conv3x3
 
 
 @MODELS.register_module()
@@ -41,23 +42,24 @@ class FastUPerHead(StripLoss, UPerHead):
 
 
 def convolve(module: ConvModule, x: Tensor) -> Tensor:
-    """ConvModule's output; where only inference needs it, its batch norm is folded into the weight, if that is less work."""
-    conv, folded = module.conv, folded_norm(module)
-    if folded is None or not x.numel() > conv.weight.numel() or not _plain(conv):
+    """ConvModule's output; in inference its batch norm is folded into the weight, where that is less work."""
+    # Compilers fuse the plain layers by themselves, and sizes of a traced head are tensors.
+    if not _plain(module) or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return module(x)
-    scale, shift = folded
-    weight = conv.weight * scale[:, None, None, None]
-    out = F.conv2d(x, weight, _bias(conv, scale, shift), conv.stride, conv.padding)
-    return module.activate(out) if module.with_activation else out
+    conv = module.conv
+    weight, bias, folded = conv.weight, conv.bias, folded_norm(module)
+    if folded is not None and x.numel() > weight.numel():
+        scale, shift = folded
+        weight, bias = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
+        return _activated(module, _conv(conv, x, weight, bias))
+    return _normalised(module, _conv(conv, x, weight, bias))
 
 
 def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) -> Tensor:
     """ConvModule of the maps, upsampled to the first one's size and concatenated."""
     conv, size = module.conv, maps[0].shape[2:]
-    three = (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
     low = [False]
-    # Compilers fuse the plain layers by themselves, and sizes of a traced head are tensors.
-    if three and _plain(conv) and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+    if _three(conv) and _plain(module) and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
         low = [i > 0 and pays(size, m.shape[2:], m.shape[1]) for i, m in enumerate(maps)]
     if not any(low):
         return module(torch.cat([upsampled(m, size, align_corners) for m in maps], dim=1))
@@ -69,16 +71,31 @@ def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) 
         whole = [i for i, is_low in enumerate(low) if not is_low]
         full = [upsampled(maps[i], size, align_corners) for i in whole]
         x, kernel = (torch.cat(ts, dim=1) if len(whole) > 1 else ts[0] for ts in (full, [weights[i] for i in whole]))
-        base = F.conv2d(x, kernel, conv.bias, padding=1).contiguous(memory_format=torch.channels_last)
+        base = conv3x3(x, kernel, conv.bias).contiguous(memory_format=torch.channels_last)
         lower = [i for i, is_low in enumerate(low) if is_low]
         out = conv_of_upsampled(base, [maps[i] for i in lower], [weights[i] for i in lower], align_corners)
+    return _normalised(module, out)
+
+
+def _normalised(module: ConvModule, x: Tensor) -> Tensor:
+    """ConvModule after its convolution; x is not needed any more."""
     folded = folded_norm(module)
     if folded is not None:
-        scale, shift = (t[:, None, None].to(out.dtype) for t in folded)
-        out = torch.addcmul(shift, out, scale, out=out)
+        scale, shift = (t[:, None, None].to(x.dtype) for t in folded)
+        x = torch.addcmul(shift, x, scale, out=x)
     elif module.with_norm:
-        out = module.norm(out)
-    return module.activate(out) if module.with_activation else out
+        x = module.norm(x)
+    return _activated(module, x)
+
+
+def _activated(module: ConvModule, x: Tensor) -> Tensor:
+    return module.activate(x) if module.with_activation else x
+
+
+def _conv(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if _three(conv) and not torch.is_autocast_enabled(x.device.type):
+        return conv3x3(x, weight, bias)
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding)
 
 
 def upsampled(x: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
@@ -97,11 +114,13 @@ def folded_norm(module: ConvModule) -> tuple[Tensor, Tensor] | None:
     return scale, norm.bias - norm.running_mean * scale
 
 
-def _plain(conv: nn.Module) -> bool:
-    """Whether it is the usual convolution, in which a channel's weight multiplies a channel."""
+def _plain(module: ConvModule) -> bool:
+    """Whether it is the usual convolution, in which a channel's weight multiplies a channel, then norm, then activation."""
+    conv = module.conv
     usual = (conv.groups, conv.dilation, conv.padding_mode) == (1, (1, 1), 'zeros') if type(conv) is nn.Conv2d else False
-    return usual and not conv._forward_hooks and not conv._forward_pre_hooks
+    watched = usual and (conv._forward_hooks or conv._forward_pre_hooks or module.with_spectral_norm)
+    return usual and not watched and module.order == ('conv', 'norm', 'act') and not module.with_explicit_padding
 
 
-def _bias(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> Tensor:
-    return shift if conv.bias is None else conv.bias * scale + shift
+def _three(conv: nn.Conv2d) -> bool:
+    return (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))

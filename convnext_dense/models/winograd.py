@@ -1,0 +1,171 @@
+"""3x3 convolutions of large maps by Winograd's minimal filtering F(2x2, 3x3): 16 products for 4 outputs instead of 36.
+
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308, section 4.1). Its transforms add and
+halve only: in float32 the result is as near to the exact one as a direct convolution's. 16-bit types take the direct one.
+
+Legend: B images, C channels in, O out, H W height and width, T tiles of 2x2 outputs of a strip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+MIN_PIXELS, MIN_CHANNELS = 4096, 256  # below, the transforms cost what the products save (measured on the CPU)
+STRIP_VALUES = 2_500_000  # of the transformed tiles of a strip: about 10 MB
+
+
+def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.conv2d of (B, C, H, W) by (O, C, 3, 3) with zero padding 1, channels last."""
+    if pays(x, weight):
+        return _Winograd.apply(x, weight, bias)
+    return F.conv2d(x, weight, bias, padding=1)
+
+
+def pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether it is the faster way. On CUDA, cuDNN chooses its own."""
+    pixels = x.shape[0] * x.shape[2] * x.shape[3]
+    wide = min(weight.shape[:2]) >= MIN_CHANNELS
+    return x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64) and wide and pixels >= MIN_PIXELS
+
+
+class _Winograd(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _convolve(x, _transformed(weight), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _convolve(grad, _transformed(weight.flip(2, 3).transpose(0, 1)), None)
+        if ctx.needs_input_grad[1]:
+            grad_weight = _weight_grad(x, grad)
+        if ctx.needs_input_grad[2]:
+            grad_bias = grad.sum((0, 2, 3))
+        return grad_x, grad_weight, grad_bias
+
+
+def _convolve(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
+    """(B, C, H, W) by transformed kernels (16, O, C) -> (B, O, H, W), channels last."""
+    (batch, _, height, width), channels = x.shape, kernels.shape[1]
+    size = (batch, channels, height, width)
+    result = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    x, out = x.permute(0, 2, 3, 1), result.permute(0, 2, 3, 1)
+    for image, top, rows in _strips(x, channels):
+        tiles = _tiles_of(x[image], top, rows)  # (16, T, C)
+        products = torch.bmm(tiles, kernels.transpose(1, 2))
+        whole = height % 2 == 0 and width % 2 == 0
+        into = out[image, top : top + 2 * rows] if whole else x.new_empty(2 * rows, width + width % 2, channels)
+        _outputs(products, rows, into)
+        if not whole:
+            out[image, top : top + 2 * rows] = into[: height - top, :width]
+    if bias is not None:
+        out += bias
+    return result
+
+
+def _weight_grad(x: Tensor, grad: Tensor) -> Tensor:
+    """(O, C, 3, 3), from the input and the output's gradient."""
+    x, grad = (t.permute(0, 2, 3, 1) for t in (x, grad))
+    total = x.new_zeros(16, grad.shape[3], x.shape[3])
+    for image, top, rows in _strips(x, grad.shape[3]):
+        tiles = _tiles_of(x[image], top, rows)
+        spread = _spread(grad[image], top, rows)
+        total.baddbmm_(spread.transpose(1, 2), tiles)
+    matrix = _kernel_matrix(x.dtype)
+    return (matrix.t() @ total.flatten(1)).view(3, 3, *total.shape[1:]).permute(2, 3, 0, 1)
+
+
+def _strips(x: Tensor, channels: int) -> Iterator[tuple[int, int, int]]:
+    """(image, first row, rows of tiles) of (B, H, W, C)."""
+    batch, height, width, own = x.shape
+    count, across = -(-height // 2), -(-width // 2)
+    step = max(STRIP_VALUES // (16 * across * max(channels, own)), 1)
+    for image in range(batch):
+        for first in range(0, count, step):
+            yield image, 2 * first, min(step, count - first)
+
+
+def _tiles_of(x: Tensor, top: int, rows: int) -> Tensor:
+    """B'dB of the paper for the overlapping 4x4 tiles of a strip of (H, W, C): (16, T, C)."""
+    height, width, channels = x.shape
+    across = -(-width // 2)
+    padded = x.new_empty(2 * rows + 2, 2 * across + 2, channels)
+    first, last = max(top - 1, 0), min(top + 2 * rows + 1, height)
+    low, high = first - (top - 1), last - (top - 1)
+    padded[low:high, 1 : width + 1] = x[first:last]
+    padded[:low], padded[high:] = 0, 0
+    padded[:, 0], padded[:, width + 1 :] = 0, 0
+    d = [padded[i : i + 2 * rows - 1 : 2] for i in range(4)]
+    half = x.new_empty(4, *d[0].shape)
+    _combine(d, half)
+    out = x.new_empty(4, 4, rows, across, channels)
+    _combine([half[:, :, i : i + 2 * across - 1 : 2] for i in range(4)], out.transpose(0, 1))
+    return out.view(16, rows * across, channels)
+
+
+def _combine(d: list[Tensor], out: Tensor) -> None:
+    torch.sub(d[0], d[2], out=out[0])
+    torch.add(d[1], d[2], out=out[1])
+    torch.sub(d[2], d[1], out=out[2])
+    torch.sub(d[1], d[3], out=out[3])
+
+
+def _outputs(products: Tensor, rows: int, out: Tensor) -> None:
+    """A'mA of the paper: (16, T, O) to `out` (2 rows, W, O)."""
+    channels = products.shape[2]
+    m = products.view(4, 4, rows, -1, channels)
+    half = m.new_empty(2, *m.shape[1:])
+    _reduce(m, half)
+    out = out.view(rows, 2, -1, 2, channels).permute(3, 1, 0, 2, 4)  # (across, down, rows, tiles, O)
+    _reduce(half.transpose(0, 1), out)
+
+
+def _reduce(m: Tensor, out: Tensor) -> None:
+    middle, difference = m[1] + m[2], m[1] - m[2]
+    torch.add(m[0], middle, out=out[0])
+    torch.sub(difference, m[3], out=out[1])
+
+
+def _spread(grad: Tensor, top: int, rows: int) -> Tensor:
+    """AgA' for the 2x2 tiles of a strip of (H, W, O): (16, T, O)."""
+    width, channels = grad.shape[1:]
+    grad = grad[top : top + 2 * rows]
+    if len(grad) < 2 * rows or width % 2:
+        grad = F.pad(grad, (0, 0, 0, width % 2, 0, 2 * rows - len(grad)))
+    g = grad.reshape(rows, 2, -1, 2, channels).permute(1, 3, 0, 2, 4)  # (down, across, rows, tiles, O)
+    half = grad.new_empty(4, *g.shape[1:])
+    _expand(g, half)
+    out = grad.new_empty(4, 4, *g.shape[2:])
+    _expand(half.transpose(0, 1), out.transpose(0, 1))
+    return out.view(16, -1, channels)
+
+
+def _expand(g: Tensor, out: Tensor) -> None:
+    out[0] = g[0]
+    torch.add(g[0], g[1], out=out[1])
+    torch.sub(g[0], g[1], out=out[2])
+    torch.neg(g[1], out=out[3])
+
+
+def _transformed(weight: Tensor) -> Tensor:
+    """GgG' of the paper: (O, C, 3, 3) -> (16, O, C)."""
+    flat = weight.permute(2, 3, 0, 1).reshape(9, -1)
+    return (_kernel_matrix(weight.dtype) @ flat).view(16, *weight.shape[:2])
+
+
+@lru_cache(maxsize=4)
+def _kernel_matrix(dtype: torch.dtype) -> Tensor:
+    """The kernel's transform of both axes as one matrix, (16, 9)."""
+    g = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=dtype)
+    return torch.kron(g, g)

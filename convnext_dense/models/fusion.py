@@ -9,7 +9,7 @@ Legend: B images, C channels in, O out, H W the output's height and width, h w a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from convnext_dense.models.pointwise import linear
 
 TAPS = 3
+BUFFER = 4_300_000  # values of maps that are upsampled along the width alone: 34 MB in float32
 
 
 def pays(size: tuple[int, int], own: tuple[int, int], channels: int) -> bool:
@@ -54,17 +55,19 @@ class _ConvOfUpsampled(torch.autograd.Function):
         ctx.mark_dirty(base)
         out = base.permute(0, 2, 3, 1)  # (B, H, W, O), contiguous
         plans = [_plan(out, m, align_corners) for m in maps]
-        taps = [_taps(w) for w in weights]
-        rows = torch.cat([vertical for vertical, _ in plans], dim=1)  # (H, sum of 3h)
-        high = out.new_empty(rows.shape[1], *out.shape[2:])  # (sum of 3h, W, O)
-        for image in range(len(base)):
-            end = 0
-            for m, tap, (_, horizontal) in zip(maps, taps, plans):
-                pixels = m[image].permute(1, 2, 0)
-                for ky in range(TAPS):
+        # One product along the height for all kernel rows of all maps, or for as many as the buffer holds.
+        rows = [(i, ky) for i in range(len(maps)) for ky in range(TAPS)]
+        values = [maps[i].shape[2] * out.shape[2] * out.shape[3] for i, _ in rows]
+        for group in _groups(rows, values):
+            matrix = torch.cat([plans[i][0][ky] for i, ky in group], dim=1)  # (H, sum of h)
+            high = out.new_empty(matrix.shape[1], *out.shape[2:])  # (sum of h, W, O)
+            for image in range(len(base)):
+                end = 0
+                for i, ky in group:
+                    pixels = maps[i][image].permute(1, 2, 0)
                     start, end = end, end + len(pixels)
-                    _widen(pixels, tap[ky], horizontal, high[start:end])
-            out[image].flatten(1).addmm_(rows, high.flatten(1))
+                    _widen(pixels, _taps(weights[i][:, :, ky]), plans[i][1], high[start:end])
+                out[image].flatten(1).addmm_(matrix, high.flatten(1))
         return base
 
     @staticmethod
@@ -74,29 +77,29 @@ class _ConvOfUpsampled(torch.autograd.Function):
         maps, weights = tensors[: len(tensors) // 2], tensors[len(tensors) // 2 :]
         grad_out = grad.permute(0, 2, 3, 1).contiguous()
         plans = [_plan(grad_out, m, ctx.align_corners) for m in maps]
-        taps = [_taps(w) for w in weights]
         wide = torch.promote_types(grad.dtype, torch.float32)
         grad_maps = [torch.zeros_like(m, memory_format=torch.channels_last, dtype=wide) for m in maps]
-        grad_taps = [torch.zeros_like(t, dtype=wide) for t in taps]
+        grad_taps = [torch.zeros(TAPS, TAPS, *w.shape[:2], dtype=wide, device=w.device) for w in weights]
         for image in range(len(grad)):
             for i, (vertical, horizontal) in enumerate(plans):
                 h, w = maps[i].shape[-2:]
                 pixels = maps[i][image].permute(1, 2, 0).reshape(h * w, -1)
                 into = grad_maps[i][image].permute(1, 2, 0).view(h * w, -1)
-                high = (vertical.t() @ grad_out[image].flatten(1)).view(TAPS, h, *grad_out.shape[2:])  # (3, h, W, O)
                 for ky in range(TAPS):
+                    high = (vertical[ky].t() @ grad_out[image].flatten(1)).view(h, *grad_out.shape[2:])  # (h, W, O)
+                    taps = _taps(weights[i][:, :, ky])
                     for kx in range(TAPS):
-                        product = torch.matmul(horizontal[kx].t(), high[ky]).view(h * w, -1)
-                        into += linear(product, taps[i][ky, kx].t())
+                        product = torch.matmul(horizontal[kx].t(), high).view(h * w, -1)
+                        into += linear(product, taps[kx].t())
                         grad_taps[i][ky, kx] += product.t() @ pixels
         grads = [g.to(m.dtype) for g, m in zip(grad_maps, maps)]
         grads += [g.permute(2, 3, 0, 1).to(w.dtype) for g, w in zip(grad_taps, weights)]
         return grad, None, *grads
 
 
-def _taps(weight: Tensor) -> Tensor:
-    """(O, C, 3, 3) -> (3, 3, O, C)."""
-    return weight.permute(2, 3, 0, 1).contiguous()
+def _taps(row: Tensor) -> Tensor:
+    """A kernel's row, (O, C, 3) -> (3, O, C)."""
+    return row.permute(2, 0, 1).contiguous()
 
 
 def _widen(pixels: Tensor, taps: Tensor, horizontal: Tensor, out: Tensor) -> None:
@@ -112,11 +115,22 @@ def _widen(pixels: Tensor, taps: Tensor, horizontal: Tensor, out: Tensor) -> Non
 
 
 def _plan(out: Tensor, own: Tensor, align_corners: bool) -> tuple[Tensor, Tensor]:
-    """Vertical matrix (H, 3h), its taps side by side, and horizontal matrices (3, W, w), of the type of `own`."""
-    (height, width), (h, w) = out.shape[1:3], own.shape[-2:]
-    vertical = shifted_upsampling(height, h, align_corners, own.dtype, own.device)
-    horizontal = shifted_upsampling(width, w, align_corners, own.dtype, own.device)
-    return vertical.transpose(0, 1).reshape(height, TAPS * h), horizontal
+    """Vertical matrices (3, H, h) and horizontal ones (3, W, w), of the type of `own`."""
+    sides = zip(out.shape[1:3], own.shape[-2:])
+    return tuple(shifted_upsampling(side, small, align_corners, own.dtype, own.device) for side, small in sides)
+
+
+def _groups(rows: list[tuple[int, int]], values: list[int]) -> Iterator[list[tuple[int, int]]]:
+    """Kernel rows in groups of no more than BUFFER values, or of one."""
+    group: list[tuple[int, int]] = []
+    held = 0
+    for row, size in zip(rows, values):
+        if group and held + size > BUFFER:
+            yield group
+            group, held = [], 0
+        group.append(row)
+        held += size
+    yield group
 
 
 @lru_cache(maxsize=128)

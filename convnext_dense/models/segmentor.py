@@ -96,8 +96,10 @@ class Windows:
 
     def _row_of_windows(self) -> None:
         top, (height, width) = self.tops[self.next], self.window
-        more = top + height - self.first - len(self.kept)
-        self.kept = torch.cat([self.kept, self.kept.new_zeros(more, *self.kept.shape[1:])])
+        longer = self.kept.new_empty(top + height - self.first, *self.kept.shape[1:])
+        longer[: len(self.kept)] = self.kept
+        longer[len(self.kept) :] = 0
+        self.kept = longer
         into = self.kept[top - self.first : top - self.first + height]
         for i in range(0, len(self.lefts), self.batch):
             lefts = self.lefts[i : i + self.batch]

@@ -36,9 +36,10 @@ class FastUPerHead(StripLoss, UPerHead):
         laterals.append(self.psp_forward(inputs))
         for i in range(len(laterals) - 1, 0, -1):
             size = laterals[i - 1].shape[2:]
-            laterals[i - 1] = laterals[i - 1] + upsampled(laterals[i], size, self.align_corners)
-        outs = [convolve(conv, x) for conv, x in zip(self.fpn_convs, laterals)]
-        return fused_conv(self.fpn_bottleneck, [*outs, laterals[-1]], self.align_corners)
+            add = torch.Tensor.add if torch.is_grad_enabled() else torch.Tensor.add_
+            laterals[i - 1] = add(laterals[i - 1], upsampled(laterals[i], size, self.align_corners))
+        outs = [convolve(conv, laterals.pop(0)) for conv in self.fpn_convs]  # a level is let go when it is used
+        return fused_conv(self.fpn_bottleneck, [*outs, *laterals], self.align_corners)
 
 
 def convolve(module: ConvModule, x: Tensor) -> Tensor:
@@ -89,7 +90,11 @@ def _normalised(module: ConvModule, x: Tensor) -> Tensor:
 
 
 def _activated(module: ConvModule, x: Tensor) -> Tensor:
-    return module.activate(x) if module.with_activation else x
+    if not module.with_activation:
+        return x
+    if type(module.activate) is nn.ReLU and not torch.is_grad_enabled():
+        return x.relu_()
+    return module.activate(x)
 
 
 def _conv(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -267,12 +267,14 @@ def kept_bytes(step: Callable[[], Any], model: nn.Module) -> int:
 
 def prepare() -> None:
     """Register what the rivals are built from."""
-    from mmseg.utils import register_all_modules
+    import mmdet.utils
+    import mmseg.utils
 
     import convnext_dense.detection
     import convnext_dense.segmentation  # noqa: F401
 
-    register_all_modules(init_default_scope=True)
+    for package in (mmdet, mmseg):
+        package.utils.register_all_modules(init_default_scope=False)
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ import torch
 from mmseg.structures import SegDataSample
 from rich.table import Table
 
-from convnext_dense.tooling.contest import DEVICE, OURS, peak_bytes, prepare
+from convnext_dense.tooling.contest import DEVICE, OURS, peak_bytes
 from convnext_dense.tooling.report import GIB
 from convnext_dense.tooling.rivals import Contender, our_upernet, stock_upernet
 
@@ -59,5 +59,9 @@ def predict(case: str, path: str) -> tuple[float, int]:
 
 
 if __name__ == '__main__':
-    prepare()
+    import mmseg.utils
+
+    import convnext_dense.segmentation  # noqa: F401
+
+    mmseg.utils.register_all_modules(init_default_scope=False)
     print(json.dumps(predict(*sys.argv[1:3])))

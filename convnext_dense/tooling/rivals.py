@@ -134,7 +134,7 @@ class TorchvisionConvNeXt(BaseModule):
 
 
 def segmentor(cfg: dict) -> Contender:
-    model = MODELS.build(ConfigDict(cfg))
+    model = MODELS.build(ConfigDict(cfg, _scope_='mmseg'))
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         from mmseg.structures import SegDataSample
@@ -210,7 +210,9 @@ def smp_upernet() -> Contender:
 
 
 def detector(model_cfg: dict, backbone: dict | None = None, prepare: Callable[[nn.Module], None] | None = None) -> Contender:
-    model = MODELS.build(ConfigDict(model_cfg | (dict(backbone=backbone) if backbone else {})))
+    if backbone:
+        model_cfg['backbone'] = ConfigDict(backbone)
+    model = MODELS.build(ConfigDict(model_cfg, _scope_='mmdet'))
     # Random heads would find nothing, and the mask head would not run: spread their scores so that a hundred boxes pass.
     generator = torch.Generator().manual_seed(0)
     for layer, spread in ((model.roi_head.bbox_head.fc_cls, 0.5), (model.rpn_head.rpn_cls, 0.5)):

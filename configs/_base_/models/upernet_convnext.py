@@ -39,6 +39,6 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
     ),
     train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341), batch_size=2, keep_logits=False),
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341), batch_size=1, keep_logits=False),
 )
 visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], alpha=0.6)

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from mmengine.registry import MODELS
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 MIN_PIXELS, MIN_CHANNELS = 4096, 256  # below, the transforms cost what the products save (measured on the CPU)
@@ -33,6 +34,18 @@ def pays(x: Tensor, weight: Tensor) -> bool:
     pixels = x.shape[0] * x.shape[2] * x.shape[3]
     wide = min(weight.shape[:2]) >= MIN_CHANNELS
     return x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64) and wide and pixels >= MIN_PIXELS
+
+
+@MODELS.register_module()
+class FastConv2d(nn.Conv2d):
+    """nn.Conv2d whose 3x3 kernels of stride 1 run by `conv3x3`: `conv_cfg=dict(type='FastConv2d')` of any neck or head."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        usual = (self.kernel_size, self.stride, self.padding, self.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
+        usual = usual and self.groups == 1 and self.padding_mode == 'zeros'
+        # Compilers and autocast choose their own.
+        other = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled(x.device.type)
+        return conv3x3(x, self.weight, self.bias) if usual and not other else super().forward(x)
 
 
 class _Winograd(torch.autograd.Function):
@@ -61,14 +74,17 @@ def _convolve(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     size = (batch, channels, height, width)
     result = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     x, out = x.permute(0, 2, 3, 1), result.permute(0, 2, 3, 1)
-    for image, top, rows in _strips(x, channels):
-        tiles = _tiles_of(x[image], top, rows)  # (16, T, C)
+    whole = height % 2 == 0 and width % 2 == 0
+    for images, top, rows in _strips(x, channels):
+        tiles = _tiles_of(x[images], top, rows)  # (16, T, C)
         products = torch.bmm(tiles, kernels.transpose(1, 2))
-        whole = height % 2 == 0 and width % 2 == 0
-        into = out[image, top : top + 2 * rows] if whole else x.new_empty(2 * rows, width + width % 2, channels)
-        _outputs(products, rows, into)
-        if not whole:
-            out[image, top : top + 2 * rows] = into[: height - top, :width]
+        into = out[images, top : top + 2 * rows]
+        if whole:
+            _outputs(products, rows, into)
+        else:
+            padded = x.new_empty(len(into), 2 * rows, width + width % 2, channels)
+            _outputs(products, rows, padded)
+            into.copy_(padded[:, : into.shape[1], :width])
     if bias is not None:
         out += bias
     return result
@@ -78,40 +94,40 @@ def _weight_grad(x: Tensor, grad: Tensor) -> Tensor:
     """(O, C, 3, 3), from the input and the output's gradient."""
     x, grad = (t.permute(0, 2, 3, 1) for t in (x, grad))
     total = x.new_zeros(16, grad.shape[3], x.shape[3])
-    for image, top, rows in _strips(x, grad.shape[3]):
-        tiles = _tiles_of(x[image], top, rows)
-        spread = _spread(grad[image], top, rows)
-        total.baddbmm_(spread.transpose(1, 2), tiles)
+    for images, top, rows in _strips(x, grad.shape[3]):
+        spread = _spread(grad[images], top, rows)
+        total.baddbmm_(spread.transpose(1, 2), _tiles_of(x[images], top, rows))
     matrix = _kernel_matrix(x.dtype)
     return (matrix.t() @ total.flatten(1)).view(3, 3, *total.shape[1:]).permute(2, 3, 0, 1)
 
 
-def _strips(x: Tensor, channels: int) -> Iterator[tuple[int, int, int]]:
-    """(image, first row, rows of tiles) of (B, H, W, C)."""
+def _strips(x: Tensor, channels: int) -> Iterator[tuple[slice, int, int]]:
+    """(images, first row, rows of tiles) of (B, H, W, C): a part of one image, or as many whole ones as a strip holds."""
     batch, height, width, own = x.shape
     count, across = -(-height // 2), -(-width // 2)
     step = max(STRIP_VALUES // (16 * across * max(channels, own)), 1)
-    for image in range(batch):
+    together = max(step // count, 1)
+    for image in range(0, batch, together):
         for first in range(0, count, step):
-            yield image, 2 * first, min(step, count - first)
+            yield slice(image, image + together), 2 * first, min(step, count - first)
 
 
 def _tiles_of(x: Tensor, top: int, rows: int) -> Tensor:
-    """B'dB of the paper for the overlapping 4x4 tiles of a strip of (H, W, C): (16, T, C)."""
-    height, width, channels = x.shape
+    """B'dB of the paper for the overlapping 4x4 tiles of a strip of (N, H, W, C): (16, T, C)."""
+    batch, height, width, channels = x.shape
     across = -(-width // 2)
-    padded = x.new_empty(2 * rows + 2, 2 * across + 2, channels)
+    padded = x.new_empty(batch, 2 * rows + 2, 2 * across + 2, channels)
     first, last = max(top - 1, 0), min(top + 2 * rows + 1, height)
     low, high = first - (top - 1), last - (top - 1)
-    padded[low:high, 1 : width + 1] = x[first:last]
-    padded[:low], padded[high:] = 0, 0
-    padded[:, 0], padded[:, width + 1 :] = 0, 0
-    d = [padded[i : i + 2 * rows - 1 : 2] for i in range(4)]
+    padded[:, low:high, 1 : width + 1] = x[:, first:last]
+    padded[:, :low], padded[:, high:] = 0, 0
+    padded[:, :, 0], padded[:, :, width + 1 :] = 0, 0
+    d = [padded[:, i : i + 2 * rows - 1 : 2] for i in range(4)]
     half = x.new_empty(4, *d[0].shape)
     _combine(d, half)
-    out = x.new_empty(4, 4, rows, across, channels)
-    _combine([half[:, :, i : i + 2 * across - 1 : 2] for i in range(4)], out.transpose(0, 1))
-    return out.view(16, rows * across, channels)
+    out = x.new_empty(4, 4, batch, rows, across, channels)
+    _combine([half[:, :, :, i : i + 2 * across - 1 : 2] for i in range(4)], out.transpose(0, 1))
+    return out.view(16, -1, channels)
 
 
 def _combine(d: list[Tensor], out: Tensor) -> None:
@@ -122,12 +138,12 @@ def _combine(d: list[Tensor], out: Tensor) -> None:
 
 
 def _outputs(products: Tensor, rows: int, out: Tensor) -> None:
-    """A'mA of the paper: (16, T, O) to `out` (2 rows, W, O)."""
-    channels = products.shape[2]
-    m = products.view(4, 4, rows, -1, channels)
+    """A'mA of the paper: (16, T, O) to `out` (N, 2 rows, W, O)."""
+    batch, _, width, channels = out.shape
+    m = products.view(4, 4, batch, rows, width // 2, channels)
     half = m.new_empty(2, *m.shape[1:])
     _reduce(m, half)
-    out = out.view(rows, 2, -1, 2, channels).permute(3, 1, 0, 2, 4)  # (across, down, rows, tiles, O)
+    out = out.unflatten(2, (-1, 2)).unflatten(1, (rows, 2)).permute(4, 2, 0, 1, 3, 5)  # (across, down, N, rows, tiles, O)
     _reduce(half.transpose(0, 1), out)
 
 
@@ -138,12 +154,12 @@ def _reduce(m: Tensor, out: Tensor) -> None:
 
 
 def _spread(grad: Tensor, top: int, rows: int) -> Tensor:
-    """AgA' for the 2x2 tiles of a strip of (H, W, O): (16, T, O)."""
-    width, channels = grad.shape[1:]
-    grad = grad[top : top + 2 * rows]
-    if len(grad) < 2 * rows or width % 2:
-        grad = F.pad(grad, (0, 0, 0, width % 2, 0, 2 * rows - len(grad)))
-    g = grad.reshape(rows, 2, -1, 2, channels).permute(1, 3, 0, 2, 4)  # (down, across, rows, tiles, O)
+    """AgA' for the 2x2 tiles of a strip of (N, H, W, O): (16, T, O)."""
+    grad = grad[:, top : top + 2 * rows]
+    height, width, channels = grad.shape[1:]
+    if height < 2 * rows or width % 2:
+        grad = F.pad(grad, (0, 0, 0, width % 2, 0, 2 * rows - height))
+    g = grad.unflatten(2, (-1, 2)).unflatten(1, (rows, 2)).permute(2, 4, 0, 1, 3, 5)  # (down, across, N, rows, tiles, O)
     half = grad.new_empty(4, *g.shape[1:])
     _expand(g, half)
     out = grad.new_empty(4, 4, *g.shape[2:])

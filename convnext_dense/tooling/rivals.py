@@ -245,7 +245,9 @@ def stock_mask_rcnn() -> Contender:
 
 def _stock_detector() -> dict:
     cfg = _mask_rcnn()
-    cfg.roi_head.mask_head.type = 'FCNMaskHead'
+    cfg.rpn_head.type, cfg.roi_head.mask_head.type = 'RPNHead', 'FCNMaskHead'
+    for node in (cfg.neck, cfg.roi_head.mask_head):
+        node.pop('conv_cfg')
     return cfg
 
 

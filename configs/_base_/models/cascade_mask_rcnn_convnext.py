@@ -5,6 +5,7 @@ _base_ = './mask_rcnn_convnext.py'
 # Each stage asks for a higher IoU and predicts smaller corrections.
 box_head = dict(
     type='ConvFCBBoxHead',
+    conv_cfg=dict(type='FastConv2d'),
     num_shared_convs=4,
     num_shared_fcs=1,
     in_channels=256,

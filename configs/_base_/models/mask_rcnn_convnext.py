@@ -17,9 +17,9 @@ model = dict(
         pad_size_divisor=32,
     ),
     backbone=dict(type='ConvNeXt', layer_scale_init_value=1.0, out_indices=(0, 1, 2, 3)),
-    neck=dict(type='FPN', out_channels=256, num_outs=5),
+    neck=dict(type='FPN', out_channels=256, num_outs=5, conv_cfg=dict(type='FastConv2d')),
     rpn_head=dict(
-        type='RPNHead',
+        type='FastRPNHead',  # RPNHead with a FastConv2d
         in_channels=256,
         feat_channels=256,
         anchor_generator=dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]),
@@ -54,6 +54,7 @@ model = dict(
         ),
         mask_head=dict(
             type='PasteMaskHead',  # FCNMaskHead, faster at evaluation
+            conv_cfg=dict(type='FastConv2d'),
             num_convs=4,
             in_channels=256,
             conv_out_channels=256,

@@ -77,6 +77,17 @@ def softnms(
     return keep
 
 
+def _channels_first(x: Tensor, pixels: int = 512) -> Tensor:
+    """x (B, C, H, W) contiguous, as torchvision's kernel would make it; on the CPU by parts, several times as fast."""
+    if x.is_cuda or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    for source, target in zip(x.permute(0, 2, 3, 1).flatten(1, 2), out.flatten(2)):
+        for start in range(0, len(source), pixels):
+            target[:, start : start + pixels].copy_(source[start : start + pixels].t())
+    return out
+
+
 def roi_align_forward(
     input: Tensor,
     rois: Tensor,
@@ -93,7 +104,7 @@ def roi_align_forward(
     """input (B, C, H, W), rois (K, 5) as (batch index, x1, y1, x2, y2) in image pixels -> output (K, C, h, w)."""
     if pool_mode == 0:
         raise NotImplementedError("roi_align with pool_mode='max' needs mmcv with compiled operators; use 'avg'")
-    x = _lift(input)
+    x = _channels_first(_lift(input))
     size = (aligned_height, aligned_width)
     output.copy_(torchvision.ops.roi_align(x, rois.to(x.dtype), size, spatial_scale, sampling_ratio, aligned))
 

@@ -93,7 +93,8 @@ def test_equals_the_published_coco_recipe(name: str) -> None:
     backbone = cfg.model.backbone
     assert (backbone.arch, backbone.drop_path_rate, backbone.layer_scale_init_value) == (arch, drop_path, 1.0)
     assert backbone.init_cfg.checkpoint == f'https://dl.fbaipublicfiles.com/convnext/convnext_{weights}_224.pth'
-    assert cfg.model.neck == dict(type='FPN', in_channels=list(ARCHS[arch].dims), out_channels=256, num_outs=5)
+    fast = dict(type='FastConv2d')
+    assert cfg.model.neck == dict(type='FPN', in_channels=list(ARCHS[arch].dims), out_channels=256, num_outs=5, conv_cfg=fast)
 
     optim = cfg.optim_wrapper
     assert optim.optimizer == dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05)
@@ -136,6 +137,8 @@ def test_heads_equal_mmdets_but_where_the_recipes_differ() -> None:
         other = theirs[name]
         assert model['roi_head']['mask_head'].pop('type') == 'PasteMaskHead'
         assert other['roi_head']['mask_head'].pop('type') == 'FCNMaskHead'
+        assert model['roi_head']['mask_head'].pop('conv_cfg') == dict(type='FastConv2d')
+        assert (model['rpn_head'].pop('type'), other['rpn_head'].pop('type')) == ('FastRPNHead', 'RPNHead')
         for part in ('backbone', 'neck'):
             model.pop(part), other.pop(part)
         if name == 'cascade_mask_rcnn':

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from convnext_dense.models import winograd
-from convnext_dense.models.winograd import conv3x3
+from convnext_dense.models.winograd import FastConv2d, conv3x3
 
 
 @pytest.fixture
@@ -63,3 +63,13 @@ def test_small_maps_and_sixteen_bits_are_left_to_pytorch():
         (torch.zeros(1, 64, 128, 128), torch.zeros(64, 64, 3, 3)),
     ]:
         assert not winograd.pays(x, weight)
+
+
+@pytest.mark.parametrize('options', [dict(padding=1), dict(padding=0), dict(padding=1, stride=2), dict(padding=1, groups=2)])
+def test_the_layer_equals_conv2d(options, always):
+    ours, theirs = (kind(4, 6, 3, **options).double() for kind in (FastConv2d, torch.nn.Conv2d))
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = tensors(3, 4, 1, 14, 14)[0]
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-11, atol=1e-11)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert ours.float()(x.float()).dtype == torch.bfloat16

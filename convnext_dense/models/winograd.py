@@ -69,15 +69,15 @@ class _Winograd(torch.autograd.Function):
 
 
 def _convolve(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
-    """(B, C, H, W) by transformed kernels (16, O, C) -> (B, O, H, W), channels last."""
-    (batch, _, height, width), channels = x.shape, kernels.shape[1]
+    """(B, C, H, W) by transformed kernels (16, C, O) -> (B, O, H, W), channels last."""
+    (batch, _, height, width), channels = x.shape, kernels.shape[2]
     size = (batch, channels, height, width)
     result = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     x, out = x.permute(0, 2, 3, 1), result.permute(0, 2, 3, 1)
     whole = height % 2 == 0 and width % 2 == 0
     for images, top, rows in _strips(x, channels):
         tiles = _tiles_of(x[images], top, rows)  # (16, T, C)
-        products = torch.bmm(tiles, kernels.transpose(1, 2))
+        products = torch.bmm(tiles, kernels)
         into = out[images, top : top + 2 * rows]
         if whole:
             _outputs(products, rows, into)
@@ -175,9 +175,9 @@ def _expand(g: Tensor, out: Tensor) -> None:
 
 
 def _transformed(weight: Tensor) -> Tensor:
-    """GgG' of the paper: (O, C, 3, 3) -> (16, O, C)."""
-    flat = weight.permute(2, 3, 0, 1).reshape(9, -1)
-    return (_kernel_matrix(weight.dtype) @ flat).view(16, *weight.shape[:2])
+    """GgG' of the paper: (O, C, 3, 3) -> (16, C, O)."""
+    flat = weight.permute(2, 3, 1, 0).reshape(9, -1)
+    return (_kernel_matrix(weight.dtype) @ flat).view(16, weight.shape[1], weight.shape[0])
 
 
 @lru_cache(maxsize=4)

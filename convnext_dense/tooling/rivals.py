@@ -30,11 +30,15 @@ AUXILIARY = 0.4  # weight of the auxiliary head's loss in the recipes
 
 @dataclass
 class Contender:
-    """A model with what one forward pass gives (for comparing) and what one training step's loss is."""
+    """A model with what one forward pass gives and what one training step's loss is.
+
+    `compare` gives the tensors to compare with a rival's, where the result itself has an order that rounding can change.
+    """
 
     model: nn.Module
     infer: Callable[[Tensor], Any]
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    compare: Callable[[Tensor], list[Tensor]] | None = None
 
 
 # The backbone alone
@@ -227,7 +231,11 @@ def detector(model_cfg: dict, backbone: dict | None = None, prepare: Callable[[n
         meta = dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0))
         return model.predict(x, [DetDataSample(metainfo=meta)])[0].pred_instances
 
-    return Contender(model, infer)
+    def maps(x: Tensor) -> list[Tensor]:
+        features = model.extract_feat(x)
+        return [*features, *(score for level in model.rpn_head(features) for score in level)]
+
+    return Contender(model, infer, compare=maps)
 
 
 def _mask_rcnn() -> dict:

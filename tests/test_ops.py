@@ -181,6 +181,14 @@ def test_roi_align_gradients(aligned: bool, ratio: int) -> None:
     assert gradcheck(lambda x: mmcv_ops.roi_align(x, ROIS, (2, 2), 0.25, ratio, 'avg', aligned), (x,))
 
 
+def test_roi_align_takes_channels_last_maps() -> None:
+    x = torch.randn(2, 5, 33, 40)
+    rois = torch.tensor([[0, 1, 2, 30, 20], [1, 0, 0, 39, 32.0]])
+    for maps in (x, x[:1]):
+        last = maps.contiguous(memory_format=torch.channels_last)
+        assert torch.equal(mmcv_ops.roi_align(last, rois[: len(maps)], 7), mmcv_ops.roi_align(maps, rois[: len(maps)], 7))
+
+
 def test_roi_align_without_boxes() -> None:
     x = torch.randn(1, 3, 8, 8, requires_grad=True)
     out = mmcv_ops.roi_align(x, torch.zeros(0, 5), (7, 7))

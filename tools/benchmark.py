@@ -56,8 +56,10 @@ def main() -> None:
     for name in names:
         if name in WORKS:
             outcomes.append(contest(name, args.rounds, lambda line: print(line, flush=True)))
+            write(outcomes, Path(args.out))  # after each, so that an interrupted run leaves what it has
     if outcomes:
-        write(outcomes, Path(args.out))
+        show(outcomes)
+        print(f'written: {Path(args.out) / "benchmark.json"}, {Path(args.out) / "benchmark.png"}')
     if 'photograph' in names:
         print(table_text(photograph()))
     if 'evaluation' in names:
@@ -66,19 +68,21 @@ def main() -> None:
         print(table_text(timed))
 
 
-def write(outcomes: list, folder: Path) -> None:
+def show(outcomes: list) -> None:
     print(table_text(table(outcomes)))
     for outcome in outcomes:
         for rival, value in outcome.differences.items():
             print(f'{WORKS[outcome.work].title}: outputs differ from {rival} by {value:.1e} of their scale')
         if outcome.limit:
             print(limit_line(outcome))
+
+
+def write(outcomes: list, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     machine = dict(device=DEVICE, threads=torch.get_num_threads(), torch=torch.__version__, processor=platform.processor())
     content = dict(machine=machine, works=[outcome.as_dict() for outcome in outcomes])
     (folder / 'benchmark.json').write_text(json.dumps(content, indent=2) + '\n')
     chart(outcomes, folder / 'benchmark.png')
-    print(f'written: {folder / "benchmark.json"}, {folder / "benchmark.png"}')
 
 
 if __name__ == '__main__':

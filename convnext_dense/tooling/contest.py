@@ -96,18 +96,30 @@ def build(work: Work, name: str) -> Contender:
     torch.manual_seed(0)
     contender = work.rivals[name]()
     contender.model.train(work.training).to(DEVICE)
-    if not work.training:
-        contender.model.to(work.dtype)
+    if work.dtype != torch.float32:
+        contender.autocast = work.training or not runs_in(work.dtype, contender)
     return contender
+
+
+def runs_in(dtype: torch.dtype, contender: Contender) -> bool:
+    """Turn the model to `dtype` where it runs in it as a whole; Swin's attention masks, for one, stay in float32."""
+    contender.model.to(dtype)
+    try:
+        with torch.no_grad():
+            contender.infer(torch.zeros(1, 3, 64, 64, dtype=dtype, device=DEVICE))
+    except RuntimeError:
+        contender.model.float()
+        return False
+    return True
 
 
 def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
     """What is timed: one forward pass, or forward, loss and backward."""
-    kind = torch.float32 if work.training else work.dtype
+    kind = torch.float32 if contender.autocast else work.dtype
     images = images_of(work).to(DEVICE, kind, memory_format=LAYOUTS[layout])
     labels, model = labels_of(work), contender.model
     autocast: AbstractContextManager = nullcontext()
-    if work.training and work.dtype != torch.float32:
+    if contender.autocast:
         autocast = torch.autocast(DEVICE, dtype=work.dtype)
 
     def step() -> Any:
@@ -118,7 +130,7 @@ def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
             loss.backward()
             result = loss.detach()
         else:
-            with torch.no_grad():
+            with torch.no_grad(), autocast:
                 result = contender.infer(images)
         if DEVICE == 'cuda':
             torch.cuda.synchronize()

@@ -39,6 +39,7 @@ class Contender:
     infer: Callable[[Tensor], Any]
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     compare: Callable[[Tensor], list[Tensor]] | None = None
+    autocast: bool = False  # in 16 bits: by autocast, where the model does not run as a whole in them
 
 
 # The backbone alone

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ class Entry:
 
     @property
     def median(self) -> float:
-        return sorted(self.seconds)[len(self.seconds) // 2]
+        return median(self.seconds)
 
 
 @dataclass

@@ -23,17 +23,8 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 def head(kind: type, align_corners: bool = False, channels: int = 16, **options) -> UPerHead:
     torch.manual_seed(0)
-    made = kind(
-        in_channels=IN,
-        in_index=[0, 1, 2, 3],
-        pool_scales=(1, 2, 3, 6),
-        channels=channels,
-        dropout_ratio=0.0,
-        num_classes=5,
-        norm_cfg=dict(type='BN'),
-        align_corners=align_corners,
-        **options,
-    )
+    usual = dict(in_channels=IN, in_index=[0, 1, 2, 3], pool_scales=(1, 2, 3, 6), channels=channels, num_classes=5)
+    made = kind(**usual | dict(norm_cfg=dict(type='BN'), dropout_ratio=0.0, align_corners=align_corners) | options)
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.weight, module.bias, module.running_mean):
@@ -116,8 +107,9 @@ def test_other_layers_than_the_usual(options):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=['bf16', 'fp16'])
-def test_sixteen_bits_are_as_near_to_float32_as_mmseg(dtype):
-    theirs, ours = (m.eval() for m in pair())
+@pytest.mark.parametrize('options', [{}, dict(norm_cfg=None)], ids=['BN', 'no norm'])
+def test_sixteen_bits_are_as_near_to_float32_as_mmseg(dtype, options):
+    theirs, ours = (m.eval() for m in pair(**options))
     maps = pyramid(2, SIZES['odd image'], torch.float32)
     with torch.no_grad():
         exact = theirs(maps)

@@ -72,7 +72,8 @@ def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) 
         whole = [i for i, is_low in enumerate(low) if not is_low]
         full = [upsampled(maps[i], size, align_corners) for i in whole]
         x, kernel = (torch.cat(ts, dim=1) if len(whole) > 1 else ts[0] for ts in (full, [weights[i] for i in whole]))
-        base = conv3x3(x, kernel, conv.bias).contiguous(memory_format=torch.channels_last)
+        bias = None if conv.bias is None else conv.bias.to(x.dtype)
+        base = conv3x3(x, kernel, bias).contiguous(memory_format=torch.channels_last)
         lower = [i for i, is_low in enumerate(low) if is_low]
         out = conv_of_upsampled(base, [maps[i] for i in lower], [weights[i] for i in lower], align_corners)
     return _normalised(module, out)

@@ -42,11 +42,11 @@ class Work:
 BF16 = torch.bfloat16
 WORKS = {
     'backbone': Work('backbone T, inference', BACKBONES, (1, 512, 512)),
-    'backbone-training': Work('backbone T, training step', BACKBONES, (2, 512, 512), training=True),
+    'backbone-training': Work('backbone T, training', BACKBONES, (2, 512, 512), training=True),
     'upernet': Work('UperNet-T, inference', UPERNETS, (1, 512, 512)),
-    'upernet-training': Work('UperNet-T, training step', UPERNETS, (2, 512, 512), training=True, share=2),
+    'upernet-training': Work('UperNet-T, training', UPERNETS, (2, 512, 512), training=True, share=2),
     'upernet-bf16': Work('UperNet-T, inference, bf16', UPERNETS, (1, 512, 512), dtype=BF16),
-    'upernet-training-bf16': Work('UperNet-T, training step, bf16', UPERNETS, (2, 512, 512), True, BF16, share=2),
+    'upernet-training-bf16': Work('UperNet-T, training, bf16', UPERNETS, (2, 512, 512), True, BF16, share=2),
     'mask-rcnn': Work('Mask R-CNN-T, inference', MASK_RCNNS, (1, 800, 1280), share=2),
 }
 

@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from convnext_dense.models.pointwise import linear
 
 TAPS = 3
-BUFFER = 4_300_000  # values of maps that are upsampled along the width alone: 34 MB in float32
+BUFFER = 4_300_000  # values of maps that are upsampled along the width alone: 17 MB in float32
 
 
 def pays(size: tuple[int, int], own: tuple[int, int], channels: int) -> bool:

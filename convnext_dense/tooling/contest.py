@@ -229,12 +229,17 @@ def counted_flops(work: Work) -> int:
 
 
 def in_fresh_process(key: str, name: str, layout: str) -> tuple[int, int | None]:
-    command = [sys.executable, '-m', 'convnext_dense.tooling.contest', key, name, layout]
+    found = answer_of('convnext_dense.tooling.contest', key, name, layout)
+    return found['peak'], found['kept']
+
+
+def answer_of(module: str, *arguments: str) -> Any:
+    """What a module, run as a program of its own, prints last, as JSON."""
+    command = [sys.executable, '-m', module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
     if done.returncode:
-        raise RuntimeError(f'{key}, {name}: {done.stderr.strip().splitlines()[-1]}')
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found['peak'], found['kept']
+        raise RuntimeError(f'{", ".join(arguments)}: {done.stderr.strip().splitlines()[-1]}')
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def memory(key: str, name: str, layout: str) -> dict[str, int | None]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from mmseg.structures import SegDataSample
 from rich.table import Table
 
-from convnext_dense.tooling.contest import DEVICE, OURS, peak_bytes
+from convnext_dense.tooling.contest import DEVICE, OURS, answer_of, peak_bytes
 from convnext_dense.tooling.report import GIB
 from convnext_dense.tooling.rivals import Contender, our_upernet, stock_upernet
 
@@ -29,19 +27,11 @@ PATHS: dict[str, Callable[[], Contender]] = {OURS: our_upernet, 'mmseg': stock_u
 def photograph() -> Table:
     table = Table('photograph of 2048x1536, 150 classes', 'path', 's', 'peak GiB', 'ours / peak')
     for case in CASES:
-        found = {path: in_fresh_process(case, path) for path in PATHS}
+        found = {path: answer_of('convnext_dense.tooling.photograph', case, path) for path in PATHS}
         for path, (seconds, peak) in found.items():
             table.add_row(case, path, f'{seconds:.1f}', f'{peak / GIB:.2f}', f'{found[OURS][1] / peak:.2f}')
         table.add_section()
     return table
-
-
-def in_fresh_process(case: str, path: str) -> tuple[float, int]:
-    command = [sys.executable, '-m', 'convnext_dense.tooling.photograph', case, path]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
-    if done.returncode:
-        raise RuntimeError(f'{case}, {path}: {done.stderr.strip().splitlines()[-1]}')
-    return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def predict(case: str, path: str) -> tuple[float, int]:

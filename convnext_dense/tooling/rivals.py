@@ -163,10 +163,8 @@ def _recipe(name: str) -> Config:
     return cfg
 
 
-def our_upernet(**backbone_options: Any) -> Contender:
-    model = _recipe('upernet_convnext_t_ade20k').model
-    model.backbone.update(backbone_options)
-    return segmentor(model)
+def our_upernet() -> Contender:
+    return segmentor(_recipe('upernet_convnext_t_ade20k').model)
 
 
 def stock_upernet(backbone: dict | None = None) -> Contender:
@@ -214,16 +212,14 @@ def smp_upernet() -> Contender:
 # Mask R-CNN; what comes out are boxes and masks of one image.
 
 
-def detector(model_cfg: dict, backbone: dict | None = None, prepare: Callable[[nn.Module], None] | None = None) -> Contender:
+def detector(model_cfg: dict, backbone: dict | None = None) -> Contender:
     if backbone:
         model_cfg['backbone'] = ConfigDict(backbone)
     model = MODELS.build(ConfigDict(model_cfg, _scope_='mmdet'))
     # Random heads would find nothing, and the mask head would not run: spread their scores so that a hundred boxes pass.
     generator = torch.Generator().manual_seed(0)
-    for layer, spread in ((model.roi_head.bbox_head.fc_cls, 0.5), (model.rpn_head.rpn_cls, 0.5)):
-        layer.weight.data = spread * torch.randn(layer.weight.shape, generator=generator)
-    if prepare:
-        prepare(model)
+    for layer in (model.roi_head.bbox_head.fc_cls, model.rpn_head.rpn_cls):
+        layer.weight.data = 0.5 * torch.randn(layer.weight.shape, generator=generator)
 
     def infer(x: Tensor) -> Any:
         from mmdet.structures import DetDataSample

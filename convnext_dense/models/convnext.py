@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from convnext_dense.errors import InputError
 from convnext_dense.models.depthwise import depthwise_conv
 from convnext_dense.models.pointwise import GRN_EPS, pointwise_mlp
+from convnext_dense.models.recording import recording
 
 EPS = 1e-6  # as in the official code
 MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
@@ -114,8 +115,7 @@ class Block(nn.Module):
             # Stochastic depth (arXiv 1603.09382): an image's branch is dropped whole, the kept ones are scaled up.
             share = 1 - self.drop_path
             keep = x.new_empty(x.shape[0]).bernoulli_(share) / share
-        # Compilers fuse the plain layers by themselves, and cut no graph there.
-        if not self.fused or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if not self.fused or recording():
             return self.plain(x, keep)
         return self.tiled(x, keep)
 

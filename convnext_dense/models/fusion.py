@@ -80,14 +80,14 @@ class _ConvOfUpsampled(torch.autograd.Function):
         wide = torch.promote_types(grad.dtype, torch.float32)
         grad_maps = [torch.zeros_like(m, memory_format=torch.channels_last, dtype=wide) for m in maps]
         grad_taps = [torch.zeros(TAPS, TAPS, *w.shape[:2], dtype=wide, device=w.device) for w in weights]
-        for image in range(len(grad)):
-            for i, (vertical, horizontal) in enumerate(plans):
-                h, w = maps[i].shape[-2:]
-                pixels = maps[i][image].permute(1, 2, 0).reshape(h * w, -1)
-                into = grad_maps[i][image].permute(1, 2, 0).view(h * w, -1)
-                for ky in range(TAPS):
+        for i, (vertical, horizontal) in enumerate(plans):
+            h, w = maps[i].shape[-2:]
+            for ky in range(TAPS):
+                taps = _taps(weights[i][:, :, ky])
+                for image in range(len(grad)):
+                    pixels = maps[i][image].permute(1, 2, 0).reshape(h * w, -1)
+                    into = grad_maps[i][image].permute(1, 2, 0).view(h * w, -1)
                     high = (vertical[ky].t() @ grad_out[image].flatten(1)).view(h, *grad_out.shape[2:])  # (h, W, O)
-                    taps = _taps(weights[i][:, :, ky])
                     for kx in range(TAPS):
                         product = torch.matmul(horizontal[kx].t(), high).view(h * w, -1)
                         into += linear(product, taps[kx].t())

@@ -16,6 +16,7 @@ from mmseg.utils import SampleList
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from convnext_dense.models.recording import recording
 from convnext_dense.models.rows import Resized, WholeMap, strips
 
 
@@ -26,7 +27,7 @@ class StripLoss:
         """Logits (B, C, h, w) to the loss and the accuracy in percent of the upsampled ones."""
         loss = self.loss_decode
         plain = type(loss) is CrossEntropyLoss and not (loss.use_sigmoid or loss.use_mask) and loss.class_weight is None
-        if not plain or loss.reduction != 'mean' or self.sampler is not None or torch.compiler.is_compiling():
+        if not plain or loss.reduction != 'mean' or self.sampler is not None or recording():
             return super().loss_by_feat(seg_logits, batch_data_samples)
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         total, correct = upsampled_cross_entropy(seg_logits, labels, self.ignore_index, self.align_corners)

@@ -68,8 +68,8 @@ def _forward(
             x = F.gelu(hidden[-1])
         weight, bias = w2, b2
         if grn_gamma is not None:
-            scale, _ = _response(x, grn_gamma)
-            weight, bias = (w2 * scale).to(y.dtype), b2 + (w2 @ grn_beta.to(y.dtype))
+            share, _ = _response(x)
+            weight, bias = (w2 * (1 + grn_gamma * share)).to(y.dtype), b2 + (w2 @ grn_beta.to(y.dtype))
         x = linear(x, weight, bias)
         factor = _factor(gamma, keep, image)
         if factor is None:
@@ -129,13 +129,13 @@ def _backward(
             d_act = linear(d_out, w2_cast.t())
         else:
             # An image at a time, so that the sums end here.
-            scale, norm = _response(act, grn_gamma)
+            share, norm = _response(act)
+            scale = 1 + grn_gamma * share
             product, total = (g.t() @ act).to(wide), g.sum(0, dtype=wide)
             d_w2 += product * scale + torch.outer(total, grn_beta.to(wide))
             d_b2 += total
             weighted = w2.to(wide) if gamma is None else w2.to(wide) * gamma[:, None].to(wide)
             d_scale = (weighted * product).sum(0)
-            share = norm / (norm.mean() + GRN_EPS)
             d_grn[0] += d_scale * share
             d_grn[1] += total @ weighted
             d_norm = _response_backward(d_scale * grn_gamma.to(wide), norm)
@@ -181,10 +181,10 @@ def _factor(gamma: Tensor | None, keep: Tensor | None, image: int) -> Tensor | N
     return keep[image] if gamma is None else gamma * keep[image]
 
 
-def _response(x: Tensor, grn_gamma: Tensor) -> tuple[Tensor, Tensor]:
-    """GRN of one image (P, 4C): what its channels are multiplied by, and their norms, (4C,) each, in float32."""
+def _response(x: Tensor) -> tuple[Tensor, Tensor]:
+    """GRN's channel norms of one image (P, 4C), relative to the mean one and as they are, (4C,) each, in float32."""
     norm = torch.linalg.vector_norm(x, dim=0, dtype=torch.promote_types(x.dtype, torch.float32))
-    return 1 + grn_gamma * (norm / (norm.mean() + GRN_EPS)), norm
+    return norm / (norm.mean() + GRN_EPS), norm
 
 
 def _response_backward(d_share: Tensor, norm: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from convnext_dense.models.fusion import conv_of_upsampled, pays
 from convnext_dense.models.pixel_loss import StripLoss
-from convnext_dense.models.winograd import conv3x3
+from convnext_dense.models.recording import recording
+from convnext_dense.models.winograd import conv3x3, is_3x3
 
 
 @MODELS.register_module()
@@ -44,8 +45,7 @@ class FastUPerHead(StripLoss, UPerHead):
 
 def convolve(module: ConvModule, x: Tensor) -> Tensor:
     """ConvModule's output; in inference its batch norm is folded into the weight, where that is less work."""
-    # Compilers fuse the plain layers by themselves, and sizes of a traced head are tensors.
-    if not _plain(module) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if not _plain(module) or recording():
         return module(x)
     conv = module.conv
     weight, bias, folded = conv.weight, conv.bias, folded_norm(module)
@@ -60,7 +60,7 @@ def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) 
     """ConvModule of the maps, upsampled to the first one's size and concatenated."""
     conv, size = module.conv, maps[0].shape[2:]
     low = [False]
-    if _three(conv) and _plain(module) and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+    if _plain(module) and is_3x3(conv) and not recording():
         low = [i > 0 and pays(size, m.shape[2:], m.shape[1]) for i, m in enumerate(maps)]
     if not any(low):
         return module(torch.cat([upsampled(m, size, align_corners) for m in maps], dim=1))
@@ -99,7 +99,7 @@ def _activated(module: ConvModule, x: Tensor) -> Tensor:
 
 
 def _conv(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if _three(conv) and not torch.is_autocast_enabled(x.device.type):
+    if is_3x3(conv) and not torch.is_autocast_enabled(x.device.type):
         return conv3x3(x, weight, bias)
     return F.conv2d(x, weight, bias, conv.stride, conv.padding)
 
@@ -114,7 +114,7 @@ def folded_norm(module: ConvModule) -> tuple[Tensor, Tensor] | None:
     """Scale and shift of a ConvModule's batch norm in inference; None where there is none, or where gradients are taken."""
     norm = module.norm if module.with_norm else None
     fixed = isinstance(norm, nn.modules.batchnorm._BatchNorm) and not norm.training and norm.running_var is not None
-    if not fixed or torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if not fixed or torch.is_grad_enabled() or recording():
         return None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return scale, norm.bias - norm.running_mean * scale
@@ -126,7 +126,3 @@ def _plain(module: ConvModule) -> bool:
     usual = (conv.groups, conv.dilation, conv.padding_mode) == (1, (1, 1), 'zeros') if type(conv) is nn.Conv2d else False
     watched = usual and (conv._forward_hooks or conv._forward_pre_hooks or module.with_spectral_norm)
     return usual and not watched and module.order == ('conv', 'norm', 'act') and not module.with_explicit_padding
-
-
-def _three(conv: nn.Conv2d) -> bool:
-    return (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))

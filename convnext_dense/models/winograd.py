@@ -18,6 +18,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from convnext_dense.models.recording import recording
+
 MIN_PIXELS, MIN_CHANNELS = 4096, 256  # below, the transforms cost what the products save (measured on the CPU)
 STRIP_VALUES = 2_500_000  # of the transformed tiles of a strip: about 10 MB
 
@@ -36,16 +38,19 @@ def pays(x: Tensor, weight: Tensor) -> bool:
     return x.device.type == 'cpu' and x.dtype in (torch.float32, torch.float64) and wide and pixels >= MIN_PIXELS
 
 
+def is_3x3(conv: nn.Conv2d) -> bool:
+    """Whether it is what `conv3x3` computes."""
+    usual = (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
+    return usual and conv.groups == 1 and conv.padding_mode == 'zeros'
+
+
 @MODELS.register_module()
 class FastConv2d(nn.Conv2d):
     """nn.Conv2d whose 3x3 kernels of stride 1 run by `conv3x3`: `conv_cfg=dict(type='FastConv2d')` of any neck or head."""
 
     def forward(self, x: Tensor) -> Tensor:
-        usual = (self.kernel_size, self.stride, self.padding, self.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
-        usual = usual and self.groups == 1 and self.padding_mode == 'zeros'
-        # Compilers and autocast choose their own.
-        other = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled(x.device.type)
-        return conv3x3(x, self.weight, self.bias) if usual and not other else super().forward(x)
+        other = recording() or torch.is_autocast_enabled(x.device.type)  # which choose their own
+        return conv3x3(x, self.weight, self.bias) if is_3x3(self) and not other else super().forward(x)
 
 
 class _Winograd(torch.autograd.Function):

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 
-@dataclass(frozen=True)
+@dataclass
 class Timing:
     """Seconds of each round of a rival."""
 

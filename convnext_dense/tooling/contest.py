@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from convnext_dense.tooling.benchmark import interleave
+from convnext_dense.tooling.benchmark import Timing, interleave
 from convnext_dense.tooling.rivals import BACKBONES, MASK_RCNNS, SAME, UPERNETS, Contender, share_weights
 
 OURS = 'convnext_dense'
@@ -52,17 +51,12 @@ WORKS = {
 
 
 @dataclass
-class Entry:
+class Entry(Timing):
     """A rival's figures: seconds of each round, bytes of memory, and how it ran."""
 
-    seconds: list[float]
     layout: str
     peak_bytes: int = 0  # of a fresh process (CUDA: of the allocator), libraries and weights included
     kept_bytes: int | None = None  # activations that autograd keeps for the backward pass
-
-    @property
-    def median(self) -> float:
-        return median(self.seconds)
 
 
 @dataclass
@@ -180,8 +174,8 @@ def contest(key: str, rounds: int, say: Callable[[str], None]) -> Outcome:
     say(f'{work.title}: {", ".join(steps)}')
     timings, _ = interleave(steps, max(rounds // work.share, 1))
     if 'limit' in timings:
-        limit = Entry(list(timings.pop('limit').seconds), '')
-    entries = {name: Entry(list(timing.seconds), layouts[name]) for name, timing in timings.items()}
+        limit = Entry(timings.pop('limit').seconds, '')
+    entries = {name: Entry(timing.seconds, layouts[name]) for name, timing in timings.items()}
     flops = counted_flops(work) if key == 'backbone' else None
     del contenders, ours, steps
     for name, entry in entries.items():

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.errors import InputError
+from convnext_dense.models.compiling import compile_arguments, recording
+from convnext_dense.models.convolution import Conv2d
 from convnext_dense.models.depthwise import depthwise_conv
 from convnext_dense.models.pointwise import GRN_EPS, pointwise_mlp
-from convnext_dense.models.recording import recording
 
 EPS = 1e-6  # as in the official code
 MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
@@ -96,7 +97,7 @@ class Block(nn.Module):
         recompute_hidden: bool = False,
     ) -> None:
         super().__init__()
-        self.dwconv = nn.Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.dwconv = Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
         self.norm = nn.LayerNorm(dim, eps=eps)
         self.pwconv1 = nn.Linear(dim, 4 * dim)
         self.act = nn.GELU()
@@ -209,10 +210,10 @@ class ConvNeXt(BaseModule):
         self.frozen_stages = frozen_stages
         self.with_cp = with_cp
 
-        stem = nn.Sequential(nn.Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
+        stem = nn.Sequential(Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
         self.downsample_layers = nn.ModuleList([stem])
         for before, after in pairwise(dims):
-            halve = nn.Conv2d(before, after, kernel_size=2, stride=2)
+            halve = Conv2d(before, after, kernel_size=2, stride=2)
             self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=eps), halve))
 
         rates = [rate.item() for rate in torch.linspace(0, drop_path_rate, sum(depths), device='cpu')]
@@ -236,7 +237,7 @@ class ConvNeXt(BaseModule):
         self._freeze()
         if compile:
             # In place, so that no name in the state dict changes.
-            self.compile(**{'fullgraph': True, 'dynamic': True} | (dict(compile) if isinstance(compile, Mapping) else {}))
+            self.compile(**compile_arguments(compile if isinstance(compile, Mapping) else {}))
 
     def init_weights(self) -> None:
         """Load `init_cfg`'s checkpoint strictly; other kinds of `init_cfg` are mmengine's."""

@@ -9,6 +9,7 @@ Legend: B images, C channels, H W height and width, K kernel side, R block side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,20 +37,26 @@ class _DepthwiseConv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        grad_x = grad_weight = grad_bias = None
-        if ctx.needs_input_grad[0]:
-            # The forward kernel on the flipped weight: twice as fast as oneDNN's backward one.
-            grad_x = F.conv2d(grad, weight.flip(2, 3), padding=REACH, groups=len(weight))
-        if ctx.needs_input_grad[1]:
-            pixels = x.numel() // x.shape[1]
-            if pixels >= MIN_PIXELS.get(x.dtype, pixels + 1):
-                grad_weight = weight_grad_by_blocks(x, grad).to(weight.dtype)
-            else:
-                grad_weight = _conv_weight_grad(x, grad, weight, padding=REACH, groups=len(weight))
-        if ctx.needs_input_grad[2]:
-            grad_bias = grad.sum((0, 2, 3))
-        return grad_x, grad_weight, grad_bias
+        return depthwise_grads(grad, *ctx.saved_tensors, ctx.needs_input_grad)
+
+
+def depthwise_grads(
+    grad: Tensor, x: Tensor, weight: Tensor, needed: Sequence[bool] = (True, True, True)
+) -> tuple[Tensor | None, ...]:
+    """Gradients of x, weight and bias, or None for those not needed."""
+    grad_x = grad_weight = grad_bias = None
+    if needed[0]:
+        # The forward kernel on the flipped weight: twice as fast as oneDNN's backward one.
+        grad_x = F.conv2d(grad, weight.flip(2, 3), padding=REACH, groups=len(weight))
+    if needed[1]:
+        pixels = x.numel() // x.shape[1]
+        if pixels >= MIN_PIXELS.get(x.dtype, pixels + 1):
+            grad_weight = weight_grad_by_blocks(x, grad).to(weight.dtype)
+        else:
+            grad_weight = _conv_weight_grad(x, grad, weight, padding=REACH, groups=len(weight))
+    if needed[2]:
+        grad_bias = grad.sum((0, 2, 3))
+    return grad_x, grad_weight, grad_bias
 
 
 def weight_grad_by_blocks(x: Tensor, grad: Tensor) -> Tensor:

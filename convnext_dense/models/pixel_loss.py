@@ -16,7 +16,7 @@ from mmseg.utils import SampleList
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.models.recording import recording
+from convnext_dense.models.compiling import recording
 from convnext_dense.models.rows import Resized, WholeMap, strips
 
 

@@ -110,7 +110,8 @@ def _backward(
     rows, grad = y.reshape(-1, width), grad.reshape(-1, width)
     grad_y = torch.empty_like(rows)
     sums = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (norm_weight, norm_bias, w1, b1)]
-    d_w2, d_b2 = (torch.zeros(t.shape, dtype=wide, device=y.device) for t in (w2, b2))  # without the layer scale, at first
+    # Without the layer scale, at first. The product whose result has the longer columns is the faster one (measured).
+    d_w2, d_b2 = (torch.zeros(t.t().shape, dtype=wide, device=y.device).t() for t in (w2, b2))
     d_grn = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (grn_gamma, grn_beta) if t is not None]
     for image, part in _tiles(y, w1, grn_gamma is not None, keep):
         if _dropped(keep, image):

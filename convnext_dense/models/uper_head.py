@@ -15,9 +15,9 @@ from mmseg.models.decode_heads import UPerHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from convnext_dense.models.compiling import recording
 from convnext_dense.models.fusion import conv_of_upsampled, pays
 from convnext_dense.models.pixel_loss import StripLoss
-from convnext_dense.models.recording import recording
 from convnext_dense.models.winograd import conv3x3, is_3x3
 
 

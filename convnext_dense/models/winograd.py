@@ -18,7 +18,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.models.recording import recording
+from convnext_dense.models.compiling import recording
 
 MIN_PIXELS, MIN_CHANNELS = 4096, 256  # below, the transforms cost what the products save (measured on the CPU)
 STRIP_VALUES = 2_500_000  # of the transformed tiles of a strip: about 10 MB

@@ -1,0 +1,75 @@
+"""The backbone's convolutions as a custom operator where torch.compile records them.
+
+Inductor's lowering of a convolution's backward pass reads the strides of its maps as numbers, so that every image size would
+compile anew (PyTorch 2.14). It calls the library's kernels in either case; an operator that it does not look into keeps the
+sizes symbols, and the maps channels last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convnext_dense.models.compiling import recording
+from convnext_dense.models.depthwise import depthwise_grads
+
+
+class Conv2d(nn.Conv2d):
+    """The backbone's kinds of nn.Conv2d: patches, and 7x7 depthwise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not recording() or torch.compiler.is_exporting():  # an exported graph is of the standard operators
+            return super().forward(x)
+        weight, bias, kind = self.weight, self.bias, x.device.type
+        if torch.is_autocast_enabled(kind):
+            x, weight, bias = (t.to(torch.get_autocast_dtype(kind)) for t in (x, weight, bias))
+        return _conv2d(x, weight, bias, self.stride[0], self.padding[0], self.groups)
+
+
+@torch.library.custom_op('convnext_dense::conv2d', mutates_args=())
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int) -> Tensor:
+    out = F.conv2d(x, weight, bias, stride, padding, groups=groups)
+    return out.contiguous(memory_format=torch.channels_last)
+
+
+@_conv2d.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int) -> Tensor:
+    height, width = ((side + 2 * padding - weight.shape[-1]) // stride + 1 for side in x.shape[2:])
+    return _channels_last(x, len(x), len(weight), height, width)
+
+
+@torch.library.custom_op('convnext_dense::conv2d_backward', mutates_args=())
+def _conv2d_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    if groups > 1 and grad.device.type == 'cpu':
+        grad_x, grad_weight, grad_bias = depthwise_grads(grad, x, weight)
+    else:
+        arguments = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, [True] * 3
+        grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *arguments)
+    return grad_x.contiguous(memory_format=torch.channels_last), grad_weight.contiguous(), grad_bias
+
+
+@_conv2d_backward.register_fake
+def _(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+    return _channels_last(x, *x.shape), weight.new_empty(weight.shape), weight.new_empty(len(weight))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, _, *ctx.settings = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *_conv2d_backward(grad, *ctx.saved_tensors, *ctx.settings), None, None, None
+
+
+_conv2d.register_autograd(_backward, setup_context=_keep)
+
+
+def _channels_last(like: Tensor, batch: int, channels: int, height: int, width: int) -> Tensor:
+    return like.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)

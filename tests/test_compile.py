@@ -1,0 +1,88 @@
+"""`ConvNeXt(compile=...)`: one graph for all image sizes, with the plain layers' values and gradients."""
+
+import copy
+import shutil
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
+from torch._dynamo.utils import counters
+
+from convnext_dense import ConvNeXt
+from convnext_dense.models import convolution
+from convnext_dense.models.compiling import compile_arguments
+
+SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
+
+
+def image(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize('options', [{}, dict(with_cp=True), dict(use_grn=True, drop_path_rate=0.5)])
+def test_compile_switch_makes_one_graph_for_all_sizes(options):
+    counter = CompileCounter()
+    torch._dynamo.reset()
+    model = ConvNeXt(SMALL, layer_scale_init_value=1.0, compile=dict(backend=counter), **options)
+    plain = ConvNeXt(SMALL, layer_scale_init_value=1.0, **options)
+    plain.load_state_dict(model.state_dict(), strict=True)
+    for size in ((64, 96), (65, 70), (128, 64), (96, 97), (64, 96), (200, 40)):
+        x = image(2, 3, *size)
+        for a, b in zip(model.eval()(x), plain.eval()(x)):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert counter.frame_count <= 2
+    for size in ((64, 96), (65, 70), (128, 64)):
+        sum(m.sum() for m in model.train()(image(2, 3, *size))).backward()
+    assert counter.frame_count <= 4  # training and inference
+    assert all(param.grad is not None for param in model.parameters())
+    assert copy.deepcopy(model).state_dict().keys() == plain.state_dict().keys()  # as averaged models are made
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ('c++', 'g++', 'clang++'))), reason="PyTorch's own compiler needs a C++ compiler")
+@pytest.mark.parametrize('use_grn', [False, True], ids=['V1', 'V2'])
+def test_training_by_pytorchs_compiler(use_grn):
+    torch._dynamo.reset()
+    counters.clear()
+    small = dict(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8))
+    model = ConvNeXt(small, layer_scale_init_value=1.0, use_grn=use_grn, compile=True)
+    plain = ConvNeXt(small, layer_scale_init_value=1.0, use_grn=use_grn, fused=False)
+    plain.load_state_dict(model.state_dict())
+    for size in ((64, 96), (100, 75), (77, 130), (96, 224)):
+        for one in (model, plain):
+            one.zero_grad()
+            sum((m * image(*m.shape, seed=1)).sum() for m in one(image(2, 3, *size))).backward()
+        for (name, param), other in zip(model.named_parameters(), plain.parameters()):
+            difference = (param.grad - other.grad).abs().max() / other.grad.abs().max()
+            assert difference <= 1e-5, f'{name} at {size}: {difference:.1e}'
+    assert counters['stats']['unique_graphs'] == 1
+
+
+@pytest.mark.parametrize(('kernel', 'stride', 'padding', 'groups'), [(4, 4, 0, 1), (2, 2, 0, 1), (7, 1, 3, 8)])
+def test_recorded_convolution_is_a_sound_operator(kernel, stride, padding, groups):
+    conv = nn.Conv2d(8, 8, kernel, stride, padding, groups=groups)
+    x = image(2, 8, 13, 17).contiguous(memory_format=torch.channels_last).requires_grad_()
+    torch.library.opcheck(convolution._conv2d, (x, conv.weight, conv.bias, stride, padding, groups))
+    grads = []
+    for out in (convolution._conv2d(x, conv.weight, conv.bias, stride, padding, groups), conv(x)):
+        grads.append(torch.autograd.grad(out, (x, conv.weight, conv.bias), image(*out.shape, seed=1)))
+    for ours, theirs in zip(*grads):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_convolution_under_autocast_is_in_sixteen_bits():
+    torch._dynamo.reset()
+    model = ConvNeXt(SMALL, layer_scale_init_value=1.0, compile=dict(backend='aot_eager'))
+    plain = ConvNeXt(SMALL, layer_scale_init_value=1.0, fused=False)
+    plain.load_state_dict(model.state_dict())
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        for a, b in zip(model(image(1, 3, 64, 96)), plain(image(1, 3, 64, 96))):
+            torch.testing.assert_close(a, b, rtol=0.02, atol=0.02)
+
+
+def test_arguments_of_the_compiler():
+    assert compile_arguments(dict(backend='eager')) == dict(backend='eager', fullgraph=True, dynamic=True)
+    given = compile_arguments(dict(mode='max-autotune-no-cudagraphs', options=dict(epilogue_fusion=False)))
+    assert given['options']['max_autotune'] and not given['options']['epilogue_fusion'] and 'mode' not in given
+    torch.compile(nn.Identity(), **given)

@@ -20,7 +20,11 @@ from torch.autograd.function import once_differentiable
 
 KERNEL, BLOCK = 7, 4
 REACH = KERNEL // 2  # pixels that the kernel looks to each side: less than a block, so one block to each side covers it
-MIN_PIXELS = {torch.float32: 2048, torch.bfloat16: 64}  # of the whole batch; below, the padded kernel costs less (measured)
+MIN_PIXELS = {
+    torch.float32: 2048,
+    torch.bfloat16: 64,
+}  # of the whole batch; below, blocks cost more than what follows (measured)
+MIN_VALUES = 200_000  # of the whole batch; below, oneDNN's kernel is the faster one (measured)
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -52,6 +56,8 @@ def depthwise_grads(
         pixels = x.numel() // x.shape[1]
         if pixels >= MIN_PIXELS.get(x.dtype, pixels + 1):
             grad_weight = weight_grad_by_blocks(x, grad).to(weight.dtype)
+        elif x.dtype == torch.float32 and x.numel() >= MIN_VALUES:
+            grad_weight = weight_grad_by_taps(x, grad)
         else:
             grad_weight = _conv_weight_grad(x, grad, weight, padding=REACH, groups=len(weight))
     if needed[2]:
@@ -70,6 +76,18 @@ def weight_grad_by_blocks(x: Tensor, grad: Tensor) -> Tensor:
     pairs = _conv_weight_grad(x, grad, weight, padding=1, groups=channels)  # each place in a block with each near it
     table = _offsets(torch.promote_types(x.dtype, torch.float32), x.device)
     return (pairs.reshape(channels, -1).to(table.dtype) @ table).view(channels, 1, KERNEL, KERNEL)
+
+
+def weight_grad_by_taps(x: Tensor, grad: Tensor) -> Tensor:
+    """The same for small maps of many channels: a product and a sum for each of the 49 taps."""
+    height, width = grad.shape[-2:]
+    x, grad = F.pad(x, [REACH] * 4).permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
+    out, product = x.new_empty(KERNEL, KERNEL, x.shape[-1]), torch.empty_like(grad)
+    for i in range(KERNEL):
+        for j in range(KERNEL):
+            torch.mul(x[:, i : i + height, j : j + width], grad, out=product)
+            torch.sum(product, (0, 1, 2), out=out[i, j])
+    return out.permute(2, 0, 1)[:, None].contiguous()
 
 
 def _blocks(x: Tensor) -> Tensor:

@@ -86,3 +86,11 @@ def test_arguments_of_the_compiler():
     given = compile_arguments(dict(mode='max-autotune-no-cudagraphs', options=dict(epilogue_fusion=False)))
     assert given['options']['max_autotune'] and not given['options']['epilogue_fusion'] and 'mode' not in given
     torch.compile(nn.Identity(), **given)
+
+
+def test_exported_and_traced_graphs_are_of_standard_operators():
+    model, x = ConvNeXt(SMALL).eval(), image(1, 3, 64, 96)
+    exported = torch.export.export(model, (x,)).graph
+    traced = torch.jit.trace(model, x, check_trace=False).inlined_graph
+    assert 'aten.conv2d' in str(exported) and 'aten::_convolution' in str(traced)
+    assert 'convnext_dense' not in str(exported) and 'convnext_dense::' not in str(traced)

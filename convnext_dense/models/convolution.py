@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convnext_dense.models.compiling import recording
 from convnext_dense.models.depthwise import depthwise_grads
 
 
@@ -21,7 +20,8 @@ class Conv2d(nn.Conv2d):
     """The backbone's kinds of nn.Conv2d: patches, and 7x7 depthwise."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not recording() or torch.compiler.is_exporting():  # an exported graph is of the standard operators
+        # Exported and traced graphs are of the standard operators.
+        if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
             return super().forward(x)
         weight, bias, kind = self.weight, self.bias, x.device.type
         if torch.is_autocast_enabled(kind):

@@ -88,6 +88,7 @@ def test_arguments_of_the_compiler():
     torch.compile(nn.Identity(), **given)
 
 
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')
 def test_exported_and_traced_graphs_are_of_standard_operators():
     model, x = ConvNeXt(SMALL).eval(), image(1, 3, 64, 96)
     exported = torch.export.export(model, (x,)).graph

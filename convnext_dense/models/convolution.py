@@ -43,20 +43,25 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups
 
 @torch.library.custom_op('convnext_dense::conv2d_backward', mutates_args=())
 def _conv2d_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int, need_x: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    grad = grad.contiguous(memory_format=torch.channels_last)
+    """Gradients of x (empty where it needs none, as the image), weight and bias."""
+    grad, needed = grad.contiguous(memory_format=torch.channels_last), [need_x, True, True]
     if groups > 1 and grad.device.type == 'cpu':
-        grad_x, grad_weight, grad_bias = depthwise_grads(grad, x, weight)
+        grad_x, grad_weight, grad_bias = depthwise_grads(grad, x, weight, needed)
     else:
-        arguments = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, [True] * 3
+        arguments = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, needed
         grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *arguments)
-    return grad_x.contiguous(memory_format=torch.channels_last), grad_weight.contiguous(), grad_bias
+    grad_x = grad_x.contiguous(memory_format=torch.channels_last) if need_x else x.new_empty(0)
+    return grad_x, grad_weight.contiguous(), grad_bias
 
 
 @_conv2d_backward.register_fake
-def _(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    return _channels_last(x, *x.shape), weight.new_empty(weight.shape), weight.new_empty(len(weight))
+def _(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int, need_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_x = _channels_last(x, *x.shape) if need_x else x.new_empty(0)
+    return grad_x, weight.new_empty(weight.shape), weight.new_empty(len(weight))
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -65,7 +70,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return *_conv2d_backward(grad, *ctx.saved_tensors, *ctx.settings), None, None, None
+    need_x = ctx.needs_input_grad[0]
+    grad_x, *grads = _conv2d_backward(grad, *ctx.saved_tensors, *ctx.settings, need_x)
+    return grad_x if need_x else None, *grads, None, None, None
 
 
 _conv2d.register_autograd(_backward, setup_context=_keep)

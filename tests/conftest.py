@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mmengine.logging import MMLogger
 
+from convnext_dense import ops
 from convnext_dense.data.shapes import write_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +29,8 @@ QUICK = [
     'test_dataloader.persistent_workers=False',
     'default_hooks.logger.interval=1',
 ]
+
+needs_lite = pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
 
 
 @pytest.fixture(scope='session')

@@ -9,10 +9,8 @@ import mmdet
 import mmseg
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, needs_lite
 from detectors import DETECTORS, NEEDS_COMPILED, batch, build, detector_config, loss_of
-
-from convnext_dense import ops
 
 INSTALLED = any(Path(folder, 'convnext_dense_autoload.pth').is_file() for folder in sys.path)
 installed = pytest.mark.skipif(not INSTALLED, reason='convnext_dense is not pip-installed here')
@@ -39,7 +37,7 @@ def test_a_detector_of_mmdet_trains_and_predicts(name: str) -> None:
     assert boxes.shape[1] == 4 and boxes.isfinite().all()
 
 
-@pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
+@needs_lite
 @pytest.mark.parametrize('name', NEEDS_COMPILED)
 def test_a_detector_that_needs_compiled_operators_says_so(name: str) -> None:
     model = build(detector_config(name))
@@ -174,7 +172,7 @@ def test_start_up_imports_nothing_but_the_finder(tmp_path) -> None:
 
 
 @installed
-@pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
+@needs_lite
 @pytest.mark.parametrize('switch', ['1', '0'])
 def test_the_switch(switch: str, tmp_path) -> None:
     code = 'import mmcv.ops, sys; print("convnext_dense" in sys.modules)'

@@ -20,9 +20,9 @@ from torch.autograd.function import once_differentiable
 
 KERNEL, BLOCK = 7, 4
 REACH = KERNEL // 2  # pixels that the kernel looks to each side: less than a block, so one block to each side covers it
-# Of the whole batch, measured: from these pixels up by blocks; below, from these values up tap by tap, else as oneDNN does it.
-MIN_PIXELS = {torch.float32: 2048, torch.bfloat16: 64}
-MIN_VALUES = 200_000
+# By blocks from these pixels of the whole batch up, or from these channels; below, oneDNN's own way is faster (measured).
+MIN_PIXELS = {torch.float32: 1024, torch.bfloat16: 64}
+MIN_CHANNELS = 512
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -51,11 +51,9 @@ def depthwise_grads(
         # The forward kernel on the flipped weight: twice as fast as oneDNN's backward one.
         grad_x = F.conv2d(grad, weight.flip(2, 3), padding=REACH, groups=len(weight))
     if needed[1]:
-        pixels = x.numel() // x.shape[1]
-        if pixels >= MIN_PIXELS.get(x.dtype, pixels + 1):
+        by_blocks = x.dtype in MIN_PIXELS and (len(weight) >= MIN_CHANNELS or x[:, 0].numel() >= MIN_PIXELS[x.dtype])
+        if by_blocks:
             grad_weight = weight_grad_by_blocks(x, grad).to(weight.dtype)
-        elif x.dtype == torch.float32 and x.numel() >= MIN_VALUES:
-            grad_weight = weight_grad_by_taps(x, grad)
         else:
             grad_weight = _conv_weight_grad(x, grad, weight, padding=REACH, groups=len(weight))
     if needed[2]:
@@ -76,23 +74,12 @@ def weight_grad_by_blocks(x: Tensor, grad: Tensor) -> Tensor:
     return (pairs.reshape(channels, -1).to(table.dtype) @ table).view(channels, 1, KERNEL, KERNEL)
 
 
-def weight_grad_by_taps(x: Tensor, grad: Tensor) -> Tensor:
-    """The same for small maps of many channels: a product and a sum for each of the 49 taps."""
-    height, width = grad.shape[-2:]
-    x, grad = F.pad(x, [REACH] * 4).permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
-    out, product = x.new_empty(KERNEL, KERNEL, x.shape[-1]), torch.empty_like(grad)
-    for i in range(KERNEL):
-        for j in range(KERNEL):
-            torch.mul(x[:, i : i + height, j : j + width], grad, out=product)
-            torch.sum(product, (0, 1, 2), out=out[i, j])
-    return out.permute(2, 0, 1)[:, None].contiguous()
-
-
 def _blocks(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C x R x R, H / R, W / R), channels last: pixel_unshuffle, in one copy."""
+    """(B, C, H, W) -> (B, C x R x R, H / R, W / R), channels last: pixel_unshuffle, in two copies with long runs."""
     b, c, h, w = x.shape
-    x = x.view(b, c, h // BLOCK, BLOCK, w // BLOCK, BLOCK).permute(0, 2, 4, 1, 3, 5)
-    return x.reshape(b, h // BLOCK, w // BLOCK, c * BLOCK**2).permute(0, 3, 1, 2)
+    x = x.permute(0, 2, 3, 1).reshape(b, h // BLOCK, BLOCK, w // BLOCK, BLOCK, c)
+    x = x.permute(0, 1, 3, 2, 4, 5).reshape(-1, BLOCK**2, c)
+    return x.transpose(1, 2).reshape(b, h // BLOCK, w // BLOCK, c * BLOCK**2).permute(0, 3, 1, 2)
 
 
 def _conv_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, padding: int, groups: int) -> Tensor:

@@ -110,9 +110,13 @@ def _backward(
     w1_cast, b1_cast, w2_cast = (t.to(kind) for t in (w1, b1, w2))
     rows, grad = y.reshape(-1, width), grad.reshape(-1, width)
     grad_y = torch.empty_like(rows)
+    # Many pixels: the work on weights is small, the work on pixels large. Few: the other way round.
+    many = len(rows) > 4 * len(w1)
     sums = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (norm_weight, norm_bias, w1, b1)]
     # Without the layer scale, at first. The product whose result has the longer columns is the faster one (measured).
-    d_w2, d_b2 = (torch.zeros(t.t().shape, dtype=wide, device=y.device).t() for t in (w2, b2))
+    d_w2, d_b2 = torch.zeros(w2.t().shape if many else w2.shape, dtype=wide, device=y.device), sums[0].new_zeros(len(w2))
+    d_w2 = d_w2.t() if many else d_w2
+    w2_scaled = w2_cast if gamma is None or not many else (gamma[:, None] * w2).to(kind)
     d_grn = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (grn_gamma, grn_beta) if t is not None]
     act: Tensor | None = None
     for image, part in _tiles(y, w1, grn_gamma is not None, keep):
@@ -123,13 +127,12 @@ def _backward(
         pre = hidden.pop(0) if hidden else linear(x, w1_cast, b1_cast)
         act = _gelu(pre, act)
         g = grad[part] if keep is None else grad[part] * keep[image].to(grad.dtype)
-        factor = _factor(gamma, None, image)
-        d_out = (g if factor is None else g * factor).to(kind)
+        d_out = (g if gamma is None or many else g * gamma).to(kind)
         g = g.to(kind)
         if grn_gamma is None:
             _accumulate(d_w2, g, act)
             d_b2 += g.sum(0, dtype=wide)
-            d_act = linear(d_out, w2_cast.t())
+            d_act = linear(d_out, w2_scaled.t())
         else:
             # An image at a time, so that the sums end here.
             share, norm = _response(act)
@@ -142,9 +145,9 @@ def _backward(
             d_grn[0] += d_scale * share
             d_grn[1] += total @ weighted
             d_norm = _response_backward(d_scale * grn_gamma.to(wide), norm)
-            d_act = linear(d_out, (w2_cast * scale.to(kind)).t())
+            d_act = linear(d_out, (w2_scaled * scale.to(kind)).t())
             d_act = torch.addcmul(d_act, act, (d_norm / norm.clamp_min(torch.finfo(wide).tiny)).to(kind))
-        d_pre = torch.ops.aten.gelu_backward(d_act, pre, grad_input=d_act)
+        d_pre = torch.ops.aten.gelu_backward.grad_input(d_act, pre, grad_input=d_act)
         _accumulate(sums[2], d_pre, x.to(kind))
         sums[3] += d_pre.sum(0, dtype=wide)
         d_x = linear(d_pre, w1_cast.t())
@@ -213,7 +216,7 @@ def _normalise_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if x.dtype != weight.dtype and x.is_cuda:
         grad, x = grad.to(weight.dtype), x.to(weight.dtype)
-    return torch.ops.aten.native_layer_norm_backward(grad, x, x.shape[-1:], mean, rstd, weight, bias, [True] * 3)
+    return torch.ops.aten.native_layer_norm_backward.default(grad, x, x.shape[-1:], mean, rstd, weight, bias, [True] * 3)
 
 
 def _gelu(x: Tensor, used: Tensor | None) -> Tensor:
@@ -237,17 +240,18 @@ def _fused(x: Tensor) -> bool:
 
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
+_LINEAR = torch.ops.mkldnn._linear_pointwise.default if _ONEDNN else None
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.linear of (P, in) outside autograd."""
     if _fused(x):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
+        return _LINEAR(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """F.gelu of F.linear of (P, in) outside autograd."""
     if _fused(x):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'gelu', [], 'none')
+        return _LINEAR(x, weight, bias, 'gelu', [], 'none')
     return F.gelu(F.linear(x, weight, bias))

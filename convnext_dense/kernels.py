@@ -7,12 +7,15 @@ torchvision has no kernel for a reduced precision, the work is done in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
 from torch import Tensor
+
+PART_ROIS = 32  # RoIs that are worth a thread of their own
 
 
 def _lift(tensor: Tensor) -> Tensor:
@@ -104,9 +107,18 @@ def roi_align_forward(
     """input (B, C, H, W), rois (K, 5) as (batch index, x1, y1, x2, y2) in image pixels -> output (K, C, h, w)."""
     if pool_mode == 0:
         raise NotImplementedError("roi_align with pool_mode='max' needs mmcv with compiled operators; use 'avg'")
-    x = _channels_first(_lift(input))
-    size = (aligned_height, aligned_width)
-    output.copy_(torchvision.ops.roi_align(x, rois.to(x.dtype), size, spatial_scale, sampling_ratio, aligned))
+    x = _channels_first(_lift(input.detach()))
+    arguments = (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned
+
+    def part(rois: Tensor) -> Tensor:
+        return torchvision.ops.roi_align(x, rois, *arguments)
+
+    rois, threads = rois.detach().to(x.dtype), 1 if x.is_cuda else torch.get_num_threads()
+    if threads == 1 or len(rois) < PART_ROIS * threads:
+        output.copy_(part(rois))
+        return
+    with ThreadPoolExecutor(threads) as pool:  # torchvision's kernel keeps to one core
+        torch.cat(list(pool.map(part, rois.chunk(threads))), out=output)
 
 
 def roi_align_backward(

@@ -183,6 +183,19 @@ def test_roi_align_takes_channels_last_maps() -> None:
         assert torch.equal(mmcv_ops.roi_align(last, rois[: len(maps)], 7), mmcv_ops.roi_align(maps, rois[: len(maps)], 7))
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_roi_align_of_many_boxes_on_all_cores(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(2, 3, 20, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype).requires_grad_()
+    corners = torch.rand(131, 2, generator=torch.Generator().manual_seed(1)) * 60
+    rois = torch.cat([torch.arange(131)[:, None] % 2, corners, corners + 25], dim=1).to(dtype)
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+        results.append(mmcv_ops.roi_align(x, rois, (7, 7), 0.25))
+    assert torch.equal(*results)
+    assert results[1].requires_grad
+
+
 def test_roi_align_without_boxes() -> None:
     x = torch.randn(1, 3, 8, 8, requires_grad=True)
     out = mmcv_ops.roi_align(x, torch.zeros(0, 5), (7, 7))

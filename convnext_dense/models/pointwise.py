@@ -255,3 +255,10 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if _fused(x):
         return _LINEAR(x, weight, bias, 'gelu', [], 'none')
     return F.gelu(F.linear(x, weight, bias))
+
+
+def linear_add(x: Tensor, weight: Tensor, other: Tensor) -> Tensor:
+    """other + F.linear of (P, in) outside autograd."""
+    if _fused(x):
+        return torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, None, 'add')
+    return other + F.linear(x, weight)

@@ -109,21 +109,22 @@ def _backward(
     wide = torch.promote_types(kind, torch.float32)  # sums over pixels
     w1_cast, b1_cast, w2_cast = (t.to(kind) for t in (w1, b1, w2))
     rows, grad = y.reshape(-1, width), grad.reshape(-1, width)
-    grad_y = torch.empty_like(rows)
+    normal, mean, rstd = _normalise_again(rows, norm_weight, norm_bias, eps)
+    d_normal = torch.empty_like(normal)
     # Many pixels: the work on weights is small, the work on pixels large. Few: the other way round.
     many = len(rows) > 4 * len(w1)
-    sums = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (norm_weight, norm_bias, w1, b1)]
+    d_w1, d_b1 = (torch.zeros(t.shape, dtype=wide, device=y.device) for t in (w1, b1))
     # Without the layer scale, at first. The product whose result has the longer columns is the faster one (measured).
-    d_w2, d_b2 = torch.zeros(w2.t().shape if many else w2.shape, dtype=wide, device=y.device), sums[0].new_zeros(len(w2))
+    d_w2, d_b2 = torch.zeros(w2.t().shape if many else w2.shape, dtype=wide, device=y.device), d_b1.new_zeros(len(w2))
     d_w2 = d_w2.t() if many else d_w2
     w2_scaled = w2_cast if gamma is None or not many else (gamma[:, None] * w2).to(kind)
     d_grn = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (grn_gamma, grn_beta) if t is not None]
     act: Tensor | None = None
     for image, part in _tiles(y, w1, grn_gamma is not None, keep):
         if _dropped(keep, image):
-            grad_y[part] = 0
+            d_normal[part] = 0
             continue
-        x, mean, rstd = _normalise_again(rows[part], norm_weight, norm_bias, eps)
+        x = normal[part]
         pre = hidden.pop(0) if hidden else linear(x, w1_cast, b1_cast)
         act = _gelu(pre, act)
         g = grad[part] if keep is None else grad[part] * keep[image].to(grad.dtype)
@@ -148,17 +149,15 @@ def _backward(
             d_act = linear(d_out, (w2_scaled * scale.to(kind)).t())
             d_act = torch.addcmul(d_act, act, (d_norm / norm.clamp_min(torch.finfo(wide).tiny)).to(kind))
         d_pre = torch.ops.aten.gelu_backward.grad_input(d_act, pre, grad_input=d_act)
-        _accumulate(sums[2], d_pre, x.to(kind))
-        sums[3] += d_pre.sum(0, dtype=wide)
-        d_x = linear(d_pre, w1_cast.t())
-        grad_y[part], d_weight, d_bias = _normalise_backward(d_x, rows[part], mean, rstd, norm_weight, norm_bias)
-        sums[0] += d_weight
-        sums[1] += d_bias
+        _accumulate(d_w1, d_pre, x)
+        d_b1 += d_pre.sum(0, dtype=wide)
+        d_normal[part] = linear(d_pre, w1_cast.t())
+    grad_y, *d_norms = _normalise_backward(d_normal, rows, mean, rstd, norm_weight, norm_bias)
     d_gamma = None
     if gamma is not None:
         d_gamma = (d_w2 * w2).sum(1) + d_b2 * b2
         d_w2, d_b2 = d_w2.mul_(gamma[:, None]), d_b2 * gamma
-    grads = [*sums, d_w2, d_b2, d_gamma, *(d_grn or (None, None))]
+    grads = [*d_norms, d_w1, d_b1, d_w2, d_b2, d_gamma, *(d_grn or (None, None))]
     typed = [None if g is None else g.to(p.dtype).view(p.shape) for g, p in zip(grads, parameters)]
     return grad_y.view(y.shape), typed
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from convnext_dense.models import depthwise
-from convnext_dense.models.depthwise import depthwise_conv, weight_grad_by_blocks
+from convnext_dense.models.depthwise import depthwise_conv, weight_grad_by_parts
 
 
 def tensors(batch, channels, height, width, dtype=torch.float64):
@@ -25,16 +25,18 @@ def stock(x, weight, bias):
 
 
 @pytest.mark.parametrize('size', [(1, 3, 8, 12), (2, 2, 9, 7), (4, 1, 1, 1), (1, 2, 3, 30), (3, 2, 5, 6)])
-def test_weight_gradient_equals_autograd(size):
+@pytest.mark.parametrize('part', [1, 4, 32])
+def test_weight_gradient_equals_autograd(size, part, monkeypatch):
+    monkeypatch.setattr(depthwise, 'PART', part)
     x, weight, _ = tensors(*size)
     grad = torch.randn(x.shape, dtype=torch.float64)
     (expected,) = torch.autograd.grad(stock(x, weight, None), weight, grad)
-    torch.testing.assert_close(weight_grad_by_blocks(x.detach(), grad), expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(weight_grad_by_parts(x.detach(), grad), expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize('layout', [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize(
-    'size', [(1, 5, 64, 64), (2, 3, 45, 31), (1, 2, 7, 7), (2, 820, 11, 12)], ids=['blocks', 'odd', 'small', 'wide']
+    'size', [(1, 5, 64, 64), (2, 12, 45, 31), (1, 2, 7, 7), (2, 820, 11, 12)], ids=['parts', 'odd', 'small', 'wide']
 )
 def test_equals_autograd(size, layout):
     inputs = tensors(*size, dtype=torch.float32)
@@ -44,15 +46,15 @@ def test_equals_autograd(size, layout):
 
 
 def test_bfloat16_is_as_near_to_float32_as_autograd():
-    exact = gradients(stock, tensors(2, 4, 40, 40, torch.float32))
-    inputs = tensors(2, 4, 40, 40, torch.bfloat16)
+    exact = gradients(stock, tensors(2, 16, 70, 70, torch.float32))
+    inputs = tensors(2, 16, 70, 70, torch.bfloat16)
     for value, ours, theirs in zip(exact, gradients(depthwise_conv, inputs), gradients(stock, inputs)):
         assert (ours.float() - value).norm() <= 1.5 * (theirs.float() - value).norm() + 2e-3 * value.norm()
 
 
 def test_gradcheck(monkeypatch):
-    for smallest in (1, 1000):  # by blocks, and as PyTorch does it
-        monkeypatch.setitem(depthwise.MIN_PIXELS, torch.float64, smallest)
+    for smallest in (1, 1000):  # by parts, and as PyTorch does it
+        monkeypatch.setitem(depthwise.MIN_VALUES, torch.float64, smallest)
         assert gradcheck(depthwise_conv, tensors(2, 2, 6, 5), fast_mode=True)
 
 

@@ -1,5 +1,7 @@
 """mmcv.ops on torchvision's kernels, against hand-computed values and plain PyTorch."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -190,7 +192,7 @@ def test_roi_align_of_many_boxes_on_all_cores(dtype: torch.dtype, monkeypatch: p
     rois = torch.cat([torch.arange(131)[:, None] % 2, corners, corners + 25], dim=1).to(dtype)
     results = []
     for threads in (1, 3):
-        monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+        monkeypatch.setattr(torch, 'get_num_threads', partial(int, threads))
         results.append(mmcv_ops.roi_align(x, rois, (7, 7), 0.25))
     assert torch.equal(*results)
     assert results[1].requires_grad

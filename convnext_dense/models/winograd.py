@@ -158,8 +158,7 @@ def _combine(d: list[Tensor], out: Tensor) -> None:
 
 
 def _outputs(tiles: Tensor, kernels: Tensor, bias: Tensor | None, rows: int, out: Tensor) -> None:
-    """A'(U * V)A of the paper: tiles V (16, T, C) and kernels U (16, O, C), the last four negated, to `out` (N, 2 rows, W, O)."""
-    batch, _, width, channels = out.shape
+    """A'(U * V)A of the paper: tiles V (16, T, C), kernels U (16, O, C), the last four negated; to `out` (N, 2 rows, W, O)."""
     v, u = tiles.unbind(), kernels.unbind()
     upper, lower = [], []  # outputs of a tile's two rows, before the columns are combined
     for i in range(4):

@@ -113,10 +113,8 @@ def _backward(
     d_normal = torch.empty_like(normal)
     # Many pixels: the work on weights is small, the work on pixels large. Few: the other way round.
     many = len(rows) > 4 * len(w1)
-    d_w1, d_b1 = (torch.zeros(t.shape, dtype=wide, device=y.device) for t in (w1, b1))
-    # Without the layer scale, at first. The product whose result has the longer columns is the faster one (measured).
-    d_w2, d_b2 = torch.zeros(w2.t().shape if many else w2.shape, dtype=wide, device=y.device), d_b1.new_zeros(len(w2))
-    d_w2 = d_w2.t() if many else d_w2
+    d_w1 = d_w2 = None  # the second one without the layer scale, at first
+    d_b1, d_b2 = (torch.zeros(t.shape, dtype=wide, device=y.device) for t in (b1, b2))
     w2_scaled = w2_cast if gamma is None or not many else (gamma[:, None] * w2).to(kind)
     d_grn = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (grn_gamma, grn_beta) if t is not None]
     act: Tensor | None = None
@@ -131,7 +129,7 @@ def _backward(
         d_out = (g if gamma is None or many else g * gamma).to(kind)
         g = g.to(kind)
         if grn_gamma is None:
-            _accumulate(d_w2, g, act)
+            d_w2 = _plus(d_w2, g, act, wide, many)
             d_b2 += g.sum(0, dtype=wide)
             d_act = linear(d_out, w2_scaled.t())
         else:
@@ -139,7 +137,8 @@ def _backward(
             share, norm = _response(act)
             scale = 1 + grn_gamma * share
             product, total = (g.t() @ act).to(wide), g.sum(0, dtype=wide)
-            d_w2 += product * scale + torch.outer(total, grn_beta.to(wide))
+            part_w2 = product * scale + torch.outer(total, grn_beta.to(wide))
+            d_w2 = part_w2 if d_w2 is None else d_w2.add_(part_w2)
             d_b2 += total
             weighted = w2.to(wide) if gamma is None else w2.to(wide) * gamma[:, None].to(wide)
             d_scale = (weighted * product).sum(0)
@@ -149,10 +148,12 @@ def _backward(
             d_act = linear(d_out, (w2_scaled * scale.to(kind)).t())
             d_act = torch.addcmul(d_act, act, (d_norm / norm.clamp_min(torch.finfo(wide).tiny)).to(kind))
         d_pre = torch.ops.aten.gelu_backward.grad_input(d_act, pre, grad_input=d_act)
-        _accumulate(d_w1, d_pre, x)
+        d_w1 = _plus(d_w1, d_pre, x, wide)
         d_b1 += d_pre.sum(0, dtype=wide)
         d_normal[part] = linear(d_pre, w1_cast.t())
     grad_y, *d_norms = _normalise_backward(d_normal, rows, mean, rstd, norm_weight, norm_bias)
+    if d_w1 is None or d_w2 is None:  # every image was dropped
+        d_w1, d_w2 = torch.zeros_like(w1, dtype=wide), torch.zeros_like(w2, dtype=wide)
     d_gamma = None
     if gamma is not None:
         d_gamma = (d_w2 * w2).sum(1) + d_b2 * b2
@@ -225,12 +226,12 @@ def _gelu(x: Tensor, used: Tensor | None) -> Tensor:
     return torch.ops.aten.gelu.out(x, out=used[: len(x)])
 
 
-def _accumulate(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a' b."""
-    if a.dtype == total.dtype:
-        total.addmm_(a.t(), b)
-    else:
-        total += a.t() @ b
+def _plus(total: Tensor | None, a: Tensor, b: Tensor, kind: torch.dtype, transposed: bool = False) -> Tensor:
+    """total + a' b, in place where there is a total. Kept transposed, a wide result takes a tenth less time (measured)."""
+    if total is not None and a.dtype == kind:
+        return total.addmm_(a.t(), b)
+    product = ((b.t() @ a).t() if transposed else a.t() @ b).to(kind)
+    return product if total is None else total.add_(product)
 
 
 def _fused(x: Tensor) -> bool:

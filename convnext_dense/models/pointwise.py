@@ -160,7 +160,7 @@ def _backward(
         d_w2, d_b2 = d_w2.mul_(gamma[:, None]), d_b2 * gamma
     grads = [*d_norms, d_w1, d_b1, d_w2, d_b2, d_gamma, *(d_grn or (None, None))]
     typed = [None if g is None else g.to(p.dtype).view(p.shape) for g, p in zip(grads, parameters)]
-    return grad_y.view(y.shape), typed
+    return grad_y.to(kind).view(y.shape), typed
 
 
 def _tiles(y: Tensor, w1: Tensor, whole_images: bool, keep: Tensor | None) -> Iterator[tuple[int, slice]]:

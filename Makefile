@@ -11,6 +11,9 @@ TORCH_x86_64 := torch==2.14.1 torchvision==0.29.1
 TORCH_aarch64 := torch==2.9.1 torchvision==0.24.1
 TORCH ?= $(TORCH_$(shell uname -m))
 
+# Run a second time as on a processor without AVX-512 and bfloat16, which oneDNN and PyTorch look for at their start.
+NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,benchmark compile convnext depthwise pointwise segmentor uper_head winograd)
+
 .PHONY: setup demo test lint clean
 
 setup: $(VENV)/.installed
@@ -31,6 +34,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest $(NUMERICAL)
 
 clean:
 	rm -rf $(VENV) work_dirs data/shapes build *.egg-info

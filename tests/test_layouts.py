@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+from conftest import rounding
 from torch import Tensor, nn
 
 from convnext_dense import ARCHS, ConvNeXt, InputError
@@ -172,7 +173,7 @@ def test_features_equal_the_librarys(peer) -> None:
         for got, expected in zip(ours(x), one.maps(theirs, x), strict=True):
             scale = expected.abs().max()
             assert 1e-3 < scale < 1e6 and got.shape == expected.shape
-            assert (got - expected).abs().max() < 1e-5 * scale
+            assert (got - expected).abs().max() < rounding(4 * ours.arch.dims[-1]) * scale
 
 
 def test_every_tensor_is_accounted_for(peer) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, one_line, run_tool
+from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, one_line, rounding, run_tool
 from mmengine.registry import MODELS, init_default_scope
 from test_layouts import DEPTHS, DIMS, filled
 
@@ -53,7 +53,7 @@ def test_upernet_of_transformers_gives_equal_logits(size: tuple[int, int]) -> No
     scale = expected.logits.abs().max()
     logits = ours.decode_head(ours.backbone(x))
     logits = torch.nn.functional.interpolate(logits, size=size, mode='bilinear', align_corners=False)
-    assert scale > 0.1 and (logits - expected.logits).abs().max() < 1e-5 * scale
+    assert scale > 0.1 and (logits - expected.logits).abs().max() < rounding(9 * 4 * 64) * scale  # the fusion's sums
     back = convert(ours.state_dict(), 'transformers')
     state = theirs.state_dict()
     assert back.left_out == [] and set(back.state) == set(state)

@@ -53,7 +53,8 @@ def settle_precision(cfg: Config, amp: bool) -> str | None:
         wrapper.pop(key, None)
     wrapper.type = 'Bf16OptimWrapper' if amp else 'OptimWrapper'
     if amp:
-        slow = '' if onednn_computes(torch.bfloat16) else '; this processor has no bfloat16 products: several times slower than float32'
+        hardware = onednn_computes(torch.bfloat16)
+        slow = '' if hardware else '; this processor has no bfloat16 products: several times slower than float32'
         return f'precision: bfloat16 autocast on the CPU{slow}'
     return 'precision: float32 (the recipe trains in fp16 on a GPU; --amp for bf16 here)'
 

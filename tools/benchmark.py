@@ -8,7 +8,6 @@
 Rivals that are not installed are named and left out (pip install -r requirements-benchmark.txt).
 """
 
-import argparse
 import json
 import os
 import platform
@@ -22,9 +21,10 @@ from rich.table import Table
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
+from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.contest import DEVICE, WORKS, contest, prepare
 from convnext_dense.tooling.evaluation import evaluation
-from convnext_dense.tooling.options import check_folder, exit_with_line
+from convnext_dense.tooling.files import check_folder
 from convnext_dense.tooling.photograph import photograph
 from convnext_dense.tooling.report import chart, limit_line, table
 
@@ -32,7 +32,7 @@ OTHER = ('photograph', 'evaluation')
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}')
     parser.add_argument('--all', action='store_true', help='every work')
     parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work (%(default)s)')

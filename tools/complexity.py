@@ -16,14 +16,15 @@ from rich.table import Table
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
+from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.complexity import count, published_figures
-from convnext_dense.tooling.options import Overrides, exit_with_line, load_config
+from convnext_dense.tooling.options import Overrides, load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('config', nargs='?', help='config file')
     parser.add_argument('--shape', type=int, nargs='+', metavar='N', help='input height and width, or one side of a square')
     parser.add_argument('--published', action='store_true', help='all shipped models beside the published figures')

@@ -7,7 +7,6 @@ IN is a file, a folder, a URL or a hub name; OUT a .safetensors or .pth file. Ev
 target has no place for is named.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed, table_text
-from convnext_dense.tooling.options import exit_with_line
+from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.weights.convert import TARGETS, convert, inspect, write
 from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
 
@@ -25,7 +24,7 @@ SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('source', metavar='IN', help='weights to read')
     parser.add_argument('target', metavar='OUT', nargs='?', help='file to write; must not exist')
     parser.add_argument('--to', choices=TARGETS, help='layout to write')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,14 +77,16 @@ class WholeModelRunner(Runner):
         return content
 
 
-def build_runner(cfg: Config, lines: list[str], new_heads: bool = False) -> Runner:
-    """The runner, made after every check has passed; `lines` go to its log."""
+def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
+    """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(torch.distributed.destroy_process_group)
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
+    for name, dataset in datasets.items():
+        getattr(runner, f'_{name}')['dataset'] = dict(type=lambda dataset=dataset: dataset)
     for line in lines:
         runner.logger.info(line)
     return runner

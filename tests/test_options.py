@@ -73,7 +73,7 @@ def test_keys_that_are_not(cfg: Config, key: str, near: str) -> None:
 @pytest.mark.parametrize(
     'key, value, message',
     [
-        ('train_cfg.max_iters', 'abc', r"expected a number, as \d+; got 'abc'"),
+        ('train_cfg.max_iters', 'abc', r"expected a whole number, as \d+; got 'abc'"),
         ('optim_wrapper.optimizer.lr', 'fast', 'expected a number'),
         ('model.backbone', 'tiny', r"expected one of its keys \(type, .*got 'tiny'"),
     ],

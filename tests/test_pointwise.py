@@ -106,7 +106,7 @@ def test_sixteen_bits_stay_near_float32(use_grn, dtype, autocast):
         assert rounded[name].dtype == plain[name].dtype
         error, usual = ((r[name].float() - value).norm() / value.norm() for r in (rounded, plain))
         assert error <= 1.5 * usual, f'{name}: {error:.4f}, the plain layers {usual:.4f}'
-        assert error < 0.05
+        assert error < 0.1
 
 
 @versions

@@ -56,7 +56,7 @@ def main() -> None:
     check_parts(cfg, ('test',))
     set_work_dir(cfg, args.config, args.work_dir)
     if args.out:
-        check_file('--out', args.out)
+        check_file('--out', args.out, '.json')
     cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
     lines = settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)

@@ -116,7 +116,7 @@ class Block(nn.Module):
             # Stochastic depth (arXiv 1603.09382): an image's branch is dropped whole, the kept ones are scaled up.
             share = 1 - self.drop_path
             keep = x.new_empty(x.shape[0]).bernoulli_(share) / share
-        if not self.fused or recording() or x.is_meta:
+        if not self.fused or recording():
             return self.plain(x, keep)
         return self.tiled(x, keep)
 

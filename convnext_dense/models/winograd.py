@@ -51,7 +51,7 @@ class FastConv2d(nn.Conv2d):
     """nn.Conv2d whose 3x3 kernels of stride 1 run by `conv3x3`: `conv_cfg=dict(type='FastConv2d')` of any neck or head."""
 
     def forward(self, x: Tensor) -> Tensor:
-        other = recording() or x.is_meta or torch.is_autocast_enabled(x.device.type)  # which choose their own
+        other = recording() or torch.is_autocast_enabled(x.device.type)  # which choose their own
         return conv3x3(x, self.weight, self.bias) if is_3x3(self) and not other else super().forward(x)
 
 

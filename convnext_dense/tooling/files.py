@@ -49,13 +49,18 @@ def check_folder(option: str, folder: str) -> None:
         raise InputError(f'{option}: expected a folder to write into, got {folder} ({words}); name another') from error
 
 
-def check_file(option: str, file: str) -> None:
-    """Stop where a file to write cannot be: its folder must be there and take one of its name. Nothing is left."""
+def check_file(option: str, file: str, suffix: str) -> None:
+    """Stop where a file to write cannot be: its folder must be there and take one of its name. Nothing is left.
+
+    One that is there is replaced only where it ends in `suffix`, so that a slip does not cost a checkpoint.
+    """
     path = Path(file)
     folder = Path(os.path.abspath(path)).parent
     if not folder.is_dir():
         raise InputError(f'{option}: expected a file in an existing folder, got {file}; make {folder} first')
-    if os.path.lexists(path) and not path.is_file():
+    if os.path.isfile(path) and path.suffix != suffix:
+        raise InputError(f'{option}: expected a new file, or one ending in {suffix}, got {file} which is there; name another')
+    if os.path.lexists(path) and not os.path.isfile(path):
         raise InputError(f'{option}: expected a file, got {file} which is {_what(path)}; name another')
     try:
         with partial_file(path) as partial:

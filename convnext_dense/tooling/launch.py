@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 import convnext_dense.tooling.hooks
 import convnext_dense.training.precision  # noqa: F401
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.tooling.settle import settle_norms, settle_workers, world_size
 from convnext_dense.weights.load import whole_state
 from convnext_dense.weights.open import open_checkpoint
@@ -30,8 +30,10 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
         raise InputError('--launcher pytorch: expected RANK in the environment; start with torchrun --nproc_per_node N tools/…')
     if args.launcher == 'none' and world_size() > 1:
         raise InputError(f'expected --launcher pytorch (or slurm, mpi) for {world_size()} processes, got --launcher none')
-    if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
+    randomness = cfg.get('randomness') or {}
+    if not isinstance(randomness, dict):
+        raise InputError(f'randomness: expected a dict, such as dict(seed=0); got {randomness!r}')
+    cfg.randomness = {'seed': None, **randomness} if args.seed is None else {**randomness, 'seed': args.seed}
     processes = world_size() if args.launcher != 'none' else 1
     hooks = [dict(type='ProgressBarHook')]
     if args.launcher != 'none' and not torch.cuda.is_available():
@@ -45,7 +47,10 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
         hooks.append(dict(type='BroadcastBuffersHook'))
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), *hooks]
+    given = cfg.get('custom_hooks') or []
+    if not isinstance(given, list):
+        raise InputError(f'custom_hooks: expected a list of dicts, got {given!r}')
+    cfg.custom_hooks = [*given, *hooks]
     lines = [settle_norms(cfg, processes), settle_workers(cfg)]
     return [line for line in lines if line]
 
@@ -80,7 +85,13 @@ class WholeModelRunner(Runner):
 def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
     """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        torch.distributed.init_process_group('gloo')
+        try:
+            torch.distributed.init_process_group('gloo')
+        except Exception as error:  # the rendezvous reads the environment, and waits for the others
+            raise InputError(
+                f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
+                f'({last_line(error)}); start with torchrun --nproc_per_node N tools/…'
+            ) from error
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(torch.distributed.destroy_process_group)
     runner = WholeModelRunner.from_cfg(cfg)

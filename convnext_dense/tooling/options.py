@@ -72,7 +72,8 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
     if not Path(path).is_file():
         near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
         hint = suggest(Path(path).name, near) if near else 'check the path'
-        raise InputError(f'config: expected a file, got {path} which is not there; {hint}')
+        what = 'a folder' if Path(path).is_dir() else 'not there'
+        raise InputError(f'config: expected a file, got {path} which is {what}; {hint}')
     try:
         cfg = Config.fromfile(path)
     except InputError:

@@ -15,19 +15,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.evaluator import Evaluator
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import MODELS, VISBACKENDS, DefaultScope
+from mmengine.registry import VISBACKENDS, DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from mmengine.visualization import Visualizer
-from mmseg.evaluation import IoUMetric
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
 
-from convnext_dense.errors import InputError, last_line
-from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.errors import InputError
+from convnext_dense.tooling.trial import check_init, check_sample, first_batch, part, try_metrics
 from convnext_dense.tooling.values import (
     check_hooks,
     check_loader,
@@ -60,6 +56,7 @@ def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, 
     """
     check_numbers(cfg)
     check_model(model)
+    check_init(model)
     plan = copy.deepcopy(cfg)
     with _silent(), tempfile.TemporaryDirectory() as folder:
         plan.merge_from_dict(dict(launcher='none', load_from=None, resume=False, work_dir=folder, experiment_name=NAME))
@@ -94,106 +91,44 @@ def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str])
         spec = cfg.get(name)
         if spec is None:
             continue
-        with _part(name):
+        with part(name):
             loader = runner.build_dataloader(spec, seed=runner.seed)
         check_loader(name, loader)
         datasets[name] = loader.dataset
-        with _part(f'{name}.dataset'):
-            batches[name] = _sample(loader)
-        _check_sample(cfg, name, model, batches[name], training=split == 'train')
+        with part(f'{name}.dataset'):
+            batches[name] = first_batch(loader)
+        check_sample(cfg, name, model, batches[name], training=split == 'train')
         loader.num_workers = 0  # a loop starts its loading processes when it is made
         setattr(runner, f'_{name}', loader)
     if 'train' in splits:
-        with _part('train_cfg'):
+        with part('train_cfg'):
             loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
         check_loop(loop)
-        with _part('optim_wrapper'):
+        with part('optim_wrapper'):
             wrapper = runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         check_optimizer(wrapper)
         if runner.param_schedulers is not None:
-            with _part('param_scheduler'):
+            with part('param_scheduler'):
                 check_schedule(runner.build_param_scheduler(runner.param_schedulers), wrapper, loop)
     for split in ('val', 'test'):
         if split in splits and getattr(runner, f'_{split}_loop') is not None:
-            with _part(f'{split}_cfg or {split}_evaluator'):
+            with part(f'{split}_cfg or {split}_evaluator'):
                 loop = getattr(runner, f'build_{split}_loop')(getattr(runner, f'_{split}_loop'))
-                _try_metrics(loop.evaluator, batches[f'{split}_dataloader'], loop.dataloader.dataset)
+                try_metrics(loop.evaluator, batches[f'{split}_dataloader'], loop.dataloader.dataset)
     check_hooks(runner.hooks)
     return datasets
 
 
-def _sample(loader: DataLoader) -> Any:
-    """The data set's first sample, as a batch of one."""
-    if not len(loader.dataset):
-        raise InputError('expected at least one image, got an empty data set; check data_root, and filter_cfg in training')
-    return loader.collate_fn([loader.dataset[0]])
-
-
-def _try_metrics(evaluator: Evaluator, batch: Any, dataset: Any) -> None:
-    """Measure a mask against itself: IoUMetric asks what its metrics are called only after the first evaluation."""
-    samples = batch.get('data_samples') if isinstance(batch, dict) else None
-    sample = copy.deepcopy(samples[0]) if samples else None
-    if sample is None or 'gt_sem_seg' not in sample:
-        return
-    sample.pred_sem_seg = sample.gt_sem_seg
-    sample.pred_sem_seg.data = sample.gt_sem_seg.data.clamp(max=len(dataset.metainfo.get('classes') or ()) - 1)
-    own = [metric for metric in evaluator.metrics if isinstance(metric, IoUMetric) and not metric.output_dir]
-    for metric in own:
-        metric.process({}, [sample.to_dict()])
-        metric.evaluate(1)
-
-
-def _check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training: bool) -> None:
-    whole = cfg.model.get('module') or cfg.model  # out of test-time augmentation
-    spec = whole.get('data_preprocessor') or cfg.get('data_preprocessor')
-    if spec is None or not isinstance(batch, dict) or 'inputs' not in batch:
-        return
-    if isinstance(batch['inputs'][0], (list, tuple)):  # its first view
-        batch = {key: value[0] for key, value in batch.items()}
-    with _part('model.data_preprocessor'):
-        inputs = MODELS.build(copy.deepcopy(spec))(batch, training)['inputs']
-    if not isinstance(inputs, Tensor):
-        return
-    if not torch.isfinite(inputs).all():
-        raise InputError(
-            f'model.data_preprocessor: expected images of finite numbers, got NaN or infinity from the first of {name}; check '
-            f'mean={spec.get("mean")} and std={spec.get("std")}, whose entries must be above 0'
-        )
-    backbone, own = getattr(model, 'backbone', None), inputs.shape[1]
-    wanted = backbone.downsample_layers[0][0].in_channels if isinstance(backbone, ConvNeXt) else own
-    if wanted != own:
-        raise InputError(
-            f'model.backbone.in_channels: expected {own}, the channels of the images of {name}; got {wanted}; '
-            f'set model.backbone.in_channels={own}, or load the images with {wanted} channels'
-        )
-    if hasattr(model, 'extract_feat') and not any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
-        with _part(f'model, on an image of {tuple(inputs.shape[2:])} pixels of {name}'), torch.no_grad():
-            model.eval().extract_feat(inputs.to('meta'))
-
-
-@contextmanager
-def _part(name: str) -> Iterator[None]:
-    """Whatever is raised within becomes a line about this part of the config."""
-    try:
-        yield
-    except (InputError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        raise InputError(
-            f'{name}: cannot be built from this config: {type(error).__name__}: {last_line(error)}; check its entries'
-        ) from error
-
-
 def _runner(cfg: Config, model: nn.Module) -> Runner:
-    with _part('log_level'):
+    with part('log_level'):
         MMLogger.get_instance(f'{NAME}_level', log_level=cfg.get('log_level', 'INFO'))
-    with _part('randomness'):
+    with part('randomness'):
         set_random_seed(**cfg.get('randomness', {}))
-    with _part('visualizer'):
+    with part('visualizer'):
         cfg.visualizer = _without_backends(cfg.get('visualizer'))
     known = inspect.signature(Runner.__init__).parameters
     arguments = {key: cfg.get(key) for key in cfg if key in known}
-    with _part('env_cfg, default_hooks, custom_hooks or log_processor'):
+    with part('env_cfg, default_hooks, custom_hooks or log_processor'):
         return _Rehearsal(**arguments | dict(model=model, cfg=cfg, log_level='ERROR'))
 
 

@@ -22,7 +22,13 @@ BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')
 
 def world_size() -> int:
     """Processes of this job, as its launcher tells."""
-    return int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or os.environ.get('OMPI_COMM_WORLD_SIZE') or 1)
+    for name in ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE'):
+        text = os.environ.get(name)
+        if text:
+            if not text.isdecimal() or int(text) < 1:
+                raise InputError(f'{name} in the environment: expected the number of processes, got {text!r}; unset it')
+            return int(text)
+    return 1
 
 
 def settle_norms(cfg: Config, processes: int) -> str | None:
@@ -67,7 +73,7 @@ def settle_workers(cfg: Config) -> str | None:
     changed = []
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
-        if loader and loader.get('num_workers', 0) > cores:
+        if loader and whole(loader.get('num_workers', 0), cores + 1):
             changed.append(f'{name} {loader.num_workers} -> {cores}')
             loader.num_workers = cores
     return f'workers: {", ".join(changed)} ({cores} processors)' if changed else None

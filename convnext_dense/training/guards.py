@@ -7,7 +7,6 @@ import inspect
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -16,7 +15,7 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.weights.load import check_whole_model, match_or_stop
 from convnext_dense.weights.stats import differs, expected_stats
@@ -34,8 +33,12 @@ def build_on_meta(cfg: Config) -> nn.Module:
             model = MODELS.build(copy.deepcopy(cfg.model))
     except InputError:
         raise
-    except (TypeError, KeyError, ValueError, AssertionError) as error:
-        raise InputError(f'model: cannot be built from this config: {_first_line(error)}') from error
+    except Exception as error:  # of any class: the libraries check little of what they are given
+        raise InputError(f'model: cannot be built from this config: {type(error).__name__}: {last_line(error)}') from error
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f'model: expected the type of a model, got {cfg.model.get("type")!r}, which makes a {type(model).__name__}'
+        )
     backbone = getattr(model, 'backbone', None)
     if isinstance(backbone, ConvNeXt):
         for name in ('decode_head', 'auxiliary_head', 'neck'):
@@ -50,7 +53,10 @@ def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> No
     if given is None:
         return
     whole = isinstance(given, (list, tuple))
-    if any(i >= len(backbone.out_channels) for i in (index if whole else [index])):
+    indices = list(index) if isinstance(index, (list, tuple, range)) else [index]
+    if whole != isinstance(index, (list, tuple, range)) or not all(isinstance(i, int) for i in indices):
+        raise InputError(f'model.{name}: expected in_channels and in_index both numbers or both lists; got {given} and {index}')
+    if any(i >= len(backbone.out_channels) for i in indices):
         raise InputError(
             f'model.{name}.in_index: expected indices below {len(backbone.out_channels)}, the number of maps of '
             f'backbone.out_indices={backbone.out_indices}; got {index}'
@@ -135,8 +141,3 @@ def last_checkpoint(path: str) -> str:
     if latest is None:
         raise InputError(f'expected a checkpoint in {path}, found none; name a file (--resume needs an earlier run there)')
     return latest
-
-
-def _first_line(error: BaseException) -> str:
-    text: Any = error.args[0] if error.args and isinstance(error.args[0], str) else str(error) or type(error).__name__
-    return text.strip().splitlines()[0]

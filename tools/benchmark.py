@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
     parser.add_argument('--out', metavar='DIR', default='work_dirs/benchmark', help='for benchmark.json and benchmark.png')
     args = parser.parse_args()
+    if args.all and args.work:
+        raise InputError(f'expected --all or names of works, got both: {", ".join(args.work)}')
     names = [*WORKS, *OTHER] if args.all else args.work
     unknown = [name for name in names if name not in (*WORKS, *OTHER)]
     if not names or unknown:

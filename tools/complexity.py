@@ -19,6 +19,7 @@ from convnext_dense.text import table_text
 from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.complexity import count, published_figures
 from convnext_dense.tooling.options import Overrides, load_config
+from convnext_dense.tooling.rehearsal import check_parts
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -32,6 +33,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if (args.config is None) == (not args.published):
         parser.error('expected either a config or --published')
+    if args.published and (args.shape or args.cfg_options):
+        parser.error('--published: expected no other option, since its configs and shapes are those of the table')
     return args
 
 
@@ -41,6 +44,7 @@ def main() -> None:
         print(table_text(published_table()))
         return
     cfg = load_config(args.config, args.cfg_options)
+    check_parts(cfg, ())
     shape = args.shape or ([1280, 800] if 'roi_head' in cfg.model else [512, 2048])
     if len(shape) > 2 or min(shape) < 32:
         raise InputError(f'--shape: expected one or two sizes from 32 up, got {" ".join(map(str, shape))}')

@@ -46,6 +46,8 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('train', 'val'))
     set_work_dir(cfg, args.config, args.work_dir)
+    if cfg.get('resume') and not args.resume:  # as mmengine reads it
+        args.resume = cfg.get('load_from') or 'auto'
     if args.resume and args.load_from:
         raise InputError('--resume and --load-from: expected one of the two, got both; --resume brings its own weights')
     if args.new_heads and not args.load_from:

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import torch
+
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.tooling.files import os_line
 
@@ -55,7 +57,7 @@ def _stop(line: str, status: int) -> NoReturn:
 
 def _unforeseen(error: Exception) -> str:
     """What was being done, the exception's class and words, and where its traceback is."""
-    what = f'{type(error).__name__} while {getattr(error, "doing", "starting")}: {last_line(error)}'
+    what = f'{type(error).__name__} while {getattr(error, "doing", "starting")}: {last_line(error)}{_advice(error)}'
     try:
         handle, path = tempfile.mkstemp(prefix='convnext_dense_', suffix='.txt')
         with os.fdopen(handle, 'w') as file:
@@ -63,3 +65,12 @@ def _unforeseen(error: Exception) -> str:
     except OSError:  # no place for it either
         return f'{what}; --debug shows the traceback'
     return f'{what}; traceback in {path}; --debug shows it'
+
+
+def _advice(error: Exception) -> str:
+    words = str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words:
+        return '; not enough memory: try a smaller batch, crop or image'
+    if 'inline_container' in words or 'iostream error' in words or 'PytorchStreamWriter' in words:
+        return '; a file could not be written whole: is the disk full?'
+    return ''

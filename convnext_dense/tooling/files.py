@@ -28,11 +28,11 @@ ADVICE = {
 
 
 def os_line(error: OSError) -> str | None:
-    """An operating system's refusal as a line with the path and what to do; None where it says too little for that."""
+    """An operating system's refusal in a line: path (or what was being done) and what to do; None where it says too little."""
     if error.errno not in ADVICE:
         return None
-    path = f'{error.filename}: ' if error.filename is not None else ''
-    return f'{path}{os.strerror(error.errno)}; {ADVICE[error.errno]}'
+    where = error.filename if error.filename is not None else getattr(error, 'doing', 'starting')
+    return f'{where}: {os.strerror(error.errno)}; {ADVICE[error.errno]}'
 
 
 def check_folder(option: str, folder: str) -> None:

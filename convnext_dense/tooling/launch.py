@@ -6,17 +6,20 @@ import atexit
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
 from mmengine.config import Config
+from mmengine.dist import master_only
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
 import convnext_dense.tooling.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.tooling.files import partial_file
 from convnext_dense.tooling.settle import settle_norms, settle_workers, world_size
 from convnext_dense.weights.load import whole_state
 from convnext_dense.weights.open import open_checkpoint
@@ -80,6 +83,15 @@ class WholeModelRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'model: loaded {len(state)} of {len(own)} tensors from {filename}')
         return content
+
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """As mmengine's, but whole or not at all: written beside its place, and moved there."""
+        if '://' in str(out_dir) or kwargs.get('backend_args') or kwargs.get('file_client_args'):
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        with partial_file(Path(out_dir, filename)) as partial:
+            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
 
 
 def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:

@@ -16,6 +16,13 @@ from convnext_dense.tooling.nodes import component, leaves, top_level
 from convnext_dense.training.layer_decay import OPTIONS as PARAMWISE_OPTIONS
 
 SETTLED = ('num_classes',)  # variables that the tools set everywhere
+OPTIONS = dict(  # entries that an option of the tools sets, or that are read with the file
+    data_root='use --data-root DIR',
+    resume='use --resume [auto|FILE]',
+    load_from='use --load-from FILE',
+    launcher='use --launcher NAME',
+    custom_imports='set it in the config file',
+)
 FREE = ('custom_keys', 'metainfo')  # dicts whose keys the user chooses
 LOADER_KEYS = ('dataset', 'sampler', 'batch_sampler', 'collate_fn')
 
@@ -29,12 +36,13 @@ def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
 def _check_override(cfg: Config, dotted: str, value: Any) -> None:
     node: Any = cfg._cfg_dict
     parts = dotted.split('.')
+    if parts[0] in OPTIONS:
+        raise InputError(f'--cfg-options {dotted}: {parts[0]} is set before it is read; {OPTIONS[parts[0]]}')
     if parts[0] in node and parts[0] not in top_level() | set(SETTLED):
         same = [path for path, other in leaves(node) if other == node[parts[0]] and path.split('.')[0] in top_level()]
         where = f'; set {listed(same, 4)}' if same else ''
-        how = '; use --data-root' if parts[0] == 'data_root' else where
         why = 'is a variable of the config file, which went into other entries when it was read'
-        raise InputError(f'--cfg-options {dotted}: {parts[0]} {why}{how}')
+        raise InputError(f'--cfg-options {dotted}: {parts[0]} {why}{where}')
     for depth, part in enumerate(parts):
         above = '.'.join(parts[:depth])
         if isinstance(node, (list, tuple)):

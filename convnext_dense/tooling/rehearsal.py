@@ -21,6 +21,7 @@ from mmengine.registry import VISBACKENDS, DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from mmengine.visualization import Visualizer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
 from convnext_dense.tooling.trial import check_init, check_sample, first_batch, part, try_metrics
@@ -66,6 +67,18 @@ def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, 
             _forget()
 
 
+def _loader(runner: Runner, name: str, spec: dict[str, Any]) -> DataLoader:
+    try:
+        return runner.build_dataloader(spec, seed=runner.seed)
+    except ValueError as error:
+        if 'need at least one array to concatenate' not in str(error):  # what mmengine says of an empty list
+            raise
+        raise InputError(
+            f'{name}: expected at least one image, got none that the data set keeps; check data_root, and filter_cfg, which '
+            'leaves out images without objects and small ones'
+        ) from error
+
+
 def check_parts(cfg: Config, splits: Sequence[str]) -> None:
     """Stop where the config lacks a part that the run needs."""
     needed = ['model'] + [key for split in splits for key in (TRAINING if split == 'train' else _of(split))]
@@ -73,11 +86,8 @@ def check_parts(cfg: Config, splits: Sequence[str]) -> None:
         needed = [key for key in needed if key not in _of('val')]
     missing = [key for key in needed if not isinstance(cfg.get(key), (dict, list)) or (key != 'train_cfg' and not cfg[key])]
     if missing:
-        given = ', '.join(key for key in cfg if cfg[key] is not None) or 'nothing'
-        raise InputError(
-            f'config: expected entries under {", ".join(needed)}; {", ".join(missing)} {"are" if len(missing) > 1 else "is"} '
-            f'missing or no dict (it has {given}); start from a config in configs/'
-        )
+        these = f'{", ".join(missing)} {"are" if len(missing) > 1 else "is"}'
+        raise InputError(f'config: expected dicts under {", ".join(needed)}; {these} missing or no dict; see configs/')
 
 
 def _of(split: str) -> list[str]:
@@ -92,7 +102,7 @@ def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str])
         if spec is None:
             continue
         with part(name):
-            loader = runner.build_dataloader(spec, seed=runner.seed)
+            loader = _loader(runner, name, spec)
         check_loader(name, loader)
         datasets[name] = loader.dataset
         with part(f'{name}.dataset'):

@@ -36,8 +36,6 @@ def part(name: str) -> Iterator[None]:
 
 def first_batch(loader: DataLoader) -> Any:
     """The data set's first sample, as a batch of one."""
-    if not len(loader.dataset):
-        raise InputError('expected at least one image, got an empty data set; check data_root, and filter_cfg in training')
     return loader.collate_fn([loader.dataset[0]])
 
 
@@ -58,8 +56,14 @@ def try_metrics(evaluator: Evaluator, batch: Any, dataset: Any) -> None:
 def check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training: bool) -> None:
     whole = cfg.model.get('module') or cfg.model  # out of test-time augmentation
     spec = whole.get('data_preprocessor') or cfg.get('data_preprocessor')
-    if spec is None or not isinstance(batch, dict) or 'inputs' not in batch:
+    if spec is None:
         return
+    if not isinstance(batch, dict) or 'inputs' not in batch:
+        got = ', '.join(map(str, batch)) if isinstance(batch, dict) else type(batch).__name__
+        raise InputError(
+            f'{name}.dataset.pipeline: expected samples with inputs and data_samples, got {got}; '
+            'end it with PackSegInputs or PackDetInputs'
+        )
     if isinstance(batch['inputs'][0], (list, tuple)):  # its first view
         batch = {key: value[0] for key, value in batch.items()}
     with part('model.data_preprocessor'):

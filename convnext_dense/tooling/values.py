@@ -22,6 +22,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.tooling.nodes import component, leaves
 
 SIMULATED = 2000  # steps of a schedule that are looked at
+RISE = 1000  # no schedule lifts a rate that far on purpose
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -126,21 +127,25 @@ def check_optimizer(wrapper: OptimWrapper | OptimWrapperDict) -> None:
 
 
 def check_schedule(schedulers: Any, wrapper: Any, loop: Any) -> None:
-    """Stop at a schedule whose rates, step by step for the first `SIMULATED`, are no finite numbers from 0 up."""
+    """Stop at a schedule whose rates, step by step for the first `SIMULATED`, leave the sound range."""
     if isinstance(schedulers, dict):
         for name, some in schedulers.items():
             check_schedule(some, wrapper[name], loop)
         return
     for by_epoch, steps in ((False, loop.max_iters), (True, loop.max_epochs)):
         some = [one for one in schedulers if one.by_epoch == by_epoch]
-        for step in range(min(steps, SIMULATED) if some else 0):
+        for step in range(2, min(steps, SIMULATED) + 1 if some else 0):  # the first one's rate is set already
             for scheduler in some:
                 scheduler.step()
-            wrong = [group['lr'] for group in wrapper.param_groups if not number(float(group['lr']), -1e-12)]
+            rates = [(float(group['lr']), group['initial_lr']) for group in wrapper.param_groups]
+            wrong = [rate for rate, first in rates if not (number(rate, -1e-12) and rate <= RISE * first)]
             if wrong:
-                when = f'{"epoch" if by_epoch else "iteration"} {step + 1}'
+                when = f'{"epoch" if by_epoch else "iteration"} {step}'
                 kinds = ', '.join(type(one).__name__ for one in some)
-                raise InputError(f'param_scheduler: expected rates from 0 up, got {wrong[0]} at {when}; check {kinds}')
+                raise InputError(
+                    f"param_scheduler: expected rates from 0 to {RISE} times the optimiser's, got {wrong[0]:g} at {when}; "
+                    f'check {kinds}'
+                )
 
 
 def check_model(model: nn.Module) -> None:

@@ -27,7 +27,7 @@ TOP_LEVEL = (  # read by the tools, or by mmengine's runner from the whole confi
 
 def top_level() -> set[str]:
     """The entries that the runner and the tools read."""
-    return set(inspect.signature(Runner.__init__).parameters) - {'self'} | set(TOP_LEVEL)
+    return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | set(TOP_LEVEL)
 
 
 def leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:

@@ -51,7 +51,8 @@ def _check_override(cfg: Config, dotted: str, value: Any) -> None:
             node = node[int(part)]
         elif isinstance(node, dict):
             if part not in node:
-                known = set(node) | _accepted(node, parts[depth - 1] if depth else None, cfg.get('default_scope'))
+                known = _accepted(node, parts[depth - 1] if depth else None, cfg.get('default_scope'))
+                known = known | set(node) if depth else known - set(OPTIONS)
                 if part in known or (depth and parts[depth - 1] in FREE):
                     return
                 near = suggest(part, known)

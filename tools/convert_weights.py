@@ -47,7 +47,7 @@ def main() -> None:
         done = convert(content, args.to)
     write(done.state, target)
     left_out = f'; left out, {args.to} has no place for them: {listed(done.left_out)}' if done.left_out else ''
-    print(f'{target}: {len(done.state)} tensors, {done.source} to {args.to}{left_out}')
+    print(f'{target}: {len(done.state)} tensors, {done.source} to {args.to}, {done.size}{left_out}')
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.training.resume import check_resume
 from convnext_dense.weights.fetch import resolve
-from convnext_dense.weights.load import check_whole_model, match_or_stop
+from convnext_dense.weights.load import check_whole_model, match_or_stop, pretrained_options
 from convnext_dense.weights.open import kind_of_path, open_checkpoint, reason, shown
 from convnext_dense.weights.stats import differs, expected_stats
 
@@ -98,9 +98,9 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
         return lines + (check_resume(open_checkpoint(cfg.load_from), cfg, model) if cfg.get('resume') else [])
     lines = []
     for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
-        init_cfg = backbone.init_cfg
-        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
-            pretrained = match_or_stop(backbone, **{key: value for key, value in init_cfg.items() if key != 'type'})
+        options = pretrained_options(backbone.init_cfg)
+        if options is not None:
+            pretrained = match_or_stop(backbone, **options)
             stats = expected_stats(pretrained.path, pretrained.state, pretrained.match.found)
             images = cfg.model.get('data_preprocessor') or {}
             if stats and images.get('mean') and images.get('std'):

@@ -15,7 +15,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.text import listed
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, from_official, recognise, to_official
-from convnext_dense.weights.match import OUTPUT_NORMS, arch_of, check_values, match_itself, misfit, not_known
+from convnext_dense.weights.match import OUTPUT_NORMS, arch_of, check_pairs, check_values, match_itself, misfit, not_known
 from convnext_dense.weights.open import about, open_checkpoint, reason, shown, state_dict_of
 from convnext_dense.weights.stats import expected_stats
 from convnext_dense.weights.whole import from_whole, kind_of, to_whole
@@ -28,11 +28,12 @@ SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
 
 @dataclass(frozen=True)
 class Converted:
-    """The weights in the target's layout, and the names of what it has no place for."""
+    """The weights in the target's layout, the names of what it has no place for, and what they were."""
 
     state: StateDict
     left_out: list[str]
     source: str
+    size: str
 
 
 def convert(state: Mapping[str, Tensor], to: str) -> Converted:
@@ -53,15 +54,16 @@ def convert(state: Mapping[str, Tensor], to: str) -> Converted:
         if to not in WHOLE_TARGETS or (detector and to == 'transformers'):
             why = f'expected a backbone, got {whole.kind}, which {to} does not have'
             raise InputError(f'--to {to}: {why}; convert it to official or openmmlab')
+        check_pairs(whole.state)
         check_values(whole.state)
         converted, left_out = from_whole(whole, to)
-        return Converted(converted, left_out, found.layout.name)
+        return Converted(converted, left_out, found.layout.name, size_of(found))
     official, rest = to_official(state, found)
     theirs, no_place = from_official(official, LAYOUTS[to], found.depths, found.grn)
     prefix = {'transformers': 'convnextv2.' if found.grn else 'convnext.'}.get(to, '')
     if prefix and 'head.weight' in official:  # a classifier: the backbone has a prefix, its head has none
         theirs = {name if name.startswith('classifier.') else prefix + name: value for name, value in theirs.items()}
-    return Converted(theirs, sorted([*rest, *no_place]), found.layout.name)
+    return Converted(theirs, sorted([*rest, *no_place]), found.layout.name, size_of(found))
 
 
 def check_whole(state: Mapping[str, Tensor]) -> Found:
@@ -73,19 +75,28 @@ def check_whole(state: Mapping[str, Tensor]) -> Found:
     match = match_itself(state)
     if not match.fits:
         size = f'depths {match.found.depths}, dims {match.found.dims}, {match.found.version}, layout {match.found.layout.name}'
-        raise InputError(f'expected a whole backbone of {size}; got {misfit(match)}')
+        raise InputError(f'expected a whole backbone of {size}; got {misfit(match)}; take the whole file')
     check_values(match.tensors)
     return match.found
+
+
+def size_of(found: Found) -> str:
+    """The size and version in a few words."""
+    name = arch_of(found) or f'of no published size: depths {found.depths}, dims {found.dims}'
+    return f'{name}, {found.version}'
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
     """Where weights can be written: a new file in an existing folder."""
     try:
         path = Path(path)
-        there = path.is_symlink() or path.exists() or not path.parent.is_dir()
+        path.lstat()  # a link into nothing is there, too
+        there = True
+    except FileNotFoundError:
+        there = False
     except (OSError, TypeError, ValueError) as error:
         raise InputError(f'OUT: expected the path of a new file, got {shown(path)}: {reason(error)}') from error
-    if path.suffix not in SUFFIXES or there:
+    if path.suffix not in SUFFIXES or there or not path.parent.is_dir():
         raise InputError(f'OUT: expected a new file in an existing folder, ending in {", ".join(SUFFIXES)}; got {shown(path)}')
     return path
 
@@ -131,7 +142,6 @@ def inspect(checkpoint: str | os.PathLike[str]) -> list[tuple[str, str]]:
         verdict = f'no: {error}'
     official, rest = to_official(state, found)
     kind = kind_of(state)
-    arch = arch_of(found) or f'depths {found.depths}, dims {found.dims}'
     norms = sorted({name.split('.')[0] for name in official if name.startswith(OUTPUT_NORMS)})
     heads = sorted({name.split('.')[0] for name in rest} | {'head' for name in official if name.startswith('head.')})
     stats = expected_stats(path, state, found)
@@ -139,7 +149,7 @@ def inspect(checkpoint: str | os.PathLike[str]) -> list[tuple[str, str]]:
     classifier = ' with a classification head' if 'head.weight' in official else ''
     return [
         ('layout', f'{found.layout.name} ({found.layout.title})'),
-        ('arch', f'{arch}, {found.version}'),
+        ('arch', size_of(found)),
         ('model', kind or f'a backbone{classifier}'),
         ('whole', verdict),
         ('prefix', found.prefix or 'none'),

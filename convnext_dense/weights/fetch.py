@@ -51,7 +51,7 @@ def resolve(checkpoint: str | os.PathLike[str]) -> str:
 
 def _from_url(checkpoint: str, url: ParseResult) -> str:
     name = Path(url.path).name
-    if not url.netloc or not name:
+    if not url.netloc or name in ('', '..'):
         raise InputError(f'pre-trained weights: expected a URL of a file, got {shown(checkpoint)}')
     if name.split('.')[0] in COMMON:
         name = f'{hashlib.sha256(checkpoint.encode()).hexdigest()[:8]}-{name}'
@@ -60,7 +60,7 @@ def _from_url(checkpoint: str, url: ParseResult) -> str:
         try:
             open_checkpoint(target)
         except InputError as error:
-            raise InputError(f'{error}; it was downloaded from {checkpoint}: delete it') from error
+            raise InputError(f'{error}; it was downloaded from {shown(checkpoint)}: delete it') from error
         return str(target)
     part = target.with_name(f'{name}.{os.getpid()}')
     try:
@@ -79,7 +79,7 @@ def _from_url(checkpoint: str, url: ParseResult) -> str:
 def _offline(checkpoint: str, why: object) -> InputError:
     words = reason(why) if isinstance(why, BaseException) else str(why)
     return InputError(
-        f'pre-trained weights: could not download {checkpoint} ({words}); '
+        f'pre-trained weights: could not download {shown(checkpoint)} ({words}); '
         'pass a local copy with --pretrained FILE, or start from scratch with --pretrained none'
     )
 

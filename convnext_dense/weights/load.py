@@ -33,6 +33,19 @@ class Pretrained:
     state: Mapping[str, Tensor]
 
 
+def pretrained_options(init_cfg: Any) -> dict[str, Any] | None:
+    """The options of an `init_cfg` that loads weights strictly; None for the kinds that mmengine takes.
+
+    Raises:
+        InputError: for a list with such a one, which mmengine would load as far as it fits.
+    """
+    if isinstance(init_cfg, (list, tuple)) and any(pretrained_options(node) is not None for node in init_cfg):
+        raise InputError("init_cfg: expected dict(type='Pretrained', checkpoint=...) alone, got a list; leave out the others")
+    if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
+        return None
+    return {key: value for key, value in init_cfg.items() if key != 'type'}
+
+
 def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> Pretrained:
     """How a pre-trained file fits the backbone; `prefix` keeps the names that begin with it, and is cut from them.
 
@@ -109,7 +122,7 @@ def check_whole_model(
         state = whole_state(content)
     own = model.state_dict()
     others = [name for name in own if name in state and own[name].shape != state[name].shape]
-    by_classes = [name for name in others if CLASS_LAYERS.search(name) and own[name].shape[1:] == state[name].shape[1:]]
+    by_classes = [name for name in others if CLASS_LAYERS.search(name) and _same_but_rows(own[name], state[name])]
     fresh = by_classes if new_heads else []
     state = {name: value for name, value in state.items() if name not in fresh}
     missing = sorted(set(own) - set(state) - set(fresh))
@@ -129,6 +142,10 @@ def check_whole_model(
             f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'
         )
     return fresh
+
+
+def _same_but_rows(one: Tensor, other: Tensor) -> bool:
+    return one.ndim == other.ndim and one.shape[1:] == other.shape[1:]
 
 
 def _trained_on(content: Mapping[str, object]) -> Sequence[str] | None:

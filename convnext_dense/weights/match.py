@@ -135,12 +135,28 @@ def check_values(state: Mapping[str, Tensor], own: Mapping[str, Tensor] | None =
             wanted = (own[name].dtype,)
         if value.dtype not in wanted:
             kinds = ', '.join(str(dtype).removeprefix('torch.') for dtype in wanted)
-            raise InputError(f'{name}: expected one of {kinds}, got {str(value.dtype).removeprefix("torch.")}')
+            raise InputError(
+                f'{name}: expected one of {kinds}, got {str(value.dtype).removeprefix("torch.")}; save it as one of them'
+            )
         if value.is_floating_point() and not (finite := torch.isfinite(value.float())).all():
             bad = int((~finite).sum())
             raise InputError(f'expected finite weights, got NaN or infinity in {name} ({bad} of {value.numel()})')
         if name.endswith('running_var') and (value < 0).any():
             raise InputError(f'{name}: expected variances of 0 or more, got {value.min():g}')
+
+
+def check_pairs(state: Mapping[str, Tensor]) -> None:
+    """Stop at a bias or statistic of a head that does not go with its weight."""
+    for name, value in state.items():
+        module, _, part = name.rpartition('.')
+        weight = state.get(f'{module}.weight')
+        if part not in ('bias', 'running_mean', 'running_var') or weight is None:
+            continue
+        channels = weight.shape[:2] if part == 'bias' else weight.shape[:1]  # a transposed convolution has its outputs second
+        if value.ndim != 1 or len(value) not in channels:
+            raise InputError(
+                f'{name}: expected one number per channel of its weight {tuple(weight.shape)}, got shape {tuple(value.shape)}'
+            )
 
 
 def misfit(match: Match) -> str:

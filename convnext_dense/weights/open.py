@@ -141,6 +141,8 @@ def _open_shards(index: Path) -> dict[str, Any]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             why = f'{type(error).__name__}: {reason(error)}'
             raise InputError(f'expected an index with weight_map, got one that cannot be read ({why}); {AGAIN}') from error
+        if not files:
+            raise InputError(f'expected an index with tensors in weight_map, got none; {AGAIN}')
         if not plain or any(Path(file).name != file or file == '..' or file.endswith(INDEX) for file in files):
             raise InputError(f'expected files beside the index, got {listed(files)}')
         state: dict[str, Any] = {}
@@ -246,7 +248,7 @@ def check_plain(name: str, value: Tensor) -> None:
     elif value.is_quantized:
         got = f'a quantised one ({value.dtype})'
     elif value.is_nested or value.layout != torch.strided:
-        got = f'one of layout {value.layout}'
+        got = f'{"a nested one" if value.is_nested else "one"} of layout {value.layout}'
     elif value.device.type == 'meta':
         got = 'one on the meta device, which has no values'
     elif value.numel() * value.element_size() > value.untyped_storage().nbytes():

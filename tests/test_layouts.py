@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from convnext_dense import ARCHS, ConvNeXt, InputError
 from convnext_dense.weights.convert import TARGETS, convert
 from convnext_dense.weights.layouts import LAYOUTS, from_official, recognise, to_official
-from convnext_dense.weights.load import arch_of, match_backbone
+from convnext_dense.weights.match import arch_of, match_backbone
 
 SIZES = [(64, 96), (65, 99)]
 DEPTHS, DIMS = (2, 2, 6, 2), (40, 80, 160, 320)

@@ -14,14 +14,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from convnext_dense.data.check import check_data, data_classes
-from convnext_dense.errors import InputError, doing
+from convnext_dense.errors import doing
 from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import add_config_options, add_run_options, load_config, set_work_dir
 from convnext_dense.tooling.rehearsal import check_parts, rehearse
 from convnext_dense.tooling.settle import settle_precision, settle_pretrained, settle_rate, world_size
-from convnext_dense.training.guards import build_on_meta, check_batch_norm, check_evaluators, check_weights, resolve_resume
+from convnext_dense.training.guards import (
+    build_on_meta,
+    check_batch_norm,
+    check_choices,
+    check_evaluators,
+    check_weights,
+    resolve_resume,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,15 +55,12 @@ def main() -> None:
     set_work_dir(cfg, args.config, args.work_dir)
     if cfg.get('resume') and not args.resume:  # as mmengine reads it
         args.resume = cfg.get('load_from') or 'auto'
-    if args.resume and args.load_from:
-        raise InputError('--resume and --load-from: expected one of the two, got both; --resume brings its own weights')
-    if args.new_heads and not args.load_from:
-        raise InputError('--new-heads: expected --load-from FILE with it, whose heads have other classes')
+    lines = check_choices(args)
     resume = resolve_resume(args.resume, cfg.work_dir)
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
     names = ('train_dataloader', 'val_dataloader')
-    lines = settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
+    lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)
     lines += [
         settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),

@@ -72,6 +72,8 @@ class WholeModelRunner(Runner):
     ) -> dict[str, Any]:
         """As mmengine's, but opened with weights only, under this project's names, and strict but for `new_heads`."""
         content = open_checkpoint(filename)
+        if isinstance(content.get('meta'), dict):
+            content['meta'].pop('config', None)  # of old files: mmengine would run it when it resumes
         self.call_hook('after_load_checkpoint', checkpoint=content)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convnext_dense.data.check_masks import is_number, mask_problems
+from convnext_dense.data.check_masks import HUGE, NUMBERS, is_number, mask_problems
 from convnext_dense.data.coco import brief, class_names, read_coco
 from convnext_dense.data.pictures import TURNED, Size, UnreadableError, image_size, is_file
 from convnext_dense.data.pipeline import smallest_side
@@ -118,7 +118,10 @@ def _annotation_problems(item: dict[str, Any], width: int, height: int) -> Itera
 def _box(item: dict[str, Any]) -> list[float] | None:
     """The annotation's x, y, width, height; None if it has no such four numbers."""
     box = item.get('bbox')
-    return box if isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) else None
+    if not isinstance(box, list) or len(box) != 4 or not set(map(type, box)) <= NUMBERS:
+        return None
+    x, y, w, h = box
+    return box if -HUGE < x < HUGE and -HUGE < y < HUGE and -HUGE < w < HUGE and -HUGE < h < HUGE else None  # no NaN either
 
 
 def _image_problems(path: Path, size: Size | None, pipeline: Any) -> Iterator[str]:

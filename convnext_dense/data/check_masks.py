@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from convnext_dense.data.coco import brief
 
 CHUNK = 20_000  # annotations whose polygons are looked at together
-HUGE = 2**31  # no coordinate of a picture
+NUMBERS = {int, float}  # bool is none
+HUGE = 2.0**31  # no coordinate of a picture; a float, which floats are compared with faster
 FIVE_BITS, MORE, SIGN, FIRST_CHARACTER = 31, 32, 16, 48  # of a character in compressed run lengths
 LONGEST = 7  # characters of a number: 35 bits
 
@@ -30,13 +31,20 @@ def mask_problems(items: Iterable[Sized]) -> Iterator[tuple[dict[str, Any], str]
                 yield item, problem
             elif isinstance(item['segmentation'], list):
                 outlined.append((item, size))
+        flat = chain.from_iterable(chain.from_iterable(item['segmentation'] for item, _ in outlined))
+        if not set(map(type, flat)) <= NUMBERS:
+            first = [next(_strange(item), 0) for item, _ in outlined]
+            for (item, _), value in zip(outlined, first):
+                if type(value) not in NUMBERS:
+                    yield item, f'has a polygon with {brief(value)} in it; expected numbers x, y, x, y, ...'
+            outlined = [one for one, value in zip(outlined, first) if type(value) in NUMBERS]
         if outlined:
             yield from _polygon_problems(outlined)
 
 
 def is_number(value: Any) -> bool:
     """A finite int or float of a size that pictures have; no boolean."""
-    return type(value) in (int, float) and abs(value) < HUGE
+    return type(value) in NUMBERS and -HUGE < value < HUGE
 
 
 def _one_problem(item: dict[str, Any], size: tuple[int, int]) -> str | None:
@@ -51,10 +59,12 @@ def _one_problem(item: dict[str, Any], size: tuple[int, int]) -> str | None:
             return f'has a polygon {brief(polygon)}; expected a list [x, y, x, y, ...] of numbers for each'
         if len(polygon) < 6 or len(polygon) % 2:
             return f'has a polygon of {len(polygon)} numbers; expected x, y of three points or more'
-    if set(map(type, chain.from_iterable(shape))) - {int, float}:
-        strange = next(value for polygon in shape for value in polygon if type(value) not in (int, float))
-        return f'has a polygon with {brief(strange)} in it; expected numbers x, y, x, y, ...'
     return None
+
+
+def _strange(item: dict[str, Any]) -> Iterator[Any]:
+    """What is no number in an annotation's polygons."""
+    return (value for value in chain.from_iterable(item['segmentation']) if type(value) not in NUMBERS)
 
 
 def _polygon_problems(outlined: list[Sized]) -> Iterator[tuple[dict[str, Any], str]]:

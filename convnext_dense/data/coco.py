@@ -21,6 +21,7 @@ FIELDS = {
     'categories': {'id': 'integer', 'name': 'text'},
 }
 REQUIRED = {'images': ('id', 'file_name'), 'annotations': ('id', 'image_id'), 'categories': ('id', 'name')}
+EXPECTED = {'integer': 'an integer of 0 or more', 'text': 'text'}
 SHOWN = 3  # wrong values named in one line
 
 
@@ -105,11 +106,11 @@ def _wrong_values(content: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
             for index, row in enumerate(content[key]):
                 if not sound(row.get(field)):
                     which = f' (id {brief(row["id"])})' if field != 'id' else ''
-                    yield f'{key}[{index}]{which} has {field} {brief(row.get(field))}; expected {kind}'
+                    yield f'{key}[{index}]{which} has {field} {brief(row.get(field))}; expected {EXPECTED[kind]}'
 
 
 def _is_integer(value: Any) -> bool:
-    return type(value) is int and -(2**63) <= value < 2**63
+    return type(value) is int and 0 <= value < 2**53  # whole in float64, in which the evaluators keep it
 
 
 def _is_text(value: Any) -> bool:

@@ -104,6 +104,9 @@ def _settle_classes(cfg: Config, specs: Mapping[str, ConfigDict]) -> tuple[str, 
     for spec in specs.values():
         path = coco_files(spec).annotations
         found = class_names(read_coco(path))
+        twice = sorted({name for name in found if found.count(name) > 1})
+        if twice:
+            raise InputError(f'data: expected categories of different names, got in {path} more than once: {listed(twice)}')
         given = class_list(spec)
         if given is not None:
             found = _by_hand(given, found, path, bool(spec['metainfo'].get('subset')))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from convnext_dense import InputError
-from convnext_dense.tooling.files import check_file, check_folder, partial_file
+from convnext_dense.files import check_file, check_folder, partial_file
 
 
 def names(folder: Path) -> list[str]:

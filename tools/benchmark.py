@@ -20,11 +20,11 @@ import torch
 from rich.table import Table
 
 from convnext_dense.errors import InputError
+from convnext_dense.files import check_folder
 from convnext_dense.text import table_text
 from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.contest import DEVICE, WORKS, contest, prepare
 from convnext_dense.tooling.evaluation import evaluation
-from convnext_dense.tooling.files import check_folder
 from convnext_dense.tooling.photograph import photograph
 from convnext_dense.tooling.report import chart, limit_line, table
 

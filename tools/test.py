@@ -22,10 +22,10 @@ from rich.table import Table
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.data.coco import BACKENDS
 from convnext_dense.errors import doing
+from convnext_dense.files import check_file, check_folder, partial_file
 from convnext_dense.text import table_text
 from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.command import Parser, exit_with_line
-from convnext_dense.tooling.files import check_file, check_folder, partial_file
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import (
     add_config_options,

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import torch
 
 from convnext_dense.errors import InputError, last_line
-from convnext_dense.tooling.files import os_line
+from convnext_dense.files import os_line
 
 WRONG_INPUT, UNFORESEEN, INTERRUPTED = 2, 70, 130
 

@@ -11,8 +11,8 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.files import check_folder
 from convnext_dense.text import suggest
-from convnext_dense.tooling.files import check_folder
 from convnext_dense.tooling.nodes import dicts
 from convnext_dense.tooling.overrides import check_overrides
 

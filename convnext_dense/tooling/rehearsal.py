@@ -55,7 +55,6 @@ def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, 
     Raises:
         InputError: for what cannot be built, with its part of the config and why; for numbers that no run can use.
     """
-    check_numbers(cfg)
     check_model(model)
     check_init(model)
     plan = copy.deepcopy(cfg)
@@ -80,7 +79,7 @@ def _loader(runner: Runner, name: str, spec: dict[str, Any]) -> DataLoader:
 
 
 def check_parts(cfg: Config, splits: Sequence[str]) -> None:
-    """Stop where the config lacks a part that the run needs."""
+    """Stop where the config lacks a part that the run needs, or has a number that none can use."""
     needed = ['model'] + [key for split in splits for key in (TRAINING if split == 'train' else _of(split))]
     if 'val' in splits and not any(cfg.get(key) for key in _of('val')):  # training without validation
         needed = [key for key in needed if key not in _of('val')]
@@ -88,6 +87,7 @@ def check_parts(cfg: Config, splits: Sequence[str]) -> None:
     if missing:
         these = f'{", ".join(missing)} {"are" if len(missing) > 1 else "is"}'
         raise InputError(f'config: expected dicts under {", ".join(needed)}; {these} missing or no dict; see configs/')
+    check_numbers(cfg)
 
 
 def _of(split: str) -> list[str]:
@@ -147,7 +147,7 @@ def _without_backends(visualizer: Any) -> dict[str, Any]:
     spec = dict(visualizer) if isinstance(visualizer, dict) else dict(type='Visualizer')
     for backend in spec.pop('vis_backends', None) or ():
         kind = backend.get('type') if isinstance(backend, dict) else backend
-        if isinstance(kind, str) and VISBACKENDS.get(kind) is None:
+        if not inspect.isclass(kind) and (not isinstance(kind, str) or VISBACKENDS.get(kind) is None):
             raise InputError(f'visualizer.vis_backends: expected types such as LocalVisBackend, got {kind!r}')
     return ConfigDict({**spec, 'name': NAME, 'vis_backends': None})
 

@@ -110,7 +110,20 @@ def _check_shapes(model: nn.Module, image: Tensor) -> None:
                     f'model.roi_head.{kind}_roi_extractor: expected out_channels and featmap_strides of the maps of the neck, '
                     f'{given}; got out_channels={extractor.out_channels}, featmap_strides={extractor.featmap_strides}'
                 )
-            head(image.new_empty(1, extractor.out_channels, *extractor.roi_layers[0].output_size))
+            out = head(image.new_empty(1, extractor.out_channels, *extractor.roi_layers[0].output_size))
+            if kind == 'mask':
+                _check_mask_size(roi_head, out)
+
+
+def _check_mask_size(roi_head: nn.Module, out: Tensor) -> None:
+    """The mask head's side must be that of its targets."""
+    stages = roi_head.train_cfg or []
+    for stage in stages if isinstance(stages, list) else [stages]:
+        if stage.get('mask_size', out.shape[-1]) != out.shape[-1]:
+            raise InputError(
+                f'model.train_cfg.rcnn.mask_size: expected {out.shape[-1]}, the side of the masks that the head predicts; '
+                f'got {stage.mask_size}; set it, or the output_size of mask_roi_extractor'
+            )
 
 
 def check_init(model: nn.Module) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,10 @@ from convnext_dense.tooling.nodes import component, leaves
 
 SIMULATED = 2000  # steps of a schedule that are looked at
 RISE = 1000  # no schedule lifts a rate that far on purpose
+LARGEST = 2**31 - 1
+# In the free dicts train_cfg and test_cfg, which no class checks.
+SHARES = re.compile(r'model\.(.*\.)?(iou_threshold|score_thr|pos_iou_thr|neg_iou_thr|min_pos_iou|ignore_iof_thr|pos_fraction)')
+COUNTS = re.compile(r'model\.(.*\.)?(sampler\.num|max_per_img|mask_size|roi_feat_size)')
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -45,6 +50,13 @@ def check_numbers(cfg: Config) -> None:
     for key, value in leaves(cfg._cfg_dict):
         if isinstance(value, float) and not (math.isfinite(value) or (math.isinf(value) and key.endswith('norm_type'))):
             raise InputError(f'{key}: expected a finite number, got {value}')
+        if isinstance(value, int) and abs(value) > LARGEST and not key.endswith('seed'):
+            raise InputError(f'{key}: expected a number of at most {LARGEST}, got {value}')
+        share = SHARES.fullmatch(key)
+        if share and isinstance(value, (int, float)) and value != -1 and not 0 <= value <= 1:  # -1 is none
+            raise InputError(f'{key}: expected a share from 0 to 1, got {value}')
+        if COUNTS.fullmatch(key) and isinstance(value, (int, float)) and not whole(value, 1):
+            raise InputError(f'{key}: expected a whole number from 1 up, got {value}')
         if isinstance(value, Mapping) and isinstance(value.get('type'), (str, type)):
             _check_types(key, value, component(value['type'], cfg.get('default_scope')))
 
@@ -150,6 +162,9 @@ def check_schedule(schedulers: Any, wrapper: Any, loop: Any) -> None:
 
 def check_model(model: nn.Module) -> None:
     """Stop at weights of losses and constants of norms that no training can use."""
+    for name, parameter in model.named_parameters():
+        if parameter.numel() == 0:
+            raise InputError(f'model.{name}: expected weights, got none, of shape {tuple(parameter.shape)}; check its layer')
     for name, module in model.named_modules():
         weight = getattr(module, 'loss_weight', None)
         if weight is not None and not isinstance(weight, (list, tuple)) and not number(weight, 0):
@@ -164,9 +179,10 @@ def check_model(model: nn.Module) -> None:
 
 
 def check_hooks(hooks: Iterable[Hook]) -> None:
-    """Stop at a hook whose interval never comes, but for -1, by which mmengine says "never"."""
+    """Stop at a hook that never acts, or keeps no checkpoint, but for -1, by which mmengine says "never" and "all"."""
     for hook in hooks:
-        interval = getattr(hook, 'interval', -1)
-        if interval != -1 and not whole(interval, 1):
-            name = type(hook).__name__
-            raise InputError(f'{name}.interval: expected a whole number from 1 up, or -1 for never; got {interval!r}')
+        for key, meaning in (('interval', 'never'), ('max_keep_ckpts', 'all')):
+            value = getattr(hook, key, -1)
+            if value != -1 and not whole(value, 1):
+                name = type(hook).__name__
+                raise InputError(f'{name}.{key}: expected a whole number from 1 up, or -1 for {meaning}; got {value!r}')

@@ -66,7 +66,8 @@ def _check_types(key: str, node: Mapping[str, Any], kind: Any) -> None:
     for name, value in node.items():
         if name in declared and isinstance(value, PLAIN):
             allowed, default = declared[name]
-            if not (value is default or any(_is(value, one) for one in allowed)):
+            kinds = (*allowed, type(default))  # an argument that says int may have 3.0 for its default
+            if not any(_is(value, one) for one in kinds):
                 words = ' or '.join('None' if one is type(None) else one.__name__ for one in allowed)
                 raise InputError(f'{key}.{name}: expected {words}, as {kind.__name__} takes it; got {value!r}')
 

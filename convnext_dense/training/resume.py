@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import Tensor, nn
@@ -80,7 +80,8 @@ def _schedulers(cfg: Config) -> list[Any]:
 
 def _wrapper(cfg: Config, model: nn.Module) -> OptimWrapper:
     """The optimizer of this run, built in silence: the run says its groups."""
-    logging.disable(logging.CRITICAL)
+    logger = MMLogger.get_current_instance()
+    logger.disabled = True
     try:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             return build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
@@ -89,7 +90,7 @@ def _wrapper(cfg: Config, model: nn.Module) -> OptimWrapper:
     except Exception as error:  # of any library's optimizer
         raise InputError(f'optim_wrapper: cannot be built from this config: {_line(error)}') from error
     finally:
-        logging.disable(logging.NOTSET)
+        logger.disabled = False
 
 
 def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
@@ -97,6 +98,8 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
     whole = isinstance(groups, list) and all(isinstance(_get(group, 'params'), list) for group in groups)
     _expect(whole, 'optimizer.param_groups', 'a list of dicts with params', groups)
     _expect(isinstance(states, Mapping), 'optimizer.state', 'a dict', states)
+    settings = saved.get('base_param_settings')  # where mmengine keeps the rate by which it schedules
+    _expect(settings is None or isinstance(settings, Mapping), 'optimizer.base_param_settings', 'a dict', settings)
     names = [name for group in groups for name in group['params']]
     params = [param for group in optimizer.param_groups for param in group['params']]
     _expect(all(map(_is_count, names)), 'optimizer.param_groups: params', 'numbers of parameters', names)
@@ -119,7 +122,7 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
             value = state[key] if isinstance(state[key], Tensor) else torch.empty(0)
             what = f'optimizer.state[{name}].{key}'
             _expect(value.shape == param.shape, what, f'a tensor of shape {tuple(param.shape)}', str(tuple(value.shape)))
-            check_plain(what, value)
+            check_plain(f'--resume: {what}', value)
             _expect(bool(torch.isfinite(value.float()).all()), what, 'finite numbers', 'NaN or infinity')
 
 

@@ -107,6 +107,8 @@ def test_a_schedule_that_stays_the_checkpoints_is_named(content) -> None:
     longer = [SCHEDULERS[0], dict(SCHEDULERS[1], end=20)]
     lines = check_resume(content, config(param_scheduler=longer), meta_model())
     assert "resume: param_schedulers[1].end stays the checkpoint's 10; the config has 20" in lines
+    by_epoch = [SCHEDULERS[0], dict(SCHEDULERS[1], end=20, convert_to_iter_based=True)]  # counted in iterations by the run
+    assert check_resume(content, config(param_scheduler=by_epoch), meta_model()) == []
 
 
 GROUP = 'optimizer.param_groups.0'
@@ -164,6 +166,7 @@ PART = 'param_schedulers.1'
         (f'{PART}.last_step', -2, r'param_schedulers\[1\].last_step: expected an integer of -1 or more, got -2'),
         (f'{PART}._global_step', 'x', r'param_schedulers\[1\]._global_step: expected an integer of -1 or more'),
         (f'{PART}.base_values', [1.0], r'param_schedulers\[1\].base_values: expected 13 numbers, one for each group'),
+        (f'{PART}.base_values', 5, r'param_schedulers\[1\].base_values: expected 13 numbers, one for each group, got 5'),
         (f'{PART}._last_value', ['x'] * 13, r'param_schedulers\[1\]._last_value: expected 13 numbers'),
     ],
 )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
-from convnext_dense.weights.open import check_plain
+from convnext_dense.weights.open import check_plain, reason
 
 PARTS = ('meta', 'message_hub', 'optimizer')
 INSTEAD = 'take a checkpoint of the same recipe, or its weights alone with --load-from'
@@ -69,10 +69,6 @@ def _expect(holds: bool, what: str, expected: str, got: Any) -> None:
         raise InputError(f'--resume: {what}: expected {expected}, got {told}; {INSTEAD}')
 
 
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:300] or type(error).__name__
-
-
 def _schedulers(cfg: Config) -> list[Any]:
     given = cfg.get('param_scheduler') or []
     return list(given) if isinstance(given, (list, tuple)) else [given]
@@ -88,7 +84,7 @@ def _wrapper(cfg: Config, model: nn.Module) -> OptimWrapper:
     except InputError:
         raise
     except Exception as error:  # of any library's optimizer
-        raise InputError(f'optim_wrapper: cannot be built from this config: {_line(error)}') from error
+        raise InputError(f'optim_wrapper: cannot be built from this config: {reason(error)}') from error
     finally:
         logger.disabled = False
 
@@ -156,7 +152,7 @@ def _check_schedulers(saved: Any, schedulers: list[Any], wrapper: OptimWrapper) 
             given = {key: value for key, value in node.items() if key != 'convert_to_iter_based'}
             known = PARAM_SCHEDULERS.build(given, default_args=dict(optimizer=wrapper)).state_dict()
         except Exception as error:  # of any library's scheduler
-            raise InputError(f'param_scheduler[{i}]: cannot be built from this config: {_line(error)}') from error
+            raise InputError(f'param_scheduler[{i}]: cannot be built from this config: {reason(error)}') from error
         if set(known) != set(state):
             differ = listed(sorted(map(str, set(known) ^ set(state))))
             raise InputError(f'--resume: {what}: expected those of {node.get("type")}, got others ({differ}); {INSTEAD}')

@@ -147,8 +147,13 @@ PART = 'param_schedulers.1'
         (
             f'{STATE}.exp_avg',
             None,
-            r"optimizer.state\[0\]: expected step, exp_avg, exp_avg_sq of AdamW, got 'step, exp_avg_sq'|'exp_",
+            r"optimizer.state\[0\]: expected step, exp_avg, exp_avg_sq of AdamW, got 'exp_avg_sq, step'",
         ),
+        (f'{STATE}.step', 'x', r"optimizer.state\[0\].step: expected a number, got 'x'"),
+        (f'{STATE}.step', torch.tensor(torch.nan), r'optimizer.state\[0\].step: expected a number, got nan'),
+        (f'{STATE}.step', torch.ones(2), r'optimizer.state\[0\].step: expected a number, got Tensor'),
+        (f'{GROUP}.weight_decay', torch.nan, 'optimizer: weight_decay of a group: expected such as 0.05, got nan'),
+        (f'{GROUP}.lr', True, 'optimizer: lr of a group: expected such as 0.001, got True'),
         (f'{STATE}.exp_avg', torch.ones(2, 2), r'optimizer.state\[0\].exp_avg: expected a tensor of shape .*, got .\(2, 2\)'),
         (f'{STATE}.exp_avg_sq', 5, r'optimizer.state\[0\].exp_avg_sq: expected a tensor of shape'),
         (

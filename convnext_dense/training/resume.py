@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,11 +113,16 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
         state = states.get(name)
         if state is None:
             continue  # a parameter that has had no gradient
-        got = set(state) if isinstance(state, Mapping) else set()
-        _expect(set(kept) <= got, f'optimizer.state[{name}]', f'{listed(kept)} of {type(optimizer).__name__}', listed(got))
-        for key in (key for key, like_param in kept.items() if like_param):
-            value = state[key] if isinstance(state[key], Tensor) else torch.empty(0)
+        got = sorted(map(str, state)) if isinstance(state, Mapping) else []
+        of = f'{listed(kept)} of {type(optimizer).__name__}'
+        _expect(set(kept) <= set(got), f'optimizer.state[{name}]', of, listed(got) or 'none')
+        for key, like_param in kept.items():
             what = f'optimizer.state[{name}].{key}'
+            if not like_param:
+                number = state[key].item() if isinstance(state[key], Tensor) and state[key].ndim == 0 else state[key]
+                _expect(number is None or _is_setting(number), what, 'a number', number)
+                continue
+            value = state[key] if isinstance(state[key], Tensor) else torch.empty(0)
             _expect(value.shape == param.shape, what, f'a tensor of shape {tuple(param.shape)}', str(tuple(value.shape)))
             check_plain(f'--resume: {what}', value)
             _expect(bool(torch.isfinite(value.float()).all()), what, 'finite numbers', 'NaN or infinity')
@@ -124,16 +130,19 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
 
 def _is_setting(value: Any) -> bool:
     rows = value if isinstance(value, (list, tuple)) else [value]
-    return all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in rows)
+    return all(isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) < math.inf for x in rows)
 
 
 def _kept_by(optimizer: torch.optim.Optimizer) -> dict[str, bool]:
     """What an optimizer keeps of a parameter, and whether in its shape: seen from one step on a small one."""
     param = nn.Parameter(torch.ones(2, 3))
     param.grad = torch.ones(2, 3)
-    known = inspect.signature(type(optimizer)).parameters
-    small = type(optimizer)([param], **{key: value for key, value in optimizer.defaults.items() if key in known})
-    small.step()
+    known = set(inspect.signature(type(optimizer)).parameters) - {'capturable', 'fused'}  # which are for other devices
+    try:
+        small = type(optimizer)([param], **{key: value for key, value in optimizer.defaults.items() if key in known})
+        small.step()
+    except Exception:  # an optimizer that does not step on its own, such as LBFGS
+        return {}
     return {key: isinstance(value, Tensor) and value.shape == param.shape for key, value in small.state[param].items()}
 
 

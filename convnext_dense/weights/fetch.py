@@ -79,7 +79,8 @@ def _from_url(checkpoint: str, url: ParseResult) -> str:
 def _offline(checkpoint: str, why: object) -> InputError:
     return InputError(
         f'pre-trained weights: could not download {shown(checkpoint)} ({reason(why)}); '
-        'pass a local copy with --pretrained FILE (a whole model: --load-from FILE), or start from scratch with --pretrained none'
+        'pass a local copy with --pretrained FILE (a whole model: --load-from FILE), '
+        'or start from scratch with --pretrained none'
     )
 
 

@@ -197,6 +197,12 @@ def test_an_init_cfg_that_cannot_be(tmp_path, monkeypatch, options: dict, messag
         model.init_weights() if through == 'init_weights' else check_weights(Config(dict(model={})), model)
 
 
+def test_a_file_without_tensors(tmp_path) -> None:
+    torch.save({'epoch': 3}, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'one of the layouts .*; got tensors named \(none\)'):
+        build(tmp_path / 'a.pth')
+
+
 def test_a_path_object_is_a_path(tmp_path) -> None:
     torch.save(official(), tmp_path / 'a.pth')
     model = ConvNeXt(SMALL, init_cfg=dict(type='Pretrained', checkpoint=tmp_path / 'a.pth'))

@@ -111,7 +111,7 @@ def server(tmp_path, monkeypatch):
 
     answers, asked = {}, []
     served = HTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=served.serve_forever, daemon=True).start()
+    threading.Thread(target=lambda: served.serve_forever(0.02), daemon=True).start()
     yield f'http://127.0.0.1:{served.server_port}', answers, asked
     served.shutdown()
     served.server_close()
@@ -145,13 +145,14 @@ def test_a_download_is_kept_whole_or_not_at_all(server, tmp_path) -> None:
         resolve(f'{url}/w.pth')
 
 
-def test_files_of_one_name_from_two_places_stay_apart(server, tmp_path) -> None:
+@pytest.mark.parametrize('stem', ['model', 'pytorch_model', 'checkpoint', 'weights', 'latest', 'best'])
+def test_files_of_one_name_from_two_places_stay_apart(server, tmp_path, stem: str) -> None:
     url, answers, _ = server
     for place in 'ab':
         content = content_of({f'{place}.weight': torch.ones(1)}, tmp_path / 'x.pth')
-        answers[f'/{place}/pytorch_model.bin'] = content, len(content)
-    one, two = (resolve(f'{url}/{place}/pytorch_model.bin') for place in 'ab')
-    assert one != two and os.path.basename(one).endswith('-pytorch_model.bin')
+        answers[f'/{place}/{stem}.bin'] = content, len(content)
+    one, two = (resolve(f'{url}/{place}/{stem}.bin') for place in 'ab')
+    assert one != two and os.path.basename(one).endswith(f'-{stem}.bin')
     assert set(torch.load(one)) == {'a.weight'} and set(torch.load(two)) == {'b.weight'}
 
 

@@ -321,6 +321,14 @@ def test_there_and_back_again(target: str, grn: bool) -> None:
         torch.testing.assert_close(back.state[name], value, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize('grn, prefix', [(False, 'convnext.'), (True, 'convnextv2.')], ids=['V1', 'V2'])
+def test_a_classifier_of_transformers_has_its_prefix(grn: bool, prefix: str) -> None:
+    names = set(convert(classification(grn), 'transformers').state)
+    assert {name for name in names if not name.startswith(prefix)} == {'classifier.weight', 'classifier.bias'}
+    bare = {name: v for name, v in classification(grn).items() if not name.startswith(('norm', 'head'))}
+    assert not any(name.startswith(prefix) for name in convert(bare, 'transformers').state)
+
+
 def test_what_a_target_has_no_place_for_is_named() -> None:
     state = ConvNeXt('atto').state_dict()
     assert convert(state, 'timm').left_out == sorted(name for name in state if name.startswith('norm'))

@@ -243,3 +243,18 @@ def test_what_goes_with_a_weight() -> None:
     ):
         with pytest.raises(InputError, match=f'{name}: expected one number per channel of its weight'):
             check_pairs({**fits, name: value})
+
+
+def test_half_a_norm_that_the_model_does_not_have_is_left_out() -> None:
+    state = classification(False) | {'norm0.weight': torch.ones(8)}
+    match = match_backbone(state, ConvNeXt(TINY, out_indices=(3,)))
+    assert match.fits and 'norm0.weight' in match.left_out
+
+
+def test_the_arch_is_named_where_it_is_another(tmp_path) -> None:
+    state = {name: v for name, v in ConvNeXt('atto').state_dict().items() if name != 'stages.0.0.gamma'}
+    torch.save(state, tmp_path / 'a.pth')
+    for arch, fits in (('atto', False), ('femto', True)):
+        with pytest.raises(InputError, match='1 missing: stages.0.0.gamma') as caught:
+            match_or_stop(ConvNeXt(arch), str(tmp_path / 'a.pth'))
+        assert ("the file fits arch='atto'" in str(caught.value)) is fits

@@ -197,6 +197,7 @@ BROKEN = 'expected an index with weight_map, got one that cannot be read'
         ('{"weight_map": {}}', 'expected an index with tensors in weight_map, got none'),
         ('{"weight_map": {"a": 1}}', 'expected files beside the index, got 1'),
         ('{"weight_map": {"a": "../../outside.safetensors"}}', 'expected files beside the index'),
+        ('{"weight_map": {"a": "b.safetensors", "c": "../b.safetensors"}}', 'expected files beside the index'),
         ('{"weight_map": {"a": ".."}}', 'expected files beside the index'),
         ('{"weight_map": {"a": "model.safetensors.index.json"}}', 'expected files beside the index'),
         ('{"weight_map": {"a": ""}}', 'expected a file, got .* which is a folder'),
@@ -259,7 +260,7 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch, name: str) -> None:
         open_checkpoint(tmp_path / name)
 
 
-def test_a_safetensors_header_of_any_length(tmp_path) -> None:
+def test_a_safetensors_header_of_any_length(tmp_path, monkeypatch) -> None:
     """A length of 0x3c20 bytes begins with ' <', as a web page may."""
     for length in (0x3C20, 0x3C0A):
         header = json.dumps({'__metadata__': {'a': ''}, 'w': {'dtype': 'F32', 'shape': [1], 'data_offsets': [0, 4]}})
@@ -267,6 +268,21 @@ def test_a_safetensors_header_of_any_length(tmp_path) -> None:
         assert len(header) == length
         (tmp_path / 'a.safetensors').write_bytes(length.to_bytes(8, 'little') + header + bytes(4))
         assert open_checkpoint(tmp_path / 'a.safetensors')['w'] == 0
+    path = tmp_path / 'a.safetensors'
+    path.write_bytes((8).to_bytes(8, 'little') + b'{}      ')
+    assert open_checkpoint(path) == {}, 'a header and nothing behind it'
+    path.write_bytes((9).to_bytes(8, 'little') + b'{}      ')
+    with pytest.raises(InputError, match='header of at most 16 bytes, got one that says 9'):
+        open_checkpoint(path)
+    path.write_bytes((8).to_bytes(8, 'little') + b'[]      ')
+    with pytest.raises(InputError, match='safetensors header'):
+        open_checkpoint(path)
+    monkeypatch.setattr(opening, 'MAX_HEADER', 8)
+    path.write_bytes((8).to_bytes(8, 'little') + b'{}      ')
+    assert open_checkpoint(path) == {}
+    monkeypatch.setattr(opening, 'MAX_HEADER', 7)
+    with pytest.raises(InputError, match='header of at most 7 bytes, got one that says 8'):
+        open_checkpoint(path)
     (tmp_path / 'a.safetensors').write_text('<html>' * 9)
     with pytest.raises(InputError, match='a web page'):
         open_checkpoint(tmp_path / 'a.safetensors')

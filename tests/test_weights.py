@@ -5,6 +5,7 @@ import torch
 from mmengine.registry import MODELS
 
 from convnext_dense import ConvNeXt, InputError
+from convnext_dense.training.guards import check_weights
 from convnext_dense.weights import load
 
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
@@ -168,3 +169,55 @@ def test_heads_of_another_number_of_classes(tmp_path) -> None:
     fresh = load.check_whole_model(tmp_path / 'a.pth', model(3), new_heads=True)
     assert fresh == ['decode_head.conv_seg.weight', 'decode_head.conv_seg.bias']
     assert load.check_whole_model(tmp_path / 'a.pth', model(7), new_heads=True) == []
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        ({}, r"init_cfg: expected type, checkpoint and optionally prefix, got \['type'\]"),
+        (dict(checkpoint=None), 'init_cfg: expected type, checkpoint and optionally prefix'),
+        (dict(checkpoint='a.pth', map_location='cpu'), r"got \['checkpoint', 'map_location', 'type'\]"),
+        (dict(checkpoint=5), 'checkpoint: expected a path, got 5'),
+        (dict(checkpoint='a.pth', prefix=None), 'init_cfg: expected prefix to be the beginning of names, .*got None'),
+        (dict(checkpoint='a.pth', prefix='no.'), r"prefix: expected the beginning of names, got 'no.'; the names are down"),
+        (dict(checkpoint='a.pth', prefix='stages.'), 'one of the layouts official'),
+    ],
+)
+@pytest.mark.parametrize('through', ['init_weights', 'check_weights'])
+def test_an_init_cfg_that_cannot_be(tmp_path, monkeypatch, options: dict, message: str, through: str) -> None:
+    from mmengine.config import Config
+
+    monkeypatch.chdir(tmp_path)
+    torch.save(official(), 'a.pth')
+    model = ConvNeXt(SMALL, init_cfg=dict(type='Pretrained', **options))
+    with pytest.raises(InputError, match=message):
+        model.init_weights() if through == 'init_weights' else check_weights(Config(dict(model={})), model)
+    model.init_cfg = [dict(type='Constant', val=0, layer='Conv2d'), model.init_cfg]
+    with pytest.raises(InputError, match=r"init_cfg: expected dict\(type='Pretrained', checkpoint=...\) alone, got a list"):
+        model.init_weights() if through == 'init_weights' else check_weights(Config(dict(model={})), model)
+
+
+def test_a_file_without_tensors(tmp_path) -> None:
+    torch.save({'epoch': 3}, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'one of the layouts .*; got tensors named \(none\)'):
+        build(tmp_path / 'a.pth')
+
+
+def test_a_path_object_is_a_path(tmp_path) -> None:
+    torch.save(official(), tmp_path / 'a.pth')
+    model = ConvNeXt(SMALL, init_cfg=dict(type='Pretrained', checkpoint=tmp_path / 'a.pth'))
+    model.init_weights()
+    assert load.pretrained_options(dict(type='Constant', val=0)) is load.pretrained_options(None) is None
+
+
+def test_statistics_that_differ_are_a_line_of_the_log(tmp_path) -> None:
+    from mmengine.config import Config
+
+    torch.save(official(), tmp_path / 'a.pth')
+    (tmp_path / 'config.json').write_text('{"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}')
+    model = ConvNeXt(SMALL, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth')))
+    for std, lines in ((63.75, 0), (60.0, 1)):
+        images = dict(mean=[127.5] * 3, std=[63.75, std, 63.75])
+        assert len(check_weights(Config(dict(model=dict(data_preprocessor=images))), model)) == lines
+    for images in (None, dict(), dict(mean=[1.0] * 3)):
+        assert check_weights(Config(dict(model=dict(data_preprocessor=images))), model) == []

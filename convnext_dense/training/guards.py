@@ -94,8 +94,9 @@ def check_batch_norm(cfg: Config, model: nn.Module) -> None:
 def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None = None, new_heads: bool = False) -> list[str]:
     """Stop where the file to load or resume from, or the backbone's pre-trained file, does not fit the model.
 
-    `classes`, where the weights must have been trained on the data's own, as in testing and resuming. Lines for the log: what
-    starts anew, and where the images are not normalised as the weights expect.
+    `classes`, where the weights must have been trained on the data's own, as in testing and resuming. A URL to load from
+    becomes its local copy. Lines for the log: what starts anew, what a resumed run keeps, and where the images are not
+    normalised as the weights expect.
     """
     if cfg.get('load_from'):
         cfg.load_from = resolve(cfg.load_from)  # which the runner opens

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
-from convnext_dense.weights.open import check_plain
+from convnext_dense.weights.open import check_plain, reason
 
 PARTS = ('meta', 'message_hub', 'optimizer')
 INSTEAD = 'take a checkpoint of the same recipe, or its weights alone with --load-from'
@@ -69,10 +70,6 @@ def _expect(holds: bool, what: str, expected: str, got: Any) -> None:
         raise InputError(f'--resume: {what}: expected {expected}, got {told}; {INSTEAD}')
 
 
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:300] or type(error).__name__
-
-
 def _schedulers(cfg: Config) -> list[Any]:
     given = cfg.get('param_scheduler') or []
     return list(given) if isinstance(given, (list, tuple)) else [given]
@@ -80,16 +77,17 @@ def _schedulers(cfg: Config) -> list[Any]:
 
 def _wrapper(cfg: Config, model: nn.Module) -> OptimWrapper:
     """The optimizer of this run, built in silence: the run says its groups."""
-    logging.disable(logging.CRITICAL)
+    logger = MMLogger.get_current_instance()
+    logger.disabled = True
     try:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             return build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
     except InputError:
         raise
     except Exception as error:  # of any library's optimizer
-        raise InputError(f'optim_wrapper: cannot be built from this config: {_line(error)}') from error
+        raise InputError(f'optim_wrapper: cannot be built from this config: {reason(error)}') from error
     finally:
-        logging.disable(logging.NOTSET)
+        logger.disabled = False
 
 
 def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
@@ -97,6 +95,8 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
     whole = isinstance(groups, list) and all(isinstance(_get(group, 'params'), list) for group in groups)
     _expect(whole, 'optimizer.param_groups', 'a list of dicts with params', groups)
     _expect(isinstance(states, Mapping), 'optimizer.state', 'a dict', states)
+    settings = saved.get('base_param_settings')  # where mmengine keeps the rate by which it schedules
+    _expect(settings is None or isinstance(settings, Mapping), 'optimizer.base_param_settings', 'a dict', settings)
     names = [name for group in groups for name in group['params']]
     params = [param for group in optimizer.param_groups for param in group['params']]
     _expect(all(map(_is_count, names)), 'optimizer.param_groups: params', 'numbers of parameters', names)
@@ -113,28 +113,36 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
         state = states.get(name)
         if state is None:
             continue  # a parameter that has had no gradient
-        got = set(state) if isinstance(state, Mapping) else set()
-        _expect(set(kept) <= got, f'optimizer.state[{name}]', f'{listed(kept)} of {type(optimizer).__name__}', listed(got))
-        for key in (key for key, like_param in kept.items() if like_param):
-            value = state[key] if isinstance(state[key], Tensor) else torch.empty(0)
+        got = sorted(map(str, state)) if isinstance(state, Mapping) else []
+        of = f'{listed(kept)} of {type(optimizer).__name__}'
+        _expect(set(kept) <= set(got), f'optimizer.state[{name}]', of, listed(got) or 'none')
+        for key, like_param in kept.items():
             what = f'optimizer.state[{name}].{key}'
+            if not like_param:
+                number = state[key].item() if isinstance(state[key], Tensor) and state[key].ndim == 0 else state[key]
+                _expect(number is None or _is_setting(number), what, 'a number', number)
+                continue
+            value = state[key] if isinstance(state[key], Tensor) else torch.empty(0)
             _expect(value.shape == param.shape, what, f'a tensor of shape {tuple(param.shape)}', str(tuple(value.shape)))
-            check_plain(what, value)
+            check_plain(f'--resume: {what}', value)
             _expect(bool(torch.isfinite(value.float()).all()), what, 'finite numbers', 'NaN or infinity')
 
 
 def _is_setting(value: Any) -> bool:
     rows = value if isinstance(value, (list, tuple)) else [value]
-    return all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in rows)
+    return all(isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) < math.inf for x in rows)
 
 
 def _kept_by(optimizer: torch.optim.Optimizer) -> dict[str, bool]:
     """What an optimizer keeps of a parameter, and whether in its shape: seen from one step on a small one."""
     param = nn.Parameter(torch.ones(2, 3))
     param.grad = torch.ones(2, 3)
-    known = inspect.signature(type(optimizer)).parameters
-    small = type(optimizer)([param], **{key: value for key, value in optimizer.defaults.items() if key in known})
-    small.step()
+    known = set(inspect.signature(type(optimizer)).parameters) - {'capturable', 'fused'}  # which are for other devices
+    try:
+        small = type(optimizer)([param], **{key: value for key, value in optimizer.defaults.items() if key in known})
+        small.step()
+    except Exception:  # an optimizer that does not step on its own, such as LBFGS
+        return {}
     return {key: isinstance(value, Tensor) and value.shape == param.shape for key, value in small.state[param].items()}
 
 
@@ -153,7 +161,7 @@ def _check_schedulers(saved: Any, schedulers: list[Any], wrapper: OptimWrapper) 
             given = {key: value for key, value in node.items() if key != 'convert_to_iter_based'}
             known = PARAM_SCHEDULERS.build(given, default_args=dict(optimizer=wrapper)).state_dict()
         except Exception as error:  # of any library's scheduler
-            raise InputError(f'param_scheduler[{i}]: cannot be built from this config: {_line(error)}') from error
+            raise InputError(f'param_scheduler[{i}]: cannot be built from this config: {reason(error)}') from error
         if set(known) != set(state):
             differ = listed(sorted(map(str, set(known) ^ set(state))))
             raise InputError(f'--resume: {what}: expected those of {node.get("type")}, got others ({differ}); {INSTEAD}')

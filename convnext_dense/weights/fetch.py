@@ -15,7 +15,7 @@ from convnext_dense.text import listed
 from convnext_dense.weights.open import as_path, kind_of_path, open_checkpoint, reason, shown
 
 # Names under which many repositories keep their weights: in torch's cache they get the URL's digest before them.
-COMMON = ('model', 'pytorch_model', 'model_state', 'checkpoint', 'weights', 'latest', 'best')
+COMMON = ('model', 'pytorch_model', 'checkpoint', 'weights', 'latest', 'best')
 
 
 def resolve(checkpoint: str | os.PathLike[str]) -> str:
@@ -77,10 +77,10 @@ def _from_url(checkpoint: str, url: ParseResult) -> str:
 
 
 def _offline(checkpoint: str, why: object) -> InputError:
-    words = reason(why) if isinstance(why, BaseException) else str(why)
     return InputError(
-        f'pre-trained weights: could not download {shown(checkpoint)} ({words}); '
-        'pass a local copy with --pretrained FILE, or start from scratch with --pretrained none'
+        f'pre-trained weights: could not download {shown(checkpoint)} ({reason(why)}); '
+        'pass a local copy with --pretrained FILE (a whole model: --load-from FILE), '
+        'or start from scratch with --pretrained none'
     )
 
 

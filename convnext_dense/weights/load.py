@@ -62,7 +62,7 @@ def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', 
     try:
         whole = state_dict_of(content)
         state = {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
-        if whole and not state:
+        if prefix and not state:
             raise InputError(f'prefix: expected the beginning of names, got {prefix!r}; the names are {listed(whole, 4)}')
         match = match_backbone(state, backbone)
     except InputError as error:
@@ -136,7 +136,7 @@ def check_whole_model(
     with about(path):
         check_values(state, own)
         trained = _trained_on(content) if classes else None
-    if classes and trained and list(trained) != list(classes):
+    if trained and list(trained) != list(classes):
         raise InputError(
             f'checkpoint {shown(path)} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'

@@ -62,7 +62,7 @@ def kind_of_path(path: str | os.PathLike[str]) -> str:
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else 'device'
 
 
-def reason(error: BaseException) -> str:
+def reason(error: object) -> str:
     """An error in a few words on one line."""
     words = (isinstance(error, OSError) and error.strerror) or str(error)
     return ' '.join(words.split())[:300] or type(error).__name__
@@ -97,11 +97,12 @@ def _open_file(path: Path) -> dict[str, Any]:
         if size == 0:
             raise InputError(f'expected weights, got an empty file; {AGAIN}')
         if _is_safetensors(start, size):  # first: the length at its beginning may look like anything
-            return _open_safetensors(path, start, size)
+            return _open_safetensors(path)
         if start.lstrip()[:1] == b'<':
             raise InputError(f'expected weights, got a web page (it starts with {start[:15]!r}); download the file itself')
         if path.suffix == '.safetensors':
-            return _open_safetensors(path, start, size)
+            limit, got = min(size, MAX_HEADER), int.from_bytes(start[:8], 'little')
+            raise InputError(f'expected a safetensors header of at most {limit} bytes, got one that says {got}; {AGAIN}')
         return _open_torch(path, start, size)
 
 
@@ -115,16 +116,14 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:
-    return start[8:9] == b'{' and int.from_bytes(start[:8], 'little') <= min(size, MAX_HEADER)
+    """A length of 8 bytes, and a JSON object of that length."""
+    header = int.from_bytes(start[:8], 'little')
+    return start[8:9] == b'{' and 8 + header <= size and header <= MAX_HEADER
 
 
-def _open_safetensors(path: Path, start: bytes, size: int) -> dict[str, Any]:
+def _open_safetensors(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    header = int.from_bytes(start[:8], 'little')
-    if len(start) < 8 or header > min(size - 8, MAX_HEADER):
-        limit = min(size, MAX_HEADER)
-        raise InputError(f'expected a safetensors header of at most {limit} bytes, got one that says {header}; {AGAIN}')
     try:
         return dict(load_file(path))
     except Exception as error:  # a broken header can raise anything

@@ -11,6 +11,9 @@ TORCH_x86_64 := torch==2.14.1 torchvision==0.29.1
 TORCH_aarch64 := torch==2.9.1 torchvision==0.24.1
 TORCH ?= $(TORCH_$(shell uname -m))
 
+# Files are spread over two processes, a thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 # Run a second time as on a processor without AVX-512 and bfloat16, which oneDNN and PyTorch look for at their start.
 NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,benchmark compile convnext depthwise pointwise segmentor uper_head winograd)
 
@@ -31,13 +34,13 @@ demo: setup
 	$(BIN)/python tools/test.py $(DEMO_CONFIG) $(DEMO) --work-dir $(DEMO) --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
 
 quick: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest $(NUMERICAL)
+	$(PYTEST)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PYTEST) $(NUMERICAL)
 
 # A value of every type for every key of the recipes and every option of the tools; about a second a case.
 fuzz: setup

@@ -1,6 +1,7 @@
 """Whatever ends a tool ends it with one line, and an exit status that tells the kind."""
 
 import errno
+import os
 import re
 import sys
 from pathlib import Path
@@ -107,4 +108,6 @@ def test_wrong_options_are_wrong_input(args: list[str]) -> None:
     parser.add_argument('--seed', type=int)
     with pytest.raises(InputError, match='--help lists the options'):
         parser.parse_args(args)
+    parser.add_argument('--out')
+    assert parser.parse_args(['--out=~/a']).out == os.path.expanduser('~/a') != '~/a'
     assert parser.parse_args(['--debug']).debug is True and parser.parse_args([]).debug is False

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from convnext_dense.weights import open as opening
 from convnext_dense.weights.open import check_plain, open_checkpoint, state_dict_of
 
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
-PROOF = '/tmp/convnext_dense_was_here'
+PROOF = os.path.join(tempfile.gettempdir(), f'convnext_dense_was_here_{os.getpid()}')
 
 
 def weights() -> dict[str, torch.Tensor]:

@@ -132,6 +132,7 @@ def test_wrong_parts(changes: dict, expected: str, shapes: str) -> None:
         ({'model.roi_head.mask_roi_extractor.roi_layer.output_size': 7}, 'mask_size: expected 14, the side of the masks'),
         ({'model.train_cfg.rcnn.sampler.num': 0}, 'sampler.num: expected a whole number from 1 up, got 0'),
         ({'model.test_cfg.rcnn.nms.iou_threshold': 7}, 'iou_threshold: expected a share from 0 to 1, got 7'),
+        ({'model.test_cfg.rpn.nms.type': 'a b'}, "nms.type: expected a function of mmcv.ops.*got 'a b'"),
         ({'model.test_cfg.rcnn.score_thr': -0.5}, 'score_thr: expected a share from 0 to 1, got -0.5'),
         ({'model.neck.num_outs': 2**31}, 'num_outs: expected a number of at most 2147483647'),
         ({'default_hooks.checkpoint.max_keep_ckpts': 0}, 'max_keep_ckpts: expected a whole number from 1 up, or -1 for all'),

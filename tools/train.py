@@ -36,7 +36,11 @@ def parse_args() -> argparse.Namespace:
     add_config_options(parser)
     add_run_options(parser)
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='FILE', help='go on from the last checkpoint, or from FILE'
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='FILE',
+        help='go on from the last checkpoint, or from FILE',
     )
     parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
     parser.add_argument(

@@ -29,6 +29,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{'allow_abbrev': False, **kwargs})
         self.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:  # type: ignore[override]
+        """As argparse's; a path's `~` is the home folder, which a shell leaves as it is after `--option=`."""
+        found = super().parse_args(*args, **kwargs)
+        for name, value in vars(found).items():
+            if isinstance(value, str):
+                setattr(found, name, os.path.expanduser(value))
+        return found
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f'{message}; --help lists the options')
 

@@ -26,6 +26,8 @@ def cfg() -> Config:
         ('model.backbone.out_indices', 3),
         ('val_evaluator.iou_metrics', 'mIoU'),
         ('param_scheduler', []),
+        ('optim_wrapper.optimizer.betas', [0.9, 1]),
+        ('train_dataloader.dataset.pipeline.2.crop_size', 64),
         ('model.auxiliary_head', None),
         ('param_scheduler.0.begin', 0.5),  # a 0 may stand for a share
     ],
@@ -47,6 +49,8 @@ def test_values_of_the_kind_that_stood_there(cfg: Config, key: str, value: objec
         ('model.backbone.arch', 3, "expected text, as 'atto'; got 3"),
         ('param_scheduler', 'x', r'one of its entries by index, or \[\] for none'),
         ('param_scheduler', [1], 'one of its entries by index'),
+        ('optim_wrapper.optimizer.betas', 'x', r'expected numbers, as \(0.9, 0.999\); got .x'),
+        ('optim_wrapper.optimizer.betas', [0.9, 'x'], 'expected numbers'),
         ('crop_size', (64, 64), r'a variable of the config file.*set .*pipeline.2.crop_size'),
         ('crop_size.0', 64, 'a variable of the config file'),
         ('fan_in.type', 'Xavier', 'a variable of the config file'),

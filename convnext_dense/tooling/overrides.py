@@ -78,8 +78,13 @@ _TRUTH = _Kind(lambda stood, new: isinstance(new, bool), 'true or false, as {}')
 # An integer of 0 or less often means "none" where a share or a threshold may stand, as in pos_weight=-1.
 _COUNT = _Kind(lambda stood, new: isinstance(new, int) and not isinstance(new, bool), 'a whole number, as {}')
 _NUMBER = _Kind(lambda stood, new: isinstance(new, (int, float)) and not isinstance(new, bool), 'a number, as {}')
+_NUMBERS = _Kind(lambda stood, new: all(_NUMBER.takes(None, item) for item in _flat(new)), 'numbers, as {}')
 _TEXT = _Kind(lambda stood, new: isinstance(new, (str, list, tuple)), 'text, as {!r}')
 _PARTS = _Kind(lambda stood, new: new == [], 'one of its entries by index, or [] for none')
+
+
+def _flat(value: Any) -> list[Any]:
+    return [inner for item in value for inner in _flat(item)] if isinstance(value, (list, tuple)) else [value]
 
 
 def _kind_that_stood(stood: Any) -> _Kind | None:
@@ -91,6 +96,8 @@ def _kind_that_stood(stood: Any) -> _Kind | None:
         return _NUMBER
     if isinstance(stood, str):
         return _TEXT
+    if isinstance(stood, (list, tuple)) and stood and all(_NUMBER.takes(None, item) for item in stood):
+        return _NUMBERS
     return _PARTS if isinstance(stood, list) and any(isinstance(item, dict) for item in stood) else None
 
 

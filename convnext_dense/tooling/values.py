@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import mmcv.ops.nms
+import mmcv.ops
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -58,7 +58,7 @@ def check_numbers(cfg: Config) -> None:
             raise InputError(f'{key}: expected a share from 0 to 1, got {value}')
         if COUNTS.fullmatch(key) and isinstance(value, (int, float)) and not whole(value, 1):
             raise InputError(f'{key}: expected a whole number from 1 up, got {value}')
-        if key.endswith('nms.type') and not callable(getattr(mmcv.ops.nms, str(value), None)):
+        if key.endswith('nms.type') and not ('nms' in str(value) and hasattr(mmcv.ops, str(value))):
             raise InputError(f"{key}: expected a function of mmcv.ops, as 'nms' or 'soft_nms'; got {value!r}")
         if isinstance(value, Mapping) and isinstance(value.get('type'), (str, type)):
             _check_types(key, value, component(value['type'], cfg.get('default_scope')))

@@ -11,7 +11,7 @@ TORCH_x86_64 := torch==2.14.1 torchvision==0.29.1
 TORCH_aarch64 := torch==2.9.1 torchvision==0.24.1
 TORCH ?= $(TORCH_$(shell uname -m))
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test mutants lint clean
 
 setup: $(VENV)/.installed
 
@@ -31,6 +31,11 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# Which one-line changes do the tests notice? A sample, an hour: MUTANTS='--rooms models --sample 50 --seed 1' for less.
+mutants: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) work_dirs data/shapes build *.egg-info

@@ -11,7 +11,10 @@ TORCH_x86_64 := torch==2.14.1 torchvision==0.29.1
 TORCH_aarch64 := torch==2.9.1 torchvision==0.24.1
 TORCH ?= $(TORCH_$(shell uname -m))
 
-.PHONY: setup demo test mutants lint clean
+# Run a second time as on a processor without AVX-512 and bfloat16, which oneDNN and PyTorch look for at their start.
+NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,benchmark compile convnext depthwise pointwise segmentor uper_head winograd)
+
+.PHONY: setup demo test quick fuzz mutants clean
 
 setup: $(VENV)/.installed
 
@@ -27,10 +30,18 @@ demo: setup
 	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO) --seed 0
 	$(BIN)/python tools/test.py $(DEMO_CONFIG) $(DEMO) --work-dir $(DEMO) --out $(DEMO)/metrics.json --show-dir $(DEMO)/pictures
 
+quick: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest $(NUMERICAL)
+
+# A value of every type for every key of the recipes and every option of the tools; about a second a case.
+fuzz: setup
+	CONVNEXT_DENSE_FUZZ_CASES=500 $(BIN)/python -m pytest tests/test_fuzz.py
 
 # Which one-line changes do the tests notice? A sample, an hour: MUTANTS='--rooms models --sample 50 --seed 1' for less.
 mutants: setup

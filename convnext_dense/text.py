@@ -19,8 +19,8 @@ def suggest(given: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:
-    """Names for a message, the tail of a long list as a number."""
-    shown = [str(name) for name in names]
+    """Names for a message on one line, the tail of a long list as a number."""
+    shown = [name if name.isprintable() and len(name) < 300 else repr(name[:300]) for name in map(str, names)]
     more = f' and {len(shown) - most} more' if len(shown) > most else ''
     return ', '.join(shown[:most]) + more
 

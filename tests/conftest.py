@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.logging import MMLogger
 
 from convnext_dense import ops
@@ -29,6 +30,15 @@ QUICK = [
     'test_dataloader.persistent_workers=False',
     'default_hooks.logger.interval=1',
 ]
+
+
+def rounding(*lengths: int, dtype: torch.dtype = torch.float32) -> float:
+    """How far two right ways to add up may lie apart, relative to the largest value: for sums of these lengths, one on another.
+
+    Rounding errors walk at random, by the root of a sum's length; which way they go is the processor's and the library's.
+    """
+    return 4 * torch.finfo(dtype).eps * sum(length**0.5 for length in lengths)
+
 
 needs_lite = pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
 
@@ -65,7 +75,7 @@ def tool(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', [f'{name}.py', *args])
-        from convnext_dense.tooling.options import exit_with_line
+        from convnext_dense.tooling.command import exit_with_line
 
         capsys.readouterr()
         try:

@@ -1,8 +1,8 @@
 """Which one-line changes of the code do the tests notice? `make mutants`, a development tool (requirements-dev.txt).
 
 cosmic-ray's operators list the mutations; a seeded sample of them, even over the rooms, is tried. The libraries are imported
-once; each mutant is a fork of that process, which imports `convnext_dense` with one file's source changed in memory and runs that
-file's fast tests. The tree is never written to. Tests that start a process of their own do not see the change.
+once; each mutant is a fork of that process, which imports `convnext_dense` with one file changed in memory and runs the file's
+fast tests. The tree is never written to. Tests that start a process of their own do not see the change.
 
     python tests/mutants.py --rooms weights,models --sample 100 --seed 1
     python tests/mutants.py --files convnext_dense/models/rows.py --sample 0        # every mutation of a file
@@ -40,11 +40,11 @@ PACKAGE = 'convnext_dense'
 LIBRARIES = 'pytest hypothesis timm transformers open_clip mmcv.ops mmdet.apis mmseg.apis mmengine.runner faster_coco_eval'
 # A room's files, and its test files beside those named after a file or importing it; names without `test_` and `.py`.
 ROOMS = {
-    'weights': ('weights/*.py', 'open weights layouts whole convert'),
+    'weights': ('weights/*.py', 'open match fetch weights layouts whole convert'),
     'training': ('training/*.py', 'layer_decay guards checkpoint options hooks'),
-    'data': ('data/*.py', 'check coco shapes'),
+    'data': ('data/*.py', 'check coco shapes tools'),
     'detection': ('detection/*.py', 'coco_metric mask_head coco'),
-    'tooling': ('tooling/*.py', 'options hooks launch tools'),
+    'tooling': ('tooling/*.py', 'options overrides rehearsal hooks command launch tools'),
     'models': ('models/*.py', 'convnext pointwise uper_head segmentor compile'),
     'package': ('*.py', 'plugin ops'),  # not in the default sample
 }

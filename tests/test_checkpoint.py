@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
-from convnext_dense.training.checkpoint import checkpoint_types
+from convnext_dense.training.checkpoint import allow_checkpoint_types, checkpoint_types, history_method
 
 
 def training_checkpoint() -> dict:
@@ -54,3 +54,26 @@ def test_getattr_is_refused_for_anything_else(tmp_path, owner, name: str) -> Non
     torch.save(Sneaky(owner, name), tmp_path / 'a.pth')
     with torch.serialization.safe_globals(checkpoint_types()), pytest.raises(Exception, match='Unsupported getattr'):
         torch.load(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64, np.int32, np.int64, np.bool_])
+def test_numpy_values_open(tmp_path, dtype) -> None:
+    content = dict(scalar=dtype(1), row=np.ones(2, dtype))
+    torch.save(content, tmp_path / 'a.pth')
+    with torch.serialization.safe_globals([]):
+        torch.serialization.clear_safe_globals()
+        allow_checkpoint_types()
+        loaded = torch.load(tmp_path / 'a.pth')
+    assert loaded['scalar'].dtype == dtype and (loaded['row'] == content['row']).all()
+
+
+@pytest.mark.parametrize('name', ['min', 'max', 'current', 'mean'])
+def test_a_buffers_methods_come_back(name: str) -> None:
+    assert history_method(HistoryBuffer, name) is getattr(HistoryBuffer, name)
+
+
+def test_both_numpys_names_are_allowed() -> None:
+    """Files of numpy 1 say numpy.core, those of numpy 2 numpy._core."""
+    aliases = {entry[1] for entry in checkpoint_types() if isinstance(entry, tuple)}
+    functions = ('_reconstruct', 'scalar')
+    assert aliases == {f'numpy.{core}.multiarray.{f}' for core in ('core', '_core') for f in functions} | {'builtins.getattr'}

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from conftest import rounding
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
@@ -56,7 +57,7 @@ def test_training_by_pytorchs_compiler(use_grn, tmp_path, monkeypatch):
             sum((m * image(*m.shape, seed=1)).sum() for m in one(image(2, 3, *size))).backward()
         for (name, param), other in zip(model.named_parameters(), plain.parameters()):
             difference = (param.grad - other.grad).abs().max() / other.grad.abs().max()
-            assert difference <= 1e-5, f'{name} at {size}: {difference:.1e}'
+            assert difference <= rounding(2 * 24 * 56), f'{name} at {size}: {difference:.1e}'
     assert counters['stats']['unique_graphs'] == 1
 
 

@@ -1,6 +1,7 @@
 """tools/convert_weights.py: what a file is, and from any layout into another."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from conftest import one_line
 from safetensors.torch import load_file, save_file
 from test_layouts import PEERS, classification, filled
 
-from convnext_dense import ConvNeXt
-from convnext_dense.weights.convert import TARGETS, inspect
+from convnext_dense import ConvNeXt, InputError
+from convnext_dense.weights.convert import TARGETS, check_target, convert, inspect, write
 from convnext_dense.weights.stats import CLIP, IMAGENET, differs, expected_stats
 
 
@@ -66,6 +67,20 @@ def test_there_and_back_through_files(tool, tmp_path, target: str, suffix: str) 
         (['resnet.pth', 'out.pth', '--to', 'timm'], 'resnet.pth: expected ConvNeXt weights in one of the layouts'),
         (['resnet.pth', '--inspect'], 'resnet.pth: expected ConvNeXt weights in one of the layouts'),
         (['v2.pth', 'out.pth', '--to', 'torchvision'], 'expected V1 weights, got V2'),
+        (['in.pth', 'folder.pth', '--to', 'timm'], 'OUT: expected a new file in an existing folder'),
+        (['in.pth', 'link.pth', '--to', 'timm'], 'OUT: expected a new file in an existing folder'),
+        (['in.pth', 'out.SAFETENSORS', '--to', 'timm'], 'OUT: expected a new file .*ending in .safetensors, .pth, .pt, .bin'),
+        (['in.pth', 'in.pth/out.pth', '--to', 'timm'], 'OUT: expected the path of a new file, got in.pth/out.pth: Not a dir'),
+        (['in.pth', f'{"x" * 300}.pth', '--to', 'timm'], 'OUT: expected the path of a new file, got x+.pth: .*too long'),
+        (['in.pth', f'{"x" * 250}.pth', '--to', 'timm'], 'OUT: x+.pth cannot be written .*too long'),
+        (['in.pth', 'out.pth', '--inspect'], '--inspect: expected IN alone'),
+        (['in.pth', '--to', 'timm', '--inspect'], '--inspect: expected IN alone'),
+        (
+            ['half.pth', 'out.pth', '--to', 'official'],
+            'half.pth: expected a whole backbone of depths .*1 missing: stages.3.0.gamma',
+        ),
+        (['int.pth', '--inspect'], 'int.pth: stages.3.0.gamma: expected a tensor, got list'),
+        (['ftp://host/in.pth', '--inspect'], 'begins with http://'),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
 )
@@ -74,9 +89,72 @@ def test_wrong_arguments(tool, tmp_path, monkeypatch, args: list[str], message: 
     torch.save({'model': classification(False)}, 'in.pth')
     torch.save({'model': classification(True)}, 'v2.pth')
     torch.save({'layer1.0.conv1.weight': torch.ones(3)}, 'resnet.pth')
+    torch.save({name: v for name, v in classification(False).items() if name != 'stages.3.0.gamma'}, 'half.pth')
+    torch.save(classification(False) | {'stages.3.0.gamma': [1.0]}, 'int.pth')
+    Path('folder.pth').mkdir()
+    Path('link.pth').symlink_to('nothing.pth')
     before = sorted(path.name for path in tmp_path.iterdir())
     one_line(*tool('convert_weights', *args), message)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('to', [None, 5, 'TIMM', 'dinov3', ['timm']])
+def test_other_targets(to) -> None:
+    with pytest.raises(InputError, match='--to: expected one of official, timm, torchvision, transformers, openmmlab, got'):
+        convert(classification(False), to)
+
+
+@pytest.mark.parametrize('path', [None, 5, b'a.pth', 'a\0.pth'], ids=repr)
+def test_other_outs(path) -> None:
+    with pytest.raises(InputError, match='OUT: expected the path of a new file, got'):
+        check_target(path)
+
+
+@pytest.mark.parametrize(
+    'error', [OSError(28, 'No space left on device'), RuntimeError('writing failed\nat 5'), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize('name, writer', [('a.pth', 'torch.save'), ('a.safetensors', 'safetensors.torch.save_file')])
+def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch, name: str, writer: str, error: BaseException) -> None:
+    def fail(state, path, **kwargs):
+        Path(path).write_text('half')
+        raise error
+
+    monkeypatch.setattr(writer, fail)
+    expected = type(error) if isinstance(error, KeyboardInterrupt) else InputError
+    with pytest.raises(expected) as caught:
+        write(classification(False), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    if expected is InputError:
+        assert len(str(caught.value).splitlines()) == 1
+        assert str(error.args[-1]).split('\n')[0] in str(caught.value) and str(tmp_path / name) in str(caught.value)
+
+
+def test_what_is_there_stays(tmp_path) -> None:
+    (tmp_path / 'a.pth').write_text('mine')
+    (tmp_path / 'b.pth.partial').mkdir()
+    for name in 'ab':
+        with pytest.raises(InputError, match=f'OUT: .*{name}.pth'):
+            write(classification(False), tmp_path / f'{name}.pth')
+    assert (tmp_path / 'a.pth').read_text() == 'mine' and (tmp_path / 'b.pth.partial').is_dir()
+
+
+def test_what_was_converted_is_named(tmp_path) -> None:
+    bare = {name: v for name, v in ConvNeXt('atto').state_dict().items() if not name.startswith('norm')}
+    assert convert(bare, 'timm').size == 'atto, V1'
+    assert convert(classification(True), 'timm').size == 'of no published size: depths (1, 2, 1, 1), dims (8, 16, 24, 32), V2'
+    rows = dict(inspect_of(bare, tmp_path))
+    assert (rows['arch'], rows['whole'], rows['model'], rows['prefix']) == ('atto, V1', 'yes', 'a backbone', 'none')
+    assert (rows['output norms'], rows['beside the backbone']) == ('none', 'nothing')
+    rows = dict(inspect_of({f'module.backbone.{n}': v.half() for n, v in ConvNeXt('atto').state_dict().items()}, tmp_path))
+    assert (rows['prefix'], rows['output norms']) == ('backbone.', 'norm0, norm1, norm2, norm3')
+    assert rows['tensors'] == '132, 3.375 M numbers, torch.float16'
+    rows = dict(inspect_of(classification(False), tmp_path))
+    assert rows['model'] == 'a backbone with a classification head' and rows['beside the backbone'] == 'head'
+
+
+def inspect_of(state: dict, folder: Path) -> list[tuple[str, str]]:
+    torch.save(state, folder / 'a.pth')
+    return inspect(str(folder / 'a.pth'))
 
 
 def test_mean_and_std_beside_the_file(tmp_path) -> None:
@@ -96,9 +174,48 @@ def test_mean_and_std_beside_the_file(tmp_path) -> None:
     assert expected_stats(str(tmp_path / 'model.safetensors'), state, recognise(state)) is None
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        '5',
+        '[]',
+        '[' * 100_000,
+        '{"pretrained_cfg": 5}',
+        '{"mean": ["a"], "std": [1]}',
+        '{"mean": [0.5], "std": [1, 1]}',
+        '{"mean": [], "std": []}',
+        '{"mean": 0.5, "std": 0.5}',
+        '{"mean": [0.5, 0.5, 0.5], "std": [1, 0, 1]}',
+        '{"mean": [0.5, NaN, 0.5], "std": [1, 1, 1]}',
+        '{"mean": [1e999, 0, 0], "std": [1, 1, 1]}',
+        '{"mean": [1%s, 0, 0], "std": [1, 1, 1]}' % ('0' * 400),
+        '{"mean": [true, true, true], "std": [1, 1, 1]}',
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_file_beside_the_weights_that_tells_no_statistics(tmp_path, text: str) -> None:
+    torch.save(classification(False), tmp_path / 'a.pth')
+    (tmp_path / 'config.json').write_text(text)
+    (tmp_path / 'preprocessor_config.json').mkdir()
+    assert told(tmp_path / 'a.pth')['image mean and std'] == 'not told by the file'
+
+
+def test_statistics_in_the_folder_and_of_one_channel(tmp_path) -> None:
+    torch.save(classification(False), tmp_path / 'pytorch_model.bin')
+    (tmp_path / 'config.json').write_text('{"mean": [0.5], "std": [0.25]}')
+    assert told(tmp_path)['image mean and std'] == '(0.5,), (0.25,)'
+
+
 def test_other_statistics_than_the_configs_are_told() -> None:
     ours = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
     assert differs(IMAGENET, *ours) is None
+    for row, channel, step in product(range(2), range(3), (-0.2, 0.2)):
+        other = [list(part) for part in ours]
+        other[row][channel] += step
+        assert f'the config has mean={other[0]}, std={other[1]}' in differs(IMAGENET, *other)
+        other[row][channel] -= 0.75 * step
+        assert differs(IMAGENET, *other) is None, 'as near as rounding'
+    assert differs(IMAGENET, ours[0][:2], ours[1]) and differs(IMAGENET, ours[0], [*ours[1], 1.0])
     assert 'trained with mean=[122.771, 116.746, 104.094], std=[68.501, 66.632, 70.323]; the config has' in differs(CLIP, *ours)
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from conftest import rounding
 from torch import nn
 
 from convnext_dense import ARCHS, ConvNeXt, InputError
@@ -47,11 +48,11 @@ def copy_weights(ours: nn.Module, theirs: nn.Module, rename) -> None:
 
 
 def assert_same_maps(ours: ConvNeXt, theirs: list[torch.Tensor], x: torch.Tensor) -> None:
-    """Stage by stage, our output norm applied to their raw maps; within 1e-5 of the values' scale."""
+    """Stage by stage, our output norm applied to their raw maps; within rounding of the values' scale."""
     for i, (mine, raw) in enumerate(zip(ours(x), theirs, strict=True)):
         expected = getattr(ours, f'norm{i}')(raw)
         scale = expected.abs().max()
-        assert (mine - expected).abs().max() <= 1e-5 * scale, f'stage {i}'
+        assert (mine - expected).abs().max() <= rounding(4 * ours.arch.dims[i]) * scale, f'stage {i}'
 
 
 @pytest.mark.parametrize('size', [(64, 96), (65, 97), (32, 47)], ids=str)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import rounding
 from torch.autograd import gradcheck
 
 from convnext_dense.models import depthwise
@@ -42,7 +43,7 @@ def test_equals_autograd(size, layout):
     inputs = tensors(*size, dtype=torch.float32)
     inputs[0] = inputs[0].detach().contiguous(memory_format=layout).requires_grad_()
     for ours, theirs in zip(gradients(depthwise_conv, inputs), gradients(stock, inputs)):
-        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+        assert (ours - theirs).abs().max() <= rounding(49, size[0] * size[2] * size[3]) * theirs.abs().max()
 
 
 def test_bfloat16_is_as_near_to_float32_as_autograd():

@@ -11,6 +11,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from convnext_dense import InputError
 from convnext_dense.tooling.hooks import ProgressBarHook, SavePicturesHook
 
 
@@ -79,3 +80,11 @@ def test_pictures_with_equal_names_do_not_overwrite_each_other(tmp_path) -> None
         hook.after_test_iter(SimpleNamespace(visualizer=visualizer), 0, outputs=[sample])
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['same.png', 'two_same.png']
     assert Image.open(tmp_path / 'pictures' / 'same.png').size == (40, 30)
+
+
+def test_a_picture_that_could_not_be_written(tmp_path) -> None:
+    Image.new('RGB', (40, 30)).save(tmp_path / 'a.jpg')
+    sample = SegDataSample(metainfo=dict(img_path=str(tmp_path / 'a.jpg')))
+    silent = SimpleNamespace(visualizer=SimpleNamespace(add_datasample=lambda *args, **options: None))
+    with pytest.raises(InputError, match='--show-dir: expected to write .*a.png'):
+        SavePicturesHook(str(tmp_path / 'pictures')).after_test_iter(silent, 0, outputs=[sample])

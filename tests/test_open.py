@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 
 from convnext_dense import ConvNeXt, InputError
 from convnext_dense.weights import open as opening
-from convnext_dense.weights.load import load_pretrained
-from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
+from convnext_dense.weights.open import check_plain, open_checkpoint, state_dict_of
 
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
 PROOF = '/tmp/convnext_dense_was_here'
@@ -162,18 +161,132 @@ def test_a_sharded_set_by_its_index_or_folder(tmp_path) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_a_shard_holds_what_the_index_says(tmp_path) -> None:
+    state = weights()
+    shards(tmp_path, state)
+    save_file({'other': torch.ones(1)}, tmp_path / 'third.safetensors')
+    index = tmp_path / 'model.safetensors.index.json'
+    names = json.loads(index.read_text())['weight_map']
+    for change, message in (
+        (dict(other='model-00001-of-00002.safetensors'), '1 of its tensors are in none of its files, or not in those'),
+        (dict.fromkeys(['other', *list(state)[:1]], 'third.safetensors'), '1 of its tensors are in none'),
+        ({'norm0.bias': None}, 'its files hold 1 tensors that it does not name: norm0.bias'),
+    ):
+        changed = {name: file for name, file in (names | change).items() if file}
+        index.write_text(json.dumps(dict(weight_map=changed)))
+        with pytest.raises(InputError, match=message):
+            open_checkpoint(tmp_path)
+    index.write_text(json.dumps(dict(weight_map=names | dict(other='third.safetensors'))))
+    assert same(open_checkpoint(tmp_path), state | {'other': torch.ones(1)})
+
+
+BROKEN = 'expected an index with weight_map, got one that cannot be read'
+
+
 @pytest.mark.parametrize(
     'text, message',
     [
-        ('{}', 'expected an index with weight_map'),
-        ('not json', 'expected an index with weight_map'),
+        ('{}', BROKEN),
+        ('not json', BROKEN),
+        ('[]', BROKEN),
+        ('null', BROKEN),
+        ('[' * 100_000, BROKEN),
+        ('{"weight_map": ["a"]}', BROKEN),
+        ('{"weight_map": {"a": 1, "b": "x"}}', BROKEN),
+        ('{"weight_map": {"a": {}}}', BROKEN),
+        ('{"weight_map": {}}', 'expected an index with tensors in weight_map, got none'),
+        ('{"weight_map": {"a": 1}}', 'expected files beside the index, got 1'),
         ('{"weight_map": {"a": "../../outside.safetensors"}}', 'expected files beside the index'),
+        ('{"weight_map": {"a": ".."}}', 'expected files beside the index'),
+        ('{"weight_map": {"a": "model.safetensors.index.json"}}', 'expected files beside the index'),
+        ('{"weight_map": {"a": ""}}', 'expected a file, got .* which is a folder'),
+        ('{"weight_map": {"a": "sub"}}', 'expected a file, got .*sub which is a folder'),
+        (r'{"weight_map": {"a": "b\u0000"}}', 'embedded null byte'),
     ],
 )
 def test_a_broken_index(tmp_path, text: str, message: str) -> None:
     (tmp_path / 'model.safetensors.index.json').write_text(text)
-    with pytest.raises(InputError, match=message):
+    (tmp_path / 'sub').mkdir()
+    save_file(weights(), tmp_path / 'sub' / 'model.safetensors')
+    with pytest.raises(InputError, match=message) as caught:
         open_checkpoint(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    'path, message',
+    [
+        (None, 'expected a path, got None'),
+        (5, 'expected a path, got 5'),
+        (b'a.pth', "expected a path, got b'a.pth'"),
+        ('', "expected a path, got ''"),
+        ('loop', 'expected a file, got loop: .*check the path'),
+        ('x' * 300, 'expected a file, got x+: .*too long'),
+        ('a\0b', r"got 'a\\x00b': embedded null byte"),
+        ('a\nb', r"got 'a\\nb' which is not there"),
+        ('a.pth/b', 'which is not there'),
+        ('pipe', 'got pipe which is a device or a pipe'),
+        (os.devnull, 'which is a device or a pipe'),
+        ('folder', 'or a folder with one of model.safetensors'),
+    ],
+    ids=repr,
+)
+def test_paths_that_lead_to_no_file(tmp_path, monkeypatch, path, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('loop').symlink_to('loop')
+    Path('folder').mkdir()
+    Path('folder', 'model.safetensors').mkdir()
+    Path('a.pth').write_text('x')
+    os.mkfifo('pipe')
+    with pytest.raises(InputError, match=message) as caught:
+        open_checkpoint(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize('name', ['a.pth', 'a.safetensors', 'model.safetensors.index.json'])
+def test_a_file_that_cannot_be_read(tmp_path, monkeypatch, name: str) -> None:
+    """Closed to this user, or gone after it was looked at."""
+
+    def closed(*args, **kwargs):
+        raise PermissionError(13, 'Permission denied', *args[:1])
+
+    (tmp_path / name).write_text('x' * 20)
+    monkeypatch.setattr('builtins.open', closed)
+    monkeypatch.setattr('io.open', closed)
+    with pytest.raises(
+        InputError, match=rf'{name}: expected .*cannot be read|{name}: expected .*can be read.*Permission denied'
+    ):
+        open_checkpoint(tmp_path / name)
+
+
+def test_a_safetensors_header_of_any_length(tmp_path) -> None:
+    """A length of 0x3c20 bytes begins with ' <', as a web page may."""
+    for length in (0x3C20, 0x3C0A):
+        header = json.dumps({'__metadata__': {'a': ''}, 'w': {'dtype': 'F32', 'shape': [1], 'data_offsets': [0, 4]}})
+        header = header.replace('""', f'"{"x" * (length - len(header))}"').encode()
+        assert len(header) == length
+        (tmp_path / 'a.safetensors').write_bytes(length.to_bytes(8, 'little') + header + bytes(4))
+        assert open_checkpoint(tmp_path / 'a.safetensors')['w'] == 0
+    (tmp_path / 'a.safetensors').write_text('<html>' * 9)
+    with pytest.raises(InputError, match='a web page'):
+        open_checkpoint(tmp_path / 'a.safetensors')
+
+
+@pytest.mark.parametrize('packed', ['all', 'one', 'none'])
+def test_a_compressed_entry_is_enough_to_be_counted(tmp_path, packed: str) -> None:
+    """A bomb may keep its other entries as they are; files of PyTorch are not compressed at all."""
+    whole = io.BytesIO()
+    torch.save({'model': torch.zeros(2**18)}, whole)
+    path = tmp_path / 'a.pth'
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, 'w') as target:
+        for name in source.namelist():
+            deflated = packed == 'all' or (packed == 'one' and name.endswith('data/0'))
+            target.writestr(name, source.read(name), zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED)
+    if packed == 'none':
+        assert open_checkpoint(path)['model'].numel() == 2**18
+        return
+    with pytest.raises(InputError, match=r'expected at most [\d,]+ bytes unpacked, got 1,04'):
+        open_checkpoint(path)
 
 
 def test_a_folder_without_weights(tmp_path) -> None:
@@ -184,46 +297,49 @@ def test_a_folder_without_weights(tmp_path) -> None:
 def test_wrappers_hold_each_other() -> None:
     state = {'module.a': torch.ones(1)}
     assert set(state_dict_of({'state_dict': {'model': state}})) == {'a'}
-    assert set(state_dict_of({'model_ema': state, 'epoch': 3})) == {'a'}
+    for key in ('model', 'state_dict', 'model_ema', 'state_dict_ema', 'module', 'teacher'):
+        assert set(state_dict_of({key: state, 'epoch': 3})) == {'a'}
     assert state_dict_of({'model': {}, 'epoch': 3}) == {}
+    assert set(state_dict_of({'model': {}, 'state_dict': state})) == {'a'}, 'an empty one holds nothing'
+    endless: dict = {}
+    endless['model'] = endless
+    assert state_dict_of(endless) == {}
 
 
-def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    with pytest.raises(InputError, match=r'could not download http://127.0.0.1:9/w.pth .*--pretrained FILE.*--pretrained none'):
-        resolve('http://127.0.0.1:9/w.pth')
-    assert not list((tmp_path / 'checkpoints').iterdir())
+def test_module_is_cut_from_all_names_or_none() -> None:
+    state = {'module.a': torch.ones(1), 'a': torch.zeros(1)}
+    assert set(state_dict_of(state)) == {'a', 'module.a'}
+    assert set(state_dict_of({'module.module.a': torch.ones(1)})) == {'module.a'}
 
 
-def test_a_downloaded_file_is_taken_from_the_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    (tmp_path / 'checkpoints').mkdir()
-    torch.save(weights(), tmp_path / 'checkpoints' / 'w.pth')
-    load_pretrained(ConvNeXt(SMALL), 'http://127.0.0.1:9/w.pth')
+def test_values_beside_the_weights_are_no_weights() -> None:
+    content = {'epoch': 3, 'a.weight': torch.ones(1), 'note': 'text', 5: 'five', 'a._extra_state': None}
+    assert set(state_dict_of(content)) == {'a.weight'}
+    for part in ('weight', 'bias', 'gamma', 'beta', 'running_mean', 'running_var'):
+        with pytest.raises(InputError, match=f'b.{part}: expected a tensor, got float'):
+            state_dict_of(content | {f'b.{part}': 1.0})
 
 
-@pytest.fixture
-def offline(monkeypatch, tmp_path) -> None:
-    import huggingface_hub.constants
+def test_tensors_may_share_memory_but_hold_their_own_values() -> None:
+    whole = torch.arange(6.0)
+    for value in (whole, whole[2:5], whole.view(2, 3).T, torch.nn.Parameter(whole), torch.ones(()), torch.ones(0)):
+        check_plain('a', value)
+    with pytest.raises(InputError, match=r'a: expected a dense tensor with its values, got one of shape \(7,\) with 6 values'):
+        check_plain('a', whole.as_strided((7,), (0,)))
 
-    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
-    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path))
+    class Other(torch.Tensor):
+        pass
 
-
-@pytest.mark.parametrize('name', ['hf-hub:facebook/convnext-tiny-224', 'timm:convnext_tiny.fb_in1k'])
-def test_hubs_offline(offline, name: str) -> None:
-    with pytest.raises(InputError, match=f'could not download {name} .*--pretrained FILE') as caught:
-        resolve(name)
-    assert len(str(caught.value).splitlines()) == 1
-
-
-def test_a_name_that_timm_does_not_have() -> None:
-    with pytest.raises(InputError, match='expected a pre-trained model of timm; it has convnext_tiny'):
-        resolve('timm:convnext_tiny.no_such_tag')
+    with pytest.raises(InputError, match='got a Other'):
+        check_plain('a', torch.ones(1).as_subclass(Other))
 
 
-@pytest.mark.parametrize('name, module', [('hf-hub:a/b', 'huggingface_hub'), ('timm:convnext_tiny', 'timm')])
-def test_hubs_without_their_library(monkeypatch, name: str, module: str) -> None:
-    monkeypatch.setitem(__import__('sys').modules, module, None)
-    with pytest.raises(InputError, match=f'expected the package {module}, which is not installed'):
-        resolve(name)
+def test_a_plain_file_holds_too_little(tmp_path) -> None:
+    """A storage that is shorter than the tensors say."""
+    torch.save({'model': torch.zeros(1000)}, tmp_path / 'a.pth')
+    with zipfile.ZipFile(tmp_path / 'a.pth') as source, zipfile.ZipFile(tmp_path / 'b.pth', 'w') as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content[:40] if name.endswith('data/0') else content)
+    with pytest.raises(InputError, match='expected a whole PyTorch file|expected tensors'):
+        open_checkpoint(tmp_path / 'b.pth')

@@ -6,6 +6,7 @@ from conftest import SHAPES
 from mmengine.config import Config
 
 from convnext_dense import InputError
+from convnext_dense.tooling import settle
 from convnext_dense.tooling.options import check_overrides, load_config, set_data_root
 from convnext_dense.tooling.settle import (
     effective_batch,
@@ -72,7 +73,7 @@ def test_keys_that_are_not(cfg: Config, key: str, near: str) -> None:
 @pytest.mark.parametrize(
     'key, value, message',
     [
-        ('train_cfg.max_iters', 'abc', r"expected a number, as \d+; got 'abc'"),
+        ('train_cfg.max_iters', 'abc', r"expected a whole number, as \d+; got 'abc'"),
         ('optim_wrapper.optimizer.lr', 'fast', 'expected a number'),
         ('model.backbone', 'tiny', r"expected one of its keys \(type, .*got 'tiny'"),
     ],
@@ -167,12 +168,15 @@ def test_precision_on_a_gpu(cfg: Config, gpu, monkeypatch, recipe: str) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
-def test_precision_on_the_cpu(cfg: Config) -> None:
+def test_precision_on_the_cpu(cfg: Config, monkeypatch) -> None:
     assert settle_precision(cfg, amp=False) is None
     cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale = 'AmpOptimWrapper', 'dynamic'
     assert 'float32 (the recipe trains in fp16' in settle_precision(cfg, amp=False)
     assert cfg.optim_wrapper.type == 'OptimWrapper' and 'loss_scale' not in cfg.optim_wrapper
-    assert 'bfloat16 autocast on the CPU' in settle_precision(cfg, amp=True)
+    for hardware in (True, False):
+        monkeypatch.setattr(settle, 'onednn_computes', lambda dtype, hardware=hardware: hardware)
+        line = settle_precision(cfg, amp=True)
+        assert 'bfloat16 autocast on the CPU' in line and ('slower than float32' in line) != hardware
     cfg.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(InputError, match='expected optim_wrapper.type OptimWrapper, got ApexOptimWrapper'):
         settle_precision(cfg, amp=True)

@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 import torch.distributed
+from conftest import rounding
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.nn.parallel import DistributedDataParallel
@@ -52,12 +53,13 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: f
 @versions
 @pytest.mark.parametrize('recompute', [False, True], ids=['hidden', 'recompute'])
 @pytest.mark.parametrize('keep', [None, (0.0, 1.25, 1.25)], ids=['all', 'drop_path'])
-@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=['f64', 'f32'])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=['f64', 'f32'])
 @pytest.mark.parametrize('side', [(27, 31), (1, 5)])
-def test_equals_the_plain_layers(use_grn, recompute, keep, dtype, tolerance, side, monkeypatch):
+def test_equals_the_plain_layers(use_grn, recompute, keep, dtype, side, monkeypatch):
     monkeypatch.setitem(pointwise.TILE, 'cpu', 4 * WIDTH * 100)  # so that the map needs several, of unequal size
     ours = block(use_grn, dtype, recompute_hidden=recompute)
     x, keep = image(3, WIDTH, *side, dtype=dtype), None if keep is None else torch.tensor(keep, dtype=dtype)
+    tolerance = rounding(WIDTH, 4 * WIDTH, 3 * side[0] * side[1], dtype=dtype)  # both products, a sum over all pixels
     assert_same(results(ours, partial(ours.tiled, keep=keep), x), results(ours, partial(ours.plain, keep=keep), x), tolerance)
 
 
@@ -71,8 +73,8 @@ def test_equals_the_plain_layers_without_layer_scale(use_grn):
 def test_equals_the_plain_layers_without_onednn(use_grn, monkeypatch):
     ours, x = block(use_grn), image(2, WIDTH, 9, 10)
     with_it = results(ours, ours.tiled, x)
-    monkeypatch.setattr(pointwise, '_ONEDNN', False)
-    assert_same(results(ours, ours.tiled, x), with_it, 1e-5)
+    monkeypatch.setattr(pointwise, 'onednn_computes', lambda dtype: False)
+    assert_same(results(ours, ours.tiled, x), with_it, rounding(WIDTH, 4 * WIDTH, 2 * 9 * 10))
 
 
 @versions
@@ -104,7 +106,7 @@ def test_sixteen_bits_stay_near_float32(use_grn, dtype, autocast):
         assert rounded[name].dtype == plain[name].dtype
         error, usual = ((r[name].float() - value).norm() / value.norm() for r in (rounded, plain))
         assert error <= 1.5 * usual, f'{name}: {error:.4f}, the plain layers {usual:.4f}'
-        assert error < 0.05
+        assert error < 0.1
 
 
 @versions
@@ -150,9 +152,9 @@ def test_options_of_the_backbone_change_no_number(use_grn, options):
     model = ConvNeXt(SMALL, layer_scale_init_value=1.0, use_grn=use_grn)
     other = ConvNeXt(SMALL, layer_scale_init_value=1.0, use_grn=use_grn, **options)
     other.load_state_dict(model.state_dict())
-    x = image(2, 3, 64, 99)
+    model, other, x = model.double(), other.double(), image(2, 3, 64, 99, dtype=torch.float64)
     runs = [results(m, lambda x, m=m: torch.cat([f.flatten() for f in m(x)])[None, None, None], x) for m in (model, other)]
-    assert_same(*runs, 1e-5)
+    assert_same(*runs, 1e-11)
 
 
 def test_drop_path_drops_and_scales_branches():
@@ -178,7 +180,7 @@ def test_compile_and_export_cut_no_graph(use_grn):
     expected = model(x)
     for other in (torch.compile(model, backend='eager', fullgraph=True), torch.export.export(model, (x,)).module()):
         for a, b in zip(other(x), expected):
-            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(a, b, rtol=0, atol=b.abs().max().item() * rounding(4 * SMALL['dims'][-1]))
 
 
 def test_distributed_data_parallel(tmp_path):
@@ -194,3 +196,26 @@ def test_distributed_data_parallel(tmp_path):
             torch.testing.assert_close(grad, param.grad)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_processor_that_refuses_a_type_takes_the_standard_layer(monkeypatch):
+    """oneDNN has the operator, but no kernel for bfloat16 where the processor has none: asked once, then never again."""
+
+    def refuses(*args):
+        raise RuntimeError('could not create a primitive descriptor')
+
+    x, weight, bias, other = (image(1, 1, *size)[0, 0].bfloat16() for size in ((24, 32), (16, 32), (1, 16), (24, 16)))
+    bias = bias[0]
+    pointwise.onednn_computes.cache_clear()
+    try:
+        monkeypatch.setattr(pointwise, '_onednn_linear', refuses)
+        assert not pointwise.onednn_computes(torch.bfloat16)
+        plain = torch.nn.functional.linear(x, weight, bias)
+        assert pointwise.linear(x, weight, bias).equal(plain)
+        assert pointwise.linear_gelu(x, weight, bias).equal(torch.nn.functional.gelu(plain))
+        assert pointwise.linear_add(x, weight, other).equal(other + torch.nn.functional.linear(x, weight))
+        monkeypatch.setattr(pointwise, '_onednn_linear', lambda x, weight, *rest, **options: x @ weight.t() + 1)
+        pointwise.onednn_computes.cache_clear()
+        assert not pointwise.onednn_computes(torch.float32), 'wrong numbers are no linear layer'
+    finally:
+        pointwise.onednn_computes.cache_clear()

@@ -175,7 +175,7 @@ def truncated_jpeg(root: Path) -> None:
         (truncated_jpeg, r'validation/scene_00001.jpg cannot be read'),
         (
             lambda root: shutil.rmtree(root / 'annotations'),
-            r'expected .*annotations/training/\*.png; got no folder.*make_shapes',
+            r'expected .*annotations/training/\*.png; got no folder .*annotations/training; pass --data-root',
         ),
     ],
     ids=['mask 200', 'missing mask', 'truncated JPEG', 'no tree'],

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import rounding
 from mmseg.models.decode_heads import UPerHead
 from torch import nn
 
@@ -18,7 +19,10 @@ SIZES = {
     'no pyramid': [(7, 9), (7, 9), (7, 9), (7, 9)],
     'larger later': [(6, 9), (12, 5), (3, 20), (4, 4)],
 }
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+
+
+# Lengths of the sums that follow on one another: a lateral, the bottleneck, the fusion, a batch norm's mean.
+SUMS = (IN[-1], 9 * (IN[-1] + 4 * 16), 9 * 4 * 16, 4 * 33 * 41)
 
 
 def head(kind: type, align_corners: bool = False, channels: int = 16, **options) -> UPerHead:
@@ -71,7 +75,7 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], 
 @pytest.mark.parametrize('sizes', SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize('batch', [1, 2, 3, 4])
 @pytest.mark.parametrize('training', [True, False], ids=['training', 'inference'])
-@pytest.mark.parametrize('dtype', TOLERANCE, ids=['f64', 'f32'])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=['f64', 'f32'])
 def test_equals_mmseg(sizes, batch, training, dtype):
     if training and batch == 1:
         pytest.skip('batch norm of one pooled value has no variance')
@@ -79,7 +83,11 @@ def test_equals_mmseg(sizes, batch, training, dtype):
         pytest.skip('the gradient through a batch norm of two values is rounding alone')
     theirs, ours = (m.to(dtype).train(training) for m in pair(align_corners=batch % 2 == 0))
     maps = pyramid(batch, sizes, dtype)
-    assert_same(results(ours, maps), results(theirs, maps), TOLERANCE[dtype])
+    got, expected = results(ours, maps), results(theirs, maps)
+    if dtype == torch.float64:
+        assert_same(got, expected, 1e-9)
+    else:  # gradients in float64 alone: where rounding takes a value over a ReLU's kink, a whole element changes
+        assert_same(*({name: values[name] for name in ('output', 'inference')} for values in (got, expected)), rounding(*SUMS))
 
 
 @pytest.mark.parametrize('training', [True, False], ids=['training', 'inference'])
@@ -156,4 +164,4 @@ def test_compiled_and_traced_heads_cut_no_graph():
     with torch.no_grad():
         expected = ours(maps)
         for other in (torch.compile(ours, backend='eager', fullgraph=True), torch.jit.trace(ours, (maps,))):
-            torch.testing.assert_close(other(maps), expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(other(maps), expected, rtol=0, atol=rounding(*SUMS) * expected.abs().max().item())

@@ -8,7 +8,6 @@
 Rivals that are not installed are named and left out (pip install -r requirements-benchmark.txt).
 """
 
-import argparse
 import json
 import os
 import platform
@@ -22,9 +21,10 @@ from rich.table import Table
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
+from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.contest import DEVICE, WORKS, contest, prepare
 from convnext_dense.tooling.evaluation import evaluation
-from convnext_dense.tooling.options import check_folder, exit_with_line
+from convnext_dense.tooling.files import check_folder
 from convnext_dense.tooling.photograph import photograph
 from convnext_dense.tooling.report import chart, limit_line, table
 
@@ -32,13 +32,15 @@ OTHER = ('photograph', 'evaluation')
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}')
     parser.add_argument('--all', action='store_true', help='every work')
     parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work (%(default)s)')
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
     parser.add_argument('--out', metavar='DIR', default='work_dirs/benchmark', help='for benchmark.json and benchmark.png')
     args = parser.parse_args()
+    if args.all and args.work:
+        raise InputError(f'expected --all or names of works, got both: {", ".join(args.work)}')
     names = [*WORKS, *OTHER] if args.all else args.work
     unknown = [name for name in names if name not in (*WORKS, *OTHER)]
     if not names or unknown:

@@ -5,7 +5,6 @@
 Reads from the config: the dataloaders' data sets. Every file is read. Exit status 1 where there are problems.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,11 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import convnext_dense  # noqa: F401
 from convnext_dense.data.check import check_split
 from convnext_dense.tooling.coco import settle_coco
-from convnext_dense.tooling.options import add_config_options, exit_with_line, load_config
+from convnext_dense.tooling.command import Parser, exit_with_line
+from convnext_dense.tooling.options import add_config_options, load_config
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)

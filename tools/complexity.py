@@ -16,14 +16,16 @@ from rich.table import Table
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
+from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.complexity import count, published_figures
-from convnext_dense.tooling.options import Overrides, exit_with_line, load_config
+from convnext_dense.tooling.options import Overrides, load_config
+from convnext_dense.tooling.rehearsal import check_parts
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('config', nargs='?', help='config file')
     parser.add_argument('--shape', type=int, nargs='+', metavar='N', help='input height and width, or one side of a square')
     parser.add_argument('--published', action='store_true', help='all shipped models beside the published figures')
@@ -31,6 +33,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if (args.config is None) == (not args.published):
         parser.error('expected either a config or --published')
+    if args.published and (args.shape or args.cfg_options):
+        parser.error('--published: expected no other option, since its configs and shapes are those of the table')
     return args
 
 
@@ -40,6 +44,7 @@ def main() -> None:
         print(table_text(published_table()))
         return
     cfg = load_config(args.config, args.cfg_options)
+    check_parts(cfg, ())
     shape = args.shape or ([1280, 800] if 'roi_head' in cfg.model else [512, 2048])
     if len(shape) > 2 or min(shape) < 32:
         raise InputError(f'--shape: expected one or two sizes from 32 up, got {" ".join(map(str, shape))}')

@@ -7,7 +7,6 @@ IN is a file, a folder, a URL or a hub name; OUT a .safetensors or .pth file. Ev
 target has no place for is named.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,21 +16,22 @@ from rich.table import Table
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed, table_text
-from convnext_dense.tooling.options import exit_with_line
-from convnext_dense.weights.convert import TARGETS, convert, inspect, write
-from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
-
-SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
+from convnext_dense.tooling.command import Parser, exit_with_line
+from convnext_dense.weights.convert import TARGETS, check_target, convert, inspect, write
+from convnext_dense.weights.fetch import resolve
+from convnext_dense.weights.open import about, open_checkpoint
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('source', metavar='IN', help='weights to read')
     parser.add_argument('target', metavar='OUT', nargs='?', help='file to write; must not exist')
     parser.add_argument('--to', choices=TARGETS, help='layout to write')
     parser.add_argument('--inspect', action='store_true', help='print what IN is')
     args = parser.parse_args()
     if args.inspect:
+        if args.target is not None or args.to is not None:
+            raise InputError('--inspect: expected IN alone, which it reads; got OUT or --to with it; leave out one of the two')
         table = Table('what', 'value')
         for row in inspect(args.source):
             table.add_row(*row)
@@ -39,17 +39,14 @@ def main() -> None:
         return
     if args.target is None or args.to is None:
         raise InputError('expected IN OUT --to LAYOUT, or IN --inspect')
-    target = Path(args.target)
-    if target.suffix not in SUFFIXES or target.exists() or not target.resolve().parent.is_dir():
-        raise InputError(f'OUT: expected a new file in an existing folder, ending in {", ".join(SUFFIXES)}; got {target}')
+    target = check_target(args.target)
     source = resolve(args.source)
-    try:
-        done = convert(state_dict_of(open_checkpoint(source)), args.to)
-    except InputError as error:
-        raise InputError(f'{source}: {error}' if str(source) not in str(error) else str(error)) from error
+    content = open_checkpoint(source)
+    with about(source):
+        done = convert(content, args.to)
     write(done.state, target)
     left_out = f'; left out, {args.to} has no place for them: {listed(done.left_out)}' if done.left_out else ''
-    print(f'{target}: {len(done.state)} tensors, {done.source} to {args.to}{left_out}')
+    print(f'{target}: {len(done.state)} tensors, {done.source} to {args.to}, {done.size}{left_out}')
 
 
 if __name__ == '__main__':

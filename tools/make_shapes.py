@@ -3,18 +3,17 @@
 python tools/make_shapes.py data/shapes
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from convnext_dense.data.shapes import write_shapes
-from convnext_dense.tooling.options import exit_with_line
+from convnext_dense.tooling.command import Parser, exit_with_line
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', help='folder to write; must not exist')
     parser.add_argument('--train', type=int, default=600, help='training scenes (default %(default)s)')
     parser.add_argument('--val', type=int, default=100, help='held-out scenes (default %(default)s)')

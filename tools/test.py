@@ -11,7 +11,6 @@ Reads from the config: model, test_dataloader, test_evaluator, tta_model and tta
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -22,24 +21,25 @@ from rich.table import Table
 
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.data.coco import BACKENDS
-from convnext_dense.errors import InputError
+from convnext_dense.errors import doing
 from convnext_dense.text import table_text
 from convnext_dense.tooling.coco import settle_coco
+from convnext_dense.tooling.command import Parser, exit_with_line
+from convnext_dense.tooling.files import check_file, check_folder, partial_file
 from convnext_dense.tooling.launch import build_runner, prepare
 from convnext_dense.tooling.options import (
     add_config_options,
     add_run_options,
-    check_folder,
-    exit_with_line,
     load_config,
     set_work_dir,
 )
+from convnext_dense.tooling.rehearsal import check_parts, rehearse
 from convnext_dense.tooling.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.training.guards import build_on_meta, check_evaluators, check_weights, last_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     parser.add_argument('checkpoint', help='checkpoint of the whole model, or a work directory for its last one')
     add_run_options(parser)
@@ -53,7 +53,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
+    check_parts(cfg, ('test',))
     set_work_dir(cfg, args.config, args.work_dir)
+    if args.out:
+        check_file('--out', args.out, '.json')
     cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
     lines = settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)
@@ -61,8 +64,6 @@ def main() -> None:
     model = build_on_meta(cfg)
     check_data(cfg, ['test_dataloader'], args.check_data)
     check_weights(cfg, model, data_classes(cfg, 'test_dataloader'))
-    if args.out and not Path(args.out).resolve().parent.is_dir():
-        raise InputError(f'--out: expected a file in an existing folder, got {args.out}')
     if args.show_dir:
         check_folder('--show-dir', args.show_dir)
         cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
@@ -73,8 +74,11 @@ def main() -> None:
         lines.append(use_tta(cfg))
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
         cfg.pop(key)  # the runner takes all of training's, or none
-    runner = build_runner(cfg, lines)
-    metrics = {name: float(value) for name, value in runner.test().items()}
+    with doing('building the run'):
+        datasets = rehearse(cfg, model, ('test',))
+    runner = build_runner(cfg, lines, datasets)
+    with doing('testing'):
+        metrics = {name: float(value) for name, value in runner.test().items()}
     if is_main_process():
         report(metrics, args.out)
         pictures = f'; pictures in {args.show_dir}' if args.show_dir else ''
@@ -101,9 +105,8 @@ def report(metrics: dict[str, float], out: str | None) -> None:
             table.add_row(name, f'{value:.2f}')
     print(table_text(table))
     if out:
-        partial = f'{out}.partial'
-        Path(partial).write_text(json.dumps(metrics, indent=2) + '\n')
-        os.replace(partial, out)
+        with partial_file(out) as partial:
+            partial.write_text(json.dumps(metrics, indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -14,16 +14,25 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from convnext_dense.data.check import check_data, data_classes
-from convnext_dense.errors import InputError
+from convnext_dense.errors import doing
 from convnext_dense.tooling.coco import settle_coco
+from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.launch import build_runner, prepare
-from convnext_dense.tooling.options import add_config_options, add_run_options, exit_with_line, load_config, set_work_dir
+from convnext_dense.tooling.options import add_config_options, add_run_options, load_config, set_work_dir
+from convnext_dense.tooling.rehearsal import check_parts, rehearse
 from convnext_dense.tooling.settle import settle_precision, settle_pretrained, settle_rate, world_size
-from convnext_dense.training.guards import build_on_meta, check_batch_norm, check_evaluators, check_weights, resolve_resume
+from convnext_dense.training.guards import (
+    build_on_meta,
+    check_batch_norm,
+    check_choices,
+    check_evaluators,
+    check_weights,
+    resolve_resume,
+)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     add_run_options(parser)
     parser.add_argument(
@@ -42,16 +51,16 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
+    check_parts(cfg, ('train', 'val'))
     set_work_dir(cfg, args.config, args.work_dir)
-    if args.resume and args.load_from:
-        raise InputError('--resume and --load-from: expected one of the two, got both; --resume brings its own weights')
-    if args.new_heads and not args.load_from:
-        raise InputError('--new-heads: expected --load-from FILE with it, whose heads have other classes')
+    if cfg.get('resume') and not args.resume:  # as mmengine reads it
+        args.resume = cfg.get('load_from') or 'auto'
+    lines = check_choices(args)
     resume = resolve_resume(args.resume, cfg.work_dir)
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
     names = ('train_dataloader', 'val_dataloader')
-    lines = settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
+    lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)
     lines += [
         settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
@@ -63,8 +72,11 @@ def main() -> None:
     check_evaluators(cfg, 'val_evaluator')
     check_data(cfg, names, args.check_data)
     classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
+    with doing('building the run'):
+        datasets = rehearse(cfg, model, ('train', 'val'))
     lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
-    build_runner(cfg, [line for line in lines if line], args.new_heads).train()
+    with doing('training'):
+        build_runner(cfg, [line for line in lines if line], datasets, args.new_heads).train()
 
 
 if __name__ == '__main__':

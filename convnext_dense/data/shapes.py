@@ -30,6 +30,7 @@ SPLITS = ('training', 'validation')
 SIDES = (128, 193)  # smallest side in pixels, and one more than the largest
 RADII = (18, 40)
 HUE_SPREAD = 6  # standard deviation in half degrees; the classes' own hues are 36 apart
+MOST_SCENES = 100_000  # what five digits in a name number
 MAX_COVERED = 0.3  # share of an earlier shape that a later one may cover
 
 Image = NDArray[np.uint8]
@@ -134,18 +135,30 @@ def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int
     It is written beside `folder` first and moved there when it is whole.
 
     Raises:
-        InputError: if `folder` exists, or a number of scenes is not positive.
+        InputError: if `folder` exists, cannot be written (nothing of it is left then), or for wrong numbers.
     """
     target = Path(folder)
-    if target.exists():
+    if os.path.lexists(target):
         raise InputError(f'{target}: expected a folder that is not there yet; remove it or name another')
-    if train < 1 or val < 1:
-        raise InputError(f'expected at least one scene in each split, got {train} training and {val} validation')
+    if not all(type(count) is int and 1 <= count <= MOST_SCENES for count in (train, val)):
+        raise InputError(
+            f'expected at least one scene in each split and at most {MOST_SCENES}, got {train} training and {val} validation'
+        )
+    if type(seed) is not int or seed < 0:
+        raise InputError(f'seed: expected an integer of 0 or more, got {seed!r}')
     partial = target.with_name(target.name + '.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    for split, count in zip(SPLITS, (train, val)):
-        _write_split(partial, split, count, seed)
-    os.replace(partial, target)
+    made = next((path for path in (*reversed(target.parents), partial) if not os.path.lexists(path)), None)
+    if made is None:
+        raise InputError(f'{partial}: expected no such folder, which is what another run writes to; remove it or name another')
+    try:
+        for split, count in zip(SPLITS, (train, val)):
+            _write_split(partial, split, count, seed)
+        os.replace(partial, target)
+    except BaseException as error:
+        shutil.rmtree(made, ignore_errors=True)
+        if isinstance(error, (OSError, ValueError)):
+            raise InputError(f'{target}: expected a place to write the set to ({error}); name another folder') from error
+        raise
 
 
 def _write_split(root: Path, split: str, count: int, seed: int) -> None:
@@ -155,10 +168,15 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
     scenes = []
     for index in range(count):
         scene = draw_scene(seed, split, index)
-        cv2.imwrite(str(images / f'{_name(index)}.jpg'), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(str(masks / f'{_name(index)}.png'), scene.labels)
+        _write_picture(images / f'{_name(index)}.jpg', scene.image, cv2.IMWRITE_JPEG_QUALITY, 95)
+        _write_picture(masks / f'{_name(index)}.png', scene.labels)
         scenes.append(scene)
     (root / f'instances_{split}.json').write_text(json.dumps(coco_of(scenes, f'drawn shapes, seed {seed}')))
+
+
+def _write_picture(path: Path, pixels: Image, *options: int) -> None:
+    """As cv2.imwrite, which is silent about a full disk."""
+    path.write_bytes(cv2.imencode(path.suffix, pixels, options)[1].tobytes())
 
 
 def _name(index: int) -> str:

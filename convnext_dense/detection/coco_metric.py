@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 from rich.table import Table
 
-from convnext_dense.data.coco import BACKENDS
+from convnext_dense.data.coco import BACKENDS, brief, read_coco
 from convnext_dense.errors import InputError
 from convnext_dense.text import table_text
 
@@ -53,14 +54,19 @@ def coco_stats(
     api, evaluator = _backend(backend)
     with contextlib.redirect_stdout(io.StringIO()):  # both print their progress
         truth = api()
-        truth.dataset = ground_truth
+        # pycocotools takes a match with the annotation of id 0 for none, and asks for `iscrowd`, which may be left out.
+        annotations = [
+            {**item, 'id': number, 'iscrowd': int(item.get('iscrowd', 0))}
+            for number, item in enumerate(ground_truth['annotations'], 1)
+        ]
+        truth.dataset = {key: ground_truth[key] for key in ('images', 'categories')} | {'annotations': annotations}
         truth.createIndex()
         found = api()
         if detections:
             keep = ('image_id', 'category_id', 'score', 'bbox' if iou_type == 'bbox' else 'segmentation')
             found = truth.loadRes([{key: item[key] for key in keep} for item in detections])
         else:  # pycocotools cannot load an empty list
-            found.dataset = {**ground_truth, 'annotations': []}
+            found.dataset = {**truth.dataset, 'annotations': []}
             found.createIndex()
         run = evaluator(truth, found, iou_type)
         run.evaluate()
@@ -117,11 +123,15 @@ class CocoStatsMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        metrics = [metric] if isinstance(metric, str) else list(metric)
-        if not metrics or set(metrics) - set(TYPES):
+        metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+        if not metrics or any(kind not in TYPES for kind in metrics):
             raise InputError(f"evaluator metric: expected 'bbox', 'segm' or both, got {metrics}")
+        if not isinstance(ann_file, str):
+            raise InputError(f'evaluator ann_file: expected the path of a COCO file, got {brief(ann_file)}')
         if format_only and outfile_prefix is None:
             raise InputError('evaluator format_only: expected outfile_prefix, the place to write to; got none')
+        if outfile_prefix is not None:
+            _check_prefix(outfile_prefix)
         _backend(backend)
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = metrics
@@ -151,23 +161,21 @@ class CocoStatsMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """The twelve numbers for each type."""
-        truth = json.loads(Path(self.ann_file).read_text())
+        truth = dict(read_coco.__wrapped__(Path(self.ann_file)))  # not kept in memory
         names = self.dataset_meta['classes']
         ids = [category['id'] for category in truth['categories'] if category['name'] in names]
         # A run on a part of the images is measured on that part.
         seen = {result['img_id'] for result in results}
         truth['images'] = [image for image in truth['images'] if image['id'] in seen]
         truth['annotations'] = [
-            item for item in truth.get('annotations', []) if item['image_id'] in seen and item['category_id'] in ids
+            item for item in truth['annotations'] if item['image_id'] in seen and item['category_id'] in ids
         ]
         truth['categories'] = [category for category in truth['categories'] if category['id'] in ids]
         metrics: dict[str, float] = {}
         for kind in self.metrics:
             detections = _detections(results, ids, kind)
             if self.outfile_prefix is not None:
-                path = Path(f'{self.outfile_prefix}.{kind}.json')
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(detections))
+                _write(Path(f'{self.outfile_prefix}.{kind}.json'), detections)
             if self.format_only:
                 continue
             stats, run = coco_stats(truth, detections, kind, self.backend)
@@ -175,6 +183,31 @@ class CocoStatsMetric(BaseMetric):
             if self.classwise:
                 MMLogger.get_current_instance().info(f'{kind} by class\n{_by_class(run, truth["categories"])}')
         return metrics
+
+
+def _check_prefix(prefix: Any) -> None:
+    """Known before the hours of testing: whether its files can be written."""
+    try:
+        folder = next(path for path in Path(f'{prefix}.{TYPES[0]}.json').parents if os.path.lexists(path))
+        writable = isinstance(prefix, str) and folder.is_dir() and os.access(folder, os.W_OK)
+    except (OSError, ValueError):
+        writable = False
+    if not writable:
+        raise InputError(
+            f'evaluator outfile_prefix: expected a place that can be written to, got {brief(prefix)}; name another'
+        )
+
+
+def _write(path: Path, detections: list[dict[str, Any]]) -> None:
+    partial = path.with_name(path.name + '.partial')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(detections))
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise InputError(f'evaluator outfile_prefix: {path} cannot be written ({error}); name another place') from error
 
 
 def _detections(results: Sequence[dict[str, Any]], ids: Sequence[int], kind: str) -> list[dict[str, Any]]:

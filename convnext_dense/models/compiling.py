@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+_shapes_alone = False
+
 
 def recording() -> bool:
     """torch.compile, torch.export or the tracer is recording: they fuse the plain layers, and sizes may be symbols."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or _shapes_alone
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Take the plain layers, where tensors have shapes and no values (the meta device): the faster paths look at values."""
+    global _shapes_alone
+    before, _shapes_alone = _shapes_alone, True
+    try:
+        yield
+    finally:
+        _shapes_alone = before
 
 
 def compile_arguments(given: Mapping[str, Any]) -> dict[str, Any]:

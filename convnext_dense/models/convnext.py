@@ -241,12 +241,13 @@ class ConvNeXt(BaseModule):
 
     def init_weights(self) -> None:
         """Load `init_cfg`'s checkpoint strictly; other kinds of `init_cfg` are mmengine's."""
-        if not isinstance(self.init_cfg, dict) or self.init_cfg.get('type') != 'Pretrained':
+        from convnext_dense.weights.load import load_pretrained, pretrained_options
+
+        options = pretrained_options(self.init_cfg)
+        if options is None:
             super().init_weights()
             return
-        from convnext_dense.weights.load import load_pretrained
-
-        load_pretrained(self, **{key: value for key, value in self.init_cfg.items() if key != 'type'})
+        load_pretrained(self, **options)
         self.is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

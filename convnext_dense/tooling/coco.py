@@ -8,8 +8,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from convnext_dense.data.check_coco import left_out
+from convnext_dense.data.check_coco import filters, left_out
 from convnext_dense.data.coco import (
+    class_list,
     class_names,
     coco_files,
     find_annotations,
@@ -20,7 +21,7 @@ from convnext_dense.data.coco import (
 )
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
-from convnext_dense.tooling.options import component, dicts
+from convnext_dense.tooling.nodes import component, dicts
 
 COCO_CLASSES = 80  # of the published recipes: heads left at it take the number of the data
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -28,7 +29,9 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def dataset_spec(cfg: Config, name: str) -> ConfigDict | None:
     """The innermost data set under `cfg.{name}`, out of RepeatDataset and its like; None where there is none."""
-    return innermost((cfg.get(name) or {}).get('dataset'))
+    loader = cfg.get(name)
+    spec = innermost(loader.get('dataset')) if isinstance(loader, dict) else None
+    return spec if isinstance(spec, dict) else None  # anything else is refused when it is built
 
 
 def is_coco(cfg: Config, spec: Mapping[str, Any] | None) -> bool:
@@ -77,14 +80,16 @@ def settle_coco(
             if is_coco(cfg, spec) and 'ann_file' in node:
                 node['ann_file'] = str(coco_files(spec).annotations)
     if names[0] == 'train_dataloader':
-        keeps_empty = not (first.get('filter_cfg') or {}).get('filter_empty_gt', False)
-        lines.append(left_out(coco_files(first).annotations, keeps_empty))
+        lines.append(left_out(coco_files(first).annotations, *filters(first), classes))
     return [line for line in dict.fromkeys(lines) if line]
 
 
 def _settle_files(name: str, spec: ConfigDict, ann: str | None) -> str:
+    if ann:
+        spec['ann_file'] = ann
+    coco_files(spec)  # all of it paths
     root = spec.get('data_root')
-    annotations = find_annotations(root, ann or spec['ann_file'])
+    annotations = find_annotations(root, spec['ann_file'])
     prefix = (spec.get('data_prefix') or {}).get('img', '')
     images = find_images(root, annotations, prefix, read_coco(annotations))
     # Absolute, so that the dumped config says which files were used.
@@ -99,9 +104,12 @@ def _settle_classes(cfg: Config, specs: Mapping[str, ConfigDict]) -> tuple[str, 
     for spec in specs.values():
         path = coco_files(spec).annotations
         found = class_names(read_coco(path))
-        meta = spec.get('metainfo') or {}
-        if 'classes' in meta:
-            found = _by_hand(tuple(meta['classes']), found, path, bool(meta.get('subset')))
+        twice = sorted({name for name in found if found.count(name) > 1})
+        if twice:
+            raise InputError(f'data: expected categories of different names, got in {path} more than once: {listed(twice)}')
+        given = class_list(spec)
+        if given is not None:
+            found = _by_hand(given, found, path, bool(spec['metainfo'].get('subset')))
         if source is None:
             names, source = found, path
         elif found != names:
@@ -155,7 +163,7 @@ def _settle_heads(cfg: Config, classes: tuple[str, ...], path: Path, overrides: 
     for node in dicts(cfg.get('model', {})):
         if node.get('num_things_classes', count) != count:
             raise InputError(
-                f'model: {node["type"]}.num_things_classes: expected {count}, the classes of {path}; '
+                f'model: {node.get("type")}.num_things_classes: expected {count}, the classes of {path}; '
                 f'got {node["num_things_classes"]}; set it, and class_weight with it, in the config'
             )
     return f'classes: {count} from {path} ({listed(classes)}) in {len(heads)} heads'

@@ -16,6 +16,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from convnext_dense.errors import InputError
+
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
@@ -101,6 +103,8 @@ class SavePicturesHook(Hook):
             image = mmcv.imread(str(path), channel_order='rgb')
             out_file = str(self.folder / f'{name}.png')
             runner.visualizer.add_datasample(name, image, data_sample=sample.cpu(), out_file=out_file)
+            if not Path(out_file).is_file():  # OpenCV says nothing where it cannot write
+                raise InputError(f'--show-dir: expected to write {out_file}, but could not; is the disk full?')
 
 
 @HOOKS.register_module()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import atexit
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
 from mmengine.config import Config
+from mmengine.dist import master_only
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
 import convnext_dense.tooling.hooks
 import convnext_dense.training.precision  # noqa: F401
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
+from convnext_dense.tooling.files import partial_file
 from convnext_dense.tooling.settle import settle_norms, settle_workers, world_size
 from convnext_dense.weights.load import whole_state
 from convnext_dense.weights.open import open_checkpoint
@@ -30,8 +33,10 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
         raise InputError('--launcher pytorch: expected RANK in the environment; start with torchrun --nproc_per_node N tools/…')
     if args.launcher == 'none' and world_size() > 1:
         raise InputError(f'expected --launcher pytorch (or slurm, mpi) for {world_size()} processes, got --launcher none')
-    if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
+    randomness = cfg.get('randomness') or {}
+    if not isinstance(randomness, dict):
+        raise InputError(f'randomness: expected a dict, such as dict(seed=0); got {randomness!r}')
+    cfg.randomness = {'seed': None, **randomness} if args.seed is None else {**randomness, 'seed': args.seed}
     processes = world_size() if args.launcher != 'none' else 1
     hooks = [dict(type='ProgressBarHook')]
     if args.launcher != 'none' and not torch.cuda.is_available():
@@ -45,7 +50,10 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
         hooks.append(dict(type='BroadcastBuffersHook'))
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), *hooks]
+    given = cfg.get('custom_hooks') or []
+    if not isinstance(given, list):
+        raise InputError(f'custom_hooks: expected a list of dicts, got {given!r}')
+    cfg.custom_hooks = [*given, *hooks]
     lines = [settle_norms(cfg, processes), settle_workers(cfg)]
     return [line for line in lines if line]
 
@@ -64,6 +72,8 @@ class WholeModelRunner(Runner):
     ) -> dict[str, Any]:
         """As mmengine's, but opened with weights only, under this project's names, and strict but for `new_heads`."""
         content = open_checkpoint(filename)
+        if isinstance(content.get('meta'), dict):
+            content['meta'].pop('config', None)  # of old files: mmengine would run it when it resumes
         self.call_hook('after_load_checkpoint', checkpoint=content)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
@@ -76,15 +86,32 @@ class WholeModelRunner(Runner):
         self.logger.info(f'model: loaded {len(state)} of {len(own)} tensors from {filename}')
         return content
 
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """As mmengine's, but whole or not at all: written beside its place, and moved there."""
+        if '://' in str(out_dir) or kwargs.get('backend_args') or kwargs.get('file_client_args'):
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        with partial_file(Path(out_dir, filename)) as partial:
+            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
 
-def build_runner(cfg: Config, lines: list[str], new_heads: bool = False) -> Runner:
-    """The runner, made after every check has passed; `lines` go to its log."""
+
+def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
+    """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        torch.distributed.init_process_group('gloo')
+        try:
+            torch.distributed.init_process_group('gloo')
+        except Exception as error:  # the rendezvous reads the environment, and waits for the others
+            raise InputError(
+                f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
+                f'({last_line(error)}); start with torchrun --nproc_per_node N tools/…'
+            ) from error
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(torch.distributed.destroy_process_group)
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
+    for name, dataset in datasets.items():
+        getattr(runner, f'_{name}')['dataset'] = dict(type=lambda dataset=dataset: dataset)
     for line in lines:
         runner.logger.info(line)
     return runner

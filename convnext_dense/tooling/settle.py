@@ -6,12 +6,15 @@ Each function changes the config in place and returns a line for the log, or Non
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from mmengine.config import Config
 
 from convnext_dense.errors import InputError
-from convnext_dense.tooling.options import dicts
+from convnext_dense.models.pointwise import onednn_computes
+from convnext_dense.tooling.nodes import dicts
+from convnext_dense.tooling.values import number, whole
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'naiveSyncBN')
 BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')
@@ -19,7 +22,13 @@ BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')
 
 def world_size() -> int:
     """Processes of this job, as its launcher tells."""
-    return int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or os.environ.get('OMPI_COMM_WORLD_SIZE') or 1)
+    for name in ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE'):
+        text = os.environ.get(name)
+        if text:
+            if not text.isdecimal() or int(text) < 1:
+                raise InputError(f'{name} in the environment: expected the number of processes, got {text!r}; unset it')
+            return int(text)
+    return 1
 
 
 def settle_norms(cfg: Config, processes: int) -> str | None:
@@ -52,7 +61,9 @@ def settle_precision(cfg: Config, amp: bool) -> str | None:
         wrapper.pop(key, None)
     wrapper.type = 'Bf16OptimWrapper' if amp else 'OptimWrapper'
     if amp:
-        return 'precision: bfloat16 autocast on the CPU'
+        hardware = onednn_computes(torch.bfloat16)
+        slow = '' if hardware else '; this processor has no bfloat16 products: several times slower than float32'
+        return f'precision: bfloat16 autocast on the CPU{slow}'
     return 'precision: float32 (the recipe trains in fp16 on a GPU; --amp for bf16 here)'
 
 
@@ -62,7 +73,7 @@ def settle_workers(cfg: Config) -> str | None:
     changed = []
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
-        if loader and loader.get('num_workers', 0) > cores:
+        if loader and whole(loader.get('num_workers', 0), cores + 1):
             changed.append(f'{name} {loader.num_workers} -> {cores}')
             loader.num_workers = cores
     return f'workers: {", ".join(changed)} ({cores} processors)' if changed else None
@@ -89,22 +100,32 @@ def _loads_weights(backbone: dict) -> bool:
 
 def effective_batch(cfg: Config, processes: int) -> tuple[int, str]:
     """Images per optimiser step, and how they come about."""
-    per_process = cfg.train_dataloader.get('batch_size', 1)
-    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    per_process = _count('train_dataloader.batch_size', cfg.train_dataloader.get('batch_size', 1))
+    steps = _count('optim_wrapper.accumulative_counts', cfg.optim_wrapper.get('accumulative_counts', 1))
     total = per_process * processes * steps
     return total, f'{per_process} per process x {processes} processes x {steps} accumulated = {total} images a step'
+
+
+def _count(name: str, value: Any) -> int:
+    if not whole(value, 1):
+        raise InputError(f'{name}: expected a whole number from 1 up, got {value!r}')
+    return value
 
 
 def settle_rate(cfg: Config, processes: int, scale: bool) -> str | None:
     """With `scale`, the rate goes by the effective batch relative to the recipe's, gradient accumulation counted."""
     total, how = effective_batch(cfg, processes)
-    base = cfg.get('auto_scale_lr', {}).get('base_batch_size')
-    optimizer = cfg.optim_wrapper.optimizer
-    scale = scale or cfg.get('auto_scale_lr', {}).get('enable', False)
+    auto = cfg.get('auto_scale_lr') or {}
+    base = auto.get('base_batch_size')
+    optimizer = cfg.optim_wrapper.get('optimizer')
+    if not isinstance(optimizer, dict) or not number(optimizer.get('lr')):
+        raise InputError(f'optim_wrapper.optimizer: expected a dict with type and a number under lr, got {optimizer!r}')
+    scale = scale or auto.get('enable', False)
     if base is None:
         if scale:
             raise InputError('--auto-scale-lr: expected auto_scale_lr.base_batch_size in the config, which has none; add it')
         return f'batch: {how}; lr {optimizer.lr:g}'
+    base = _count('auto_scale_lr.base_batch_size', base)
     cfg.auto_scale_lr.enable = False  # done here; mmengine's own ignores accumulation
     told = f"batch: {how}; the recipe's is {base} at lr {optimizer.lr:g}"
     if total == base:

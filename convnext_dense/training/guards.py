@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import METRICS, MODELS, DefaultScope
-from mmengine.runner.checkpoint import find_latest_checkpoint
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.convnext import ConvNeXt
-from convnext_dense.weights.load import check_whole_model, match_or_stop
+from convnext_dense.training.resume import check_resume
+from convnext_dense.weights.fetch import resolve
+from convnext_dense.weights.load import check_whole_model, match_or_stop, pretrained_options
+from convnext_dense.weights.open import kind_of_path, open_checkpoint, reason, shown
 from convnext_dense.weights.stats import differs, expected_stats
 
 
@@ -34,8 +35,12 @@ def build_on_meta(cfg: Config) -> nn.Module:
             model = MODELS.build(copy.deepcopy(cfg.model))
     except InputError:
         raise
-    except (TypeError, KeyError, ValueError, AssertionError) as error:
-        raise InputError(f'model: cannot be built from this config: {_first_line(error)}') from error
+    except Exception as error:  # of any class: the libraries check little of what they are given
+        raise InputError(f'model: cannot be built from this config: {type(error).__name__}: {last_line(error)}') from error
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f'model: expected the type of a model, got {cfg.model.get("type")!r}, which makes a {type(model).__name__}'
+        )
     backbone = getattr(model, 'backbone', None)
     if isinstance(backbone, ConvNeXt):
         for name in ('decode_head', 'auxiliary_head', 'neck'):
@@ -50,7 +55,10 @@ def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> No
     if given is None:
         return
     whole = isinstance(given, (list, tuple))
-    if any(i >= len(backbone.out_channels) for i in (index if whole else [index])):
+    indices = list(index) if isinstance(index, (list, tuple, range)) else [index]
+    if whole != isinstance(index, (list, tuple, range)) or not all(isinstance(i, int) for i in indices):
+        raise InputError(f'model.{name}: expected in_channels and in_index both numbers or both lists; got {given} and {index}')
+    if any(i >= len(backbone.out_channels) for i in indices):
         raise InputError(
             f'model.{name}.in_index: expected indices below {len(backbone.out_channels)}, the number of maps of '
             f'backbone.out_indices={backbone.out_indices}; got {index}'
@@ -90,17 +98,15 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
     starts anew, and where the images are not normalised as the weights expect.
     """
     if cfg.get('load_from'):
+        cfg.load_from = resolve(cfg.load_from)  # which the runner opens
         fresh = check_whole_model(cfg.load_from, model, classes, new_heads)
-        return [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
+        lines = [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
+        return lines + (check_resume(open_checkpoint(cfg.load_from), cfg, model) if cfg.get('resume') else [])
     lines = []
     for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
-        init_cfg = backbone.init_cfg
-        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
-            known = inspect.signature(match_or_stop).parameters
-            extra = [key for key in init_cfg if key != 'type' and key not in known]
-            if extra or 'checkpoint' not in init_cfg:
-                raise InputError(f'init_cfg: expected type, checkpoint and optionally prefix, got {sorted(init_cfg)}')
-            pretrained = match_or_stop(backbone, **{key: value for key, value in init_cfg.items() if key != 'type'})
+        options = pretrained_options(backbone.init_cfg)
+        if options is not None:
+            pretrained = match_or_stop(backbone, **options)
             stats = expected_stats(pretrained.path, pretrained.state, pretrained.match.found)
             images = cfg.model.get('data_preprocessor') or {}
             if stats and images.get('mean') and images.get('std'):
@@ -117,9 +123,9 @@ def resolve_resume(resume: str | None, work_dir: str) -> str | None:
     if resume is None:
         return None
     if resume != 'auto':
-        return resume
-    if not Path(work_dir).is_dir():
-        raise InputError(f'--resume: expected a checkpoint in {work_dir}, which is not there; start without --resume')
+        return last_checkpoint(resume)
+    if kind_of_path(work_dir) != 'folder':
+        raise InputError(f'--resume: expected a checkpoint in {shown(work_dir)}, which is not there; start without --resume')
     return last_checkpoint(work_dir)
 
 
@@ -129,14 +135,33 @@ def last_checkpoint(path: str) -> str:
     Raises:
         InputError: if there is none in the folder.
     """
-    if not Path(path).is_dir():
+    if '://' in path or kind_of_path(path) != 'folder':
         return path
-    latest = find_latest_checkpoint(path)
-    if latest is None:
-        raise InputError(f'expected a checkpoint in {path}, found none; name a file (--resume needs an earlier run there)')
+    named = Path(path, 'last_checkpoint')
+    kind = kind_of_path(named)
+    try:
+        latest = named.read_text().strip() if kind != 'nothing' else ''
+    except (OSError, ValueError) as error:
+        raise InputError(f'expected the path of a checkpoint in {shown(named)}, got: {reason(error)}; name a file') from error
+    if kind != 'nothing' and not latest:
+        raise InputError(f'expected the path of a checkpoint in {shown(named)}, got an empty file; name a checkpoint')
+    if not latest:
+        raise InputError(
+            f'expected a checkpoint in {shown(path)}, found none; name a file (--resume needs an earlier run there)'
+        )
     return latest
 
 
-def _first_line(error: BaseException) -> str:
-    text: Any = error.args[0] if error.args and isinstance(error.args[0], str) else str(error) or type(error).__name__
-    return text.strip().splitlines()[0]
+def check_choices(args: Namespace) -> list[str]:
+    """Stop at weights from two sources, of which one would be ignored. Lines for the log: what is not read."""
+    if args.resume and args.load_from:
+        raise InputError('--resume and --load-from: expected one of the two, got both; --resume brings its own weights')
+    if args.load_from and args.pretrained not in (None, 'none'):
+        raise InputError(
+            '--load-from and --pretrained: expected one of the two, got both; --load-from brings the weights of the backbone'
+        )
+    if args.new_heads and not args.load_from:
+        raise InputError('--new-heads: expected --load-from FILE with it, whose heads have other classes')
+    if args.resume and args.pretrained not in (None, 'none'):
+        return [f'--pretrained: {args.pretrained} is not read; --resume brings the weights of the checkpoint']
+    return []

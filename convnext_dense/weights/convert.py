@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,37 +13,39 @@ from torch import Tensor
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
-from convnext_dense.weights.layouts import LAYOUTS, StateDict, from_official, recognise, to_official
-from convnext_dense.weights.load import OUTPUT_NORMS, arch_of, not_known
-from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
+from convnext_dense.weights.fetch import resolve
+from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, from_official, recognise, to_official
+from convnext_dense.weights.match import OUTPUT_NORMS, arch_of, check_pairs, check_values, match_itself, misfit, not_known
+from convnext_dense.weights.open import about, open_checkpoint, reason, shown, state_dict_of
 from convnext_dense.weights.stats import expected_stats
 from convnext_dense.weights.whole import from_whole, kind_of, to_whole
 
 TARGETS = ('official', 'timm', 'torchvision', 'transformers', 'openmmlab')
 WHOLE_TARGETS = ('official', 'openmmlab', 'transformers')  # that have names for segmentors; detectors: the first two
 V1_ONLY = ('torchvision',)
+SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin')
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The weights in the target's layout, and the names of what it has no place for."""
+    """The weights in the target's layout, the names of what it has no place for, and what they were."""
 
     state: StateDict
     left_out: list[str]
     source: str
+    size: str
 
 
 def convert(state: Mapping[str, Tensor], to: str) -> Converted:
     """A state dict of any layout in the layout `to`, one of `TARGETS`; whole models where the target has them.
 
     Raises:
-        InputError: if it is of no known layout, or the target has no such model.
+        InputError: if it is of no known layout, its backbone is not whole, or the target has no such model.
     """
     if to not in TARGETS:
         raise InputError(f'--to: expected one of {", ".join(TARGETS)}, got {to!r}')
-    found = recognise(state)
-    if found is None:
-        raise InputError(not_known(state))
+    state = state_dict_of(state)
+    found = check_whole(state)
     if found.grn and to in V1_ONLY:
         raise InputError(f'--to {to}: expected V1 weights, got V2, which {to} does not have')
     whole = to_whole(state)
@@ -51,40 +54,94 @@ def convert(state: Mapping[str, Tensor], to: str) -> Converted:
         if to not in WHOLE_TARGETS or (detector and to == 'transformers'):
             why = f'expected a backbone, got {whole.kind}, which {to} does not have'
             raise InputError(f'--to {to}: {why}; convert it to official or openmmlab')
+        check_pairs(whole.state)
+        check_values(whole.state)
         converted, left_out = from_whole(whole, to)
-        return Converted(converted, left_out, found.layout.name)
+        return Converted(converted, left_out, found.layout.name, size_of(found))
     official, rest = to_official(state, found)
     theirs, no_place = from_official(official, LAYOUTS[to], found.depths, found.grn)
     prefix = {'transformers': 'convnextv2.' if found.grn else 'convnext.'}.get(to, '')
     if prefix and 'head.weight' in official:  # a classifier: the backbone has a prefix, its head has none
         theirs = {name if name.startswith('classifier.') else prefix + name: value for name, value in theirs.items()}
-    return Converted(theirs, sorted([*rest, *no_place]), found.layout.name)
+    return Converted(theirs, sorted([*rest, *no_place]), found.layout.name, size_of(found))
+
+
+def check_whole(state: Mapping[str, Tensor]) -> Found:
+    """What a state dict was recognised as, if nothing of its backbone, output norms and classification head is wrong.
+
+    Raises:
+        InputError: if something is missing, unexpected, of another shape than its depths and widths say, or no finite float.
+    """
+    match = match_itself(state)
+    if not match.fits:
+        size = f'depths {match.found.depths}, dims {match.found.dims}, {match.found.version}, layout {match.found.layout.name}'
+        raise InputError(f'expected a whole backbone of {size}; got {misfit(match)}; take the whole file')
+    check_values(match.tensors)
+    return match.found
+
+
+def size_of(found: Found) -> str:
+    """The size and version in a few words."""
+    name = arch_of(found) or f'of no published size: depths {found.depths}, dims {found.dims}'
+    return f'{name}, {found.version}'
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Where weights can be written: a new file in an existing folder."""
+    try:
+        path = Path(path)
+        path.lstat()  # a link into nothing is there, too
+        there = True
+    except FileNotFoundError:
+        there = False
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f'OUT: expected the path of a new file, got {shown(path)}: {reason(error)}') from error
+    if path.suffix not in SUFFIXES or there or not path.parent.is_dir():
+        raise InputError(f'OUT: expected a new file in an existing folder, ending in {", ".join(SUFFIXES)}; got {shown(path)}')
+    return path
 
 
 def write(state: StateDict, path: str | os.PathLike[str]) -> None:
-    """Write weights as .safetensors, or as .pth under `state_dict`, in one move."""
-    path = Path(path)
+    """Write weights as .safetensors, or as .pth under `state_dict`, in one move; where that fails, nothing is left.
+
+    Raises:
+        InputError: if the file is there, its folder is not, or it cannot be written.
+    """
+    path = check_target(path)
     partial = path.with_name(path.name + '.partial')
     state = {name: value.contiguous().clone() for name, value in state.items()}
-    if path.suffix == '.safetensors':
-        from safetensors.torch import save_file
+    try:
+        if path.suffix == '.safetensors':
+            from safetensors.torch import save_file
 
-        save_file(state, partial, metadata={'format': 'pt'})
-    else:
-        torch.save({'state_dict': state}, partial)
-    os.replace(partial, path)
+            save_file(state, partial, metadata={'format': 'pt'})
+        else:
+            torch.save({'state_dict': state}, partial)
+        os.replace(partial, path)
+    except Exception as error:  # each library has its own for a full disk
+        why = f'cannot be written ({reason(error)}); check the space and the permissions of {shown(path.parent.resolve())}'
+        raise InputError(f'OUT: {shown(path)} {why}') from error
+    finally:
+        with suppress(OSError):  # it was moved, or never made
+            partial.unlink()
 
 
-def inspect(checkpoint: str) -> list[tuple[str, str]]:
+def inspect(checkpoint: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """What a file is, as rows of a name and a value."""
     path = resolve(checkpoint)
-    state = state_dict_of(open_checkpoint(path))
-    found = recognise(state)
-    if found is None:
-        raise InputError(f'{path}: {not_known(state)}')
+    content = open_checkpoint(path)
+    with about(path):
+        state = state_dict_of(content)
+        found = recognise(state)
+        if found is None:
+            raise InputError(not_known(state))
+    try:
+        check_whole(state)
+        verdict = 'yes'
+    except InputError as error:
+        verdict = f'no: {error}'
     official, rest = to_official(state, found)
     kind = kind_of(state)
-    arch = arch_of(found) or f'depths {found.depths}, dims {found.dims}'
     norms = sorted({name.split('.')[0] for name in official if name.startswith(OUTPUT_NORMS)})
     heads = sorted({name.split('.')[0] for name in rest} | {'head' for name in official if name.startswith('head.')})
     stats = expected_stats(path, state, found)
@@ -92,8 +149,9 @@ def inspect(checkpoint: str) -> list[tuple[str, str]]:
     classifier = ' with a classification head' if 'head.weight' in official else ''
     return [
         ('layout', f'{found.layout.name} ({found.layout.title})'),
-        ('arch', f'{arch}, {found.version}'),
+        ('arch', size_of(found)),
         ('model', kind or f'a backbone{classifier}'),
+        ('whole', verdict),
         ('prefix', found.prefix or 'none'),
         ('tensors', f'{len(state)}, {size / 1e6:.3f} M numbers, {listed(sorted({str(v.dtype) for v in state.values()}))}'),
         ('output norms', listed(norms) or 'none'),

@@ -8,8 +8,10 @@ follows from the tables: recognition, the full list of keys of a size, the way i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isqrt
 
 from torch import Tensor
 
@@ -243,13 +245,20 @@ def _measure(layout: Layout, prefix: str, state: Mapping[str, Tensor]) -> Found:
         while any(f'{prefix}{layout.block.format(i=layout.stage(i), j=depth)}.{leaf}.{p}' in state for p in ('bias', 'weight')):
             depth += 1
         depths.append(depth)
-        first = state.get(f'{prefix}{layout.block.format(i=layout.stage(i), j=0)}.{leaf}.bias')
-        dims.append(first.numel() if first is not None else 0)
+        dims.append(_width(layout, prefix, state, i, depth))
     block = f'{prefix}{layout.block.format(i=layout.stage(0), j=0)}'
     grn = f'{block}.{layout.grn[0]}' in state
     names = [theirs for _, theirs in (*layout.pairs(tuple(depths), grn), *layout.optional_pairs())]
     matched = sum(prefix + name in state for name in names)
     return Found(layout, prefix, tuple(depths), tuple(dims), grn, matched)
+
+
+def _width(layout: Layout, prefix: str, state: Mapping[str, Tensor], i: int, depth: int) -> int:
+    """Channels of stage i, as most of its biases say, so that a single wrong one is named and not the others."""
+    blocks = (f'{prefix}{layout.block.format(i=layout.stage(i), j=j)}' for j in range(depth))
+    names = [f'{block}.{layout.leaves[leaf]}.bias' for block in blocks for leaf in ('dwconv', 'norm', 'pwconv2')]
+    sizes = [state[name].numel() for name in names if name in state]
+    return Counter(sizes).most_common(1)[0][0] if sizes else 0
 
 
 def to_official(state: Mapping[str, Tensor], found: Found) -> tuple[StateDict, list[str]]:
@@ -261,7 +270,7 @@ def to_official(state: Mapping[str, Tensor], found: Found) -> tuple[StateDict, l
         if prefix + theirs in state:
             official[ours] = _official_shape(ours, state[prefix + theirs], layout)
             rest.discard(prefix + theirs)
-    for ours, theirs in _optional(layout, f'{prefix}norm0.weight' in state):
+    for ours, theirs in _optional(layout, any(f'{prefix}norm{i}.weight' in state for i in range(3))):
         # Norms and heads may stand outside the prefix: convnext.… beside classifier.…
         key = next((key for key in (prefix + theirs, theirs) if key in rest), None)
         if key is not None:
@@ -282,15 +291,18 @@ def _optional(layout: Layout, dense: bool) -> list[tuple[str, str]]:
 def _official_shape(name: str, tensor: Tensor, layout: Layout) -> Tensor:
     if layout.kernels and name.endswith('.weight') and tensor.ndim in (2, 3) and _is_conv(name):
         # (k*k, C) depthwise or (k*k, in, out): columns run first in a sparse kernel.
-        side = round(tensor.shape[0] ** 0.5)
+        side = isqrt(tensor.shape[0])
+        if side * side != tensor.shape[0]:
+            return tensor
         tensor = tensor.unsqueeze(1) if tensor.ndim == 2 else tensor
         out = tensor.permute(2, 1, 0)
         return out.reshape(*out.shape[:2], side, side).transpose(3, 2).contiguous()
-    if '.grn.' in name:
+    vector = tensor.ndim > 0 and tensor.numel() == max(tensor.shape)  # but for axes of length one
+    if '.grn.' in name and vector:
         return tensor.reshape(1, 1, 1, -1)
-    if name.endswith('.gamma') or name.endswith('.bias'):
+    if name.endswith(('.gamma', '.bias')) and vector:
         return tensor.reshape(-1)
-    if '.pwconv' in name and tensor.ndim == 4:
+    if '.pwconv' in name and tensor.ndim == 4 and tensor.shape[2:] == (1, 1):
         return tensor.flatten(1)
     return tensor
 
@@ -306,7 +318,7 @@ def from_official(
     theirs: StateDict = {}
     rest = set(state)
     conv_mlp = state['downsample_layers.0.0.bias'].numel() < layout.conv_mlp_below
-    for ours, name in (*layout.pairs(depths, grn), *_optional(layout, 'norm0.weight' in state)):
+    for ours, name in (*layout.pairs(depths, grn), *_optional(layout, any(f'norm{i}.weight' in state for i in range(3)))):
         if ours in state:
             theirs[name] = _their_shape(ours, state[ours], layout)
             if conv_mlp and '.pwconv' in ours and ours.endswith('.weight'):

@@ -9,85 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.models.convnext import ARCHS, ConvNeXt
 from convnext_dense.text import listed
-from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, recognise, to_official
-from convnext_dense.weights.open import open_checkpoint, resolve, state_dict_of
-from convnext_dense.weights.whole import CLASS_LAYERS, HEADS, kind_of, to_whole
-
-LEFT_OUT = ('norm.', 'head.')  # the classification head, under its official name
-OUTPUT_NORMS = ('norm0.', 'norm1.', 'norm2.', 'norm3.')
-
-
-@dataclass(frozen=True)
-class Match:
-    """How a state dict fits a model."""
-
-    tensors: StateDict
-    missing: list[str]
-    unexpected: list[str]
-    shapes: list[str]
-    left_out: list[str]
-    total: int
-    found: Found | None = None
-
-    @property
-    def fits(self) -> bool:
-        return not (self.missing or self.unexpected or self.shapes)
-
-
-def not_known(state: Mapping[str, Tensor]) -> str:
-    """What is said of a state dict in no known layout."""
-    known = ', '.join(LAYOUTS)
-    return f'expected ConvNeXt weights in one of the layouts {known}; got tensors named {listed(state, 4) or "(none)"}'
-
-
-def match_backbone(state: Mapping[str, Tensor], backbone: ConvNeXt) -> Match:
-    """Sort a state dict's entries by what becomes of them in `backbone`. Nothing is loaded.
-
-    Raises:
-        InputError: if it is of no known layout, or of the other version.
-    """
-    found = recognise(state)
-    if found is None:
-        raise InputError(not_known(state))
-    if found.grn != backbone.use_grn:
-        raise InputError(
-            f'expected V{1 + backbone.use_grn} weights, got {found.version}; set use_grn={found.grn} in the backbone'
-        )
-    official, rest = to_official(state, found)
-    own = backbone.state_dict()
-    wanted = {name for name in own if not name.startswith(OUTPUT_NORMS)}
-    # A backbone with fewer out_indices has fewer output norms: the file's others are left out.
-    left_out = [name for name in official if name not in own and name.startswith((*LEFT_OUT, *OUTPUT_NORMS))]
-    known = (*HEADS, *found.layout.beyond, *(found.prefix + name for name in found.layout.beyond))
-    left_out += [name for name in rest if name.startswith(known)]
-    unexpected = [name for name in official if name not in own and name not in left_out]
-    unexpected += [name for name in rest if not name.startswith(known)]
-    tensors = {name: value for name, value in official.items() if name in own}
-    return Match(
-        tensors, sorted(wanted - set(official)), unexpected, _other_shapes(own, official), left_out, len(wanted), found
-    )
-
-
-def _other_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    return [
-        f'{name} is {tuple(given[name].shape)}, expected {tuple(own[name].shape)}'
-        for name in own
-        if name in given and own[name].shape != given[name].shape
-    ]
-
-
-def arch_of(found: Found) -> str | None:
-    """The name in `ARCHS` that the weights were made from."""
-    size = (found.depths, found.dims)
-    return next((name for name, arch in ARCHS.items() if (arch.depths, arch.dims) == size), None)
+from convnext_dense.weights.fetch import resolve
+from convnext_dense.weights.layouts import StateDict
+from convnext_dense.weights.match import OUTPUT_NORMS, Match, arch_of, check_values, match_backbone, misfit, other_shapes
+from convnext_dense.weights.open import about, open_checkpoint, shown, state_dict_of
+from convnext_dense.weights.whole import CLASS_LAYERS, kind_of, to_whole
 
 
 @dataclass(frozen=True)
@@ -99,47 +33,59 @@ class Pretrained:
     state: Mapping[str, Tensor]
 
 
-def match_or_stop(backbone: ConvNeXt, checkpoint: str, prefix: str = '') -> Pretrained:
+def pretrained_options(init_cfg: Any) -> dict[str, Any] | None:
+    """The options of an `init_cfg` that loads weights strictly; None for the kinds that mmengine takes.
+
+    Raises:
+        InputError: for a list with such a one, which mmengine would load as far as it fits.
+    """
+    if isinstance(init_cfg, (list, tuple)) and any(pretrained_options(node) is not None for node in init_cfg):
+        raise InputError("init_cfg: expected dict(type='Pretrained', checkpoint=...) alone, got a list; leave out the others")
+    if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
+        return None
+    return {key: value for key, value in init_cfg.items() if key != 'type'}
+
+
+def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> Pretrained:
     """How a pre-trained file fits the backbone; `prefix` keeps the names that begin with it, and is cut from them.
 
     Raises:
         InputError: if anything but output norms is missing, a shape differs, a name is no known head, or a value is not finite.
     """
+    if unknown or checkpoint is None:
+        given = sorted({'type', *unknown, *(['checkpoint'] if checkpoint is not None else [])})
+        raise InputError(f'init_cfg: expected type, checkpoint and optionally prefix, got {given}')
+    if not isinstance(prefix, str):
+        raise InputError(f"init_cfg: expected prefix to be the beginning of names, such as 'backbone.', got {prefix!r}")
     path = resolve(checkpoint)
-    state = state_dict_of(open_checkpoint(path))
-    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    content = open_checkpoint(path)
     try:
+        whole = state_dict_of(content)
+        state = {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
+        if whole and not state:
+            raise InputError(f'prefix: expected the beginning of names, got {prefix!r}; the names are {listed(whole, 4)}')
         match = match_backbone(state, backbone)
     except InputError as error:
-        raise InputError(f'pre-trained weights {path}: {error}') from error
+        raise InputError(f'pre-trained weights {shown(path)}: {error}') from error
     if not match.fits:
         name = arch_of(match.found)
         hint = f"; the file fits arch='{name}'" if name and ARCHS[name] != backbone.arch else ''
         raise InputError(
-            f'pre-trained weights {path} (layout: {match.found.layout.name}) do not fit {_describe(backbone)}: '
-            f'{_misfit(match)}{hint}'
+            f'pre-trained weights {shown(path)} (layout: {match.found.layout.name}) do not fit {_describe(backbone)}: '
+            f'{misfit(match)}{hint}'
         )
-    check_finite(path, match.tensors)
+    with about(path):
+        check_values(match.tensors)
     return Pretrained(match, path, state)
 
 
-def check_finite(path: str | os.PathLike[str], state: Mapping[str, Tensor]) -> None:
-    """Stop at weights that are not numbers."""
-    for name, value in state.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            bad = int((~torch.isfinite(value)).sum())
-            raise InputError(
-                f'checkpoint {path}: expected finite weights, got NaN or infinity in {name} ({bad} of {value.numel()})'
-            )
-
-
-def load_pretrained(backbone: ConvNeXt, checkpoint: str, prefix: str = '') -> None:
+def load_pretrained(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> None:
     """Load pre-trained weights into the backbone, all of them or none, and log "loaded N of N (layout: …)".
 
     Raises:
         InputError: as `match_or_stop`.
     """
-    pretrained = match_or_stop(backbone, checkpoint, prefix)
+    pretrained = match_or_stop(backbone, checkpoint, prefix, **unknown)
     match = pretrained.match
     backbone.load_state_dict(match.tensors, strict=False)
     norms = sorted({name.split('.')[0] for name in backbone.state_dict() if name.startswith(OUTPUT_NORMS)})
@@ -172,41 +118,53 @@ def check_whole_model(
         InputError: with what is missing, unexpected and of another shape, or with both lists of classes.
     """
     content = open_checkpoint(path)
-    state = whole_state(content)
+    with about(path):
+        state = whole_state(content)
     own = model.state_dict()
-    fresh = []
-    if new_heads:
-        fresh = [name for name in own if name in state and own[name].shape != state[name].shape and CLASS_LAYERS.search(name)]
-        state = {name: value for name, value in state.items() if name not in fresh}
+    others = [name for name in own if name in state and own[name].shape != state[name].shape]
+    by_classes = [name for name in others if CLASS_LAYERS.search(name) and _same_but_rows(own[name], state[name])]
+    fresh = by_classes if new_heads else []
+    state = {name: value for name, value in state.items() if name not in fresh}
     missing = sorted(set(own) - set(state) - set(fresh))
-    match = Match({}, missing, sorted(set(state) - set(own)), _other_shapes(own, state), [], len(own))
+    match = Match({}, missing, sorted(set(state) - set(own)), other_shapes(own, state), [], len(own))
     if not match.fits:
-        others = [line for line in match.shapes if not CLASS_LAYERS.search(line.split(' ')[0])]
         hint = 'use the config that it was trained with'
-        if match.shapes and not (missing or match.unexpected or others):
+        if not missing and not match.unexpected and others == by_classes:
             hint = '--new-heads starts these layers anew for the classes of the data'
         kind = kind_of(state) or 'no segmentor or detector'
-        raise InputError(f'checkpoint {path}, {kind}, does not fit this {type(model).__name__}: {_misfit(match)}; {hint}')
-    check_finite(path, state)
-    meta = content.get('meta')
-    trained = (meta.get('dataset_meta') or {}).get('classes') if isinstance(meta, dict) else None
+        raise InputError(f'checkpoint {shown(path)}, {kind}, does not fit this {type(model).__name__}: {misfit(match)}; {hint}')
+    with about(path):
+        check_values(state, own)
+        trained = _trained_on(content) if classes else None
     if classes and trained and list(trained) != list(classes):
         raise InputError(
-            f'checkpoint {path} was trained on other classes than the data has: expected {listed(classes)}; got '
+            f'checkpoint {shown(path)} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'
         )
     return fresh
 
 
+def _same_but_rows(one: Tensor, other: Tensor) -> bool:
+    return one.ndim == other.ndim and one.shape[1:] == other.shape[1:]
+
+
+def _trained_on(content: Mapping[str, object]) -> Sequence[str] | None:
+    """The classes that a checkpoint says it was trained on; None where it says nothing."""
+    node: object = content
+    for key in ('meta', 'dataset_meta'):
+        node = node.get(key)
+        if node is None:
+            return None
+        if not isinstance(node, Mapping):
+            raise InputError(f'{key}: expected a dict, got {type(node).__name__}')
+    classes = node.get('classes')
+    if classes is None:
+        return None
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f'meta.dataset_meta.classes: expected a list of names, got {str(classes)[:80]!r}')
+    return classes
+
+
 def _describe(backbone: ConvNeXt) -> str:
     name = next((name for name, arch in ARCHS.items() if arch == backbone.arch), None)
     return f"ConvNeXt(arch='{name}')" if name else f'ConvNeXt({backbone.arch})'
-
-
-def _misfit(match: Match) -> str:
-    rows = (('missing', match.missing), ('unexpected', match.unexpected), ('of another shape', match.shapes))
-    parts = []
-    for what, names in rows:
-        if names:
-            parts.append(f'{len(names)} {what}: {listed(names)}')
-    return '; '.join(parts)

@@ -1,4 +1,4 @@
-"""Open weights from a path, a URL or a hub, safely: no code in a file is run, and a broken one gets one clear line.
+"""Open files of weights safely: no code in them is run, and a broken one gets one clear line.
 
 Limits: a file may unpack to at most `MAX_BYTES`, and to at most twice its size where it is compressed (PyTorch's own files
 are not). A safetensors header may have `MAX_HEADER` bytes.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import urlparse
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
@@ -26,6 +26,7 @@ MAX_BYTES = 32 * 2**30
 MAX_HEADER = 100 * 2**20
 WRAPPERS = ('model', 'state_dict', 'model_ema', 'state_dict_ema', 'module', 'teacher')
 AGAIN = 'copy or download it again'
+INDEX = '.index.json'
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -34,36 +35,82 @@ def open_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     What a file is goes by its first bytes, not its name.
 
     Raises:
-        InputError: for a missing, empty, truncated or foreign file, one that unpacks to more than the limits, and one that
-            holds anything but plain values, tensors and the types that training checkpoints hold.
+        InputError: for a missing, empty, truncated or foreign file, one that cannot be read, one that unpacks to more than the
+            limits, and one that holds anything but plain values, tensors and the types that training checkpoints hold.
     """
-    path = Path(path)
-    if path.is_dir():
+    path = as_path(path)
+    if kind_of_path(path) == 'folder':
         path = _in_folder(path)
-    if not path.is_file():
-        raise InputError(f'checkpoint: expected a file, got {path} which is not there; check the path')
-    size = path.stat().st_size
-    if size == 0:
-        raise InputError(f'checkpoint {path}: expected weights, got an empty file; {AGAIN}')
-    with open(path, 'rb') as file:
-        start = file.read(512)
-    if path.name.endswith('.index.json'):
-        return _open_shards(path)
-    if start.lstrip()[:1] == b'<':
-        raise InputError(
-            f'checkpoint {path}: expected weights, got a web page (it starts with {start[:15]!r}); download the file itself'
-        )
-    if path.suffix == '.safetensors' or _is_safetensors(start, size):
-        return _open_safetensors(path, start, size)
-    return _open_torch(path, start, size)
+    return _open_shards(path) if path.name.endswith(INDEX) else _open_file(path)
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """The path that a user gave; anything else is refused."""
+    if not isinstance(path, (str, Path)) or not str(path):
+        raise InputError(f'checkpoint: expected a path, got {path!r}')
+    return Path(path)
+
+
+def kind_of_path(path: str | os.PathLike[str]) -> str:
+    """What is there: 'file', 'folder', 'device' (a pipe, too) or 'nothing'."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 'nothing'
+    except (OSError, ValueError) as error:  # a loop of links, a name too long, a NUL in it, a closed folder
+        raise InputError(f'checkpoint: expected a file, got {shown(path)}: {reason(error)}; check the path') from error
+    return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else 'device'
+
+
+def reason(error: BaseException) -> str:
+    """An error in a few words on one line."""
+    words = (isinstance(error, OSError) and error.strerror) or str(error)
+    return ' '.join(words.split())[:300] or type(error).__name__
+
+
+def shown(path: object) -> str:
+    """A path for a message, on one line."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+@contextmanager
+def about(path: object) -> Iterator[None]:
+    """Begin the errors inside with the path of the file that they are about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f'checkpoint {shown(path)}: {error}') from error
+
+
+def _open_file(path: Path) -> dict[str, Any]:
+    kind = kind_of_path(path)
+    if kind != 'file':
+        got = {'nothing': 'which is not there', 'folder': 'which is a folder', 'device': 'which is a device or a pipe'}[kind]
+        raise InputError(f'checkpoint: expected a file, got {shown(path)} {got}; check the path')
+    with about(path):
+        try:
+            size = path.stat().st_size
+            with open(path, 'rb') as file:
+                start = file.read(512)
+        except OSError as error:
+            raise InputError(f'expected a file that can be read, got: {reason(error)}; check its permissions') from error
+        if size == 0:
+            raise InputError(f'expected weights, got an empty file; {AGAIN}')
+        if _is_safetensors(start, size):  # first: the length at its beginning may look like anything
+            return _open_safetensors(path, start, size)
+        if start.lstrip()[:1] == b'<':
+            raise InputError(f'expected weights, got a web page (it starts with {start[:15]!r}); download the file itself')
+        if path.suffix == '.safetensors':
+            return _open_safetensors(path, start, size)
+        return _open_torch(path, start, size)
 
 
 def _in_folder(folder: Path) -> Path:
     """The weights in a folder as transformers writes it."""
-    names = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json')
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    names = ('model.safetensors', f'model.safetensors{INDEX}', 'pytorch_model.bin', f'pytorch_model.bin{INDEX}')
+    found = next((folder / name for name in names if kind_of_path(folder / name) == 'file'), None)
     if found is None:
-        raise InputError(f'checkpoint: expected a file, or a folder with one of {", ".join(names)}; got {folder}')
+        raise InputError(f'checkpoint: expected a file, or a folder with one of {", ".join(names)}; got {shown(folder)}')
     return found
 
 
@@ -72,56 +119,65 @@ def _is_safetensors(start: bytes, size: int) -> bool:
 
 
 def _open_safetensors(path: Path, start: bytes, size: int) -> dict[str, Any]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     header = int.from_bytes(start[:8], 'little')
     if len(start) < 8 or header > min(size - 8, MAX_HEADER):
-        raise InputError(
-            f'checkpoint {path}: expected a safetensors header of at most {min(size, MAX_HEADER)} bytes, '
-            f'got one that says {header}; {AGAIN}'
-        )
+        limit = min(size, MAX_HEADER)
+        raise InputError(f'expected a safetensors header of at most {limit} bytes, got one that says {header}; {AGAIN}')
     try:
         return dict(load_file(path))
-    except (SafetensorError, ValueError, OSError) as error:
-        raise InputError(f'checkpoint {path}: {_unreadable("safetensors", error)}') from error
+    except Exception as error:  # a broken header can raise anything
+        raise InputError(_unreadable('safetensors', reason(error))) from error
 
 
 def _open_shards(index: Path) -> dict[str, Any]:
-    """Every file that a sharded set's index names."""
-    try:
-        names = json.loads(index.read_text())['weight_map']
-        files = sorted(set(names.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f'checkpoint {index}: expected an index with weight_map, got one that cannot be read ({error!r})'
-        ) from error
-    if any(Path(file).name != file for file in files):
-        raise InputError(f'checkpoint {index}: expected files beside the index, got {listed(files)}')
-    state: dict[str, Any] = {}
-    for file in files:
-        state |= open_checkpoint(index.parent / file)
-    lacking = sorted(set(names) - set(state))
-    if lacking:
-        raise InputError(
-            f'checkpoint {index}: {len(lacking)} of its tensors are in none of its files: {listed(lacking)}; {AGAIN}'
-        )
+    """The tensors that a sharded set's index names, each from the file that it names."""
+    with about(index):
+        try:
+            names = json.loads(index.read_text())['weight_map']
+            files = sorted(set(names.values()))
+            plain = all(isinstance(text, str) for text in (*names, *files))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = f'{type(error).__name__}: {reason(error)}'
+            raise InputError(f'expected an index with weight_map, got one that cannot be read ({why}); {AGAIN}') from error
+        if not files:
+            raise InputError(f'expected an index with tensors in weight_map, got none; {AGAIN}')
+        if not plain or any(Path(file).name != file or file == '..' or file.endswith(INDEX) for file in files):
+            raise InputError(f'expected files beside the index, got {listed(files)}')
+        state: dict[str, Any] = {}
+        lacking, beyond = [], []
+        for file in files:
+            content = _open_file(index.parent / file)
+            wanted = {name for name in names if names[name] == file}
+            lacking += sorted(wanted - set(content))
+            beyond += sorted(set(content) - wanted)
+            state |= {name: content[name] for name in wanted & set(content)}
+        if lacking:
+            raise InputError(
+                f'{len(lacking)} of its tensors are in none of its files, or not in those that it names: {listed(lacking)}; '
+                f'{AGAIN}'
+            )
+        if beyond:
+            raise InputError(f'its files hold {len(beyond)} tensors that it does not name: {listed(beyond)}; {AGAIN}')
     return state
 
 
 def _open_torch(path: Path, start: bytes, size: int) -> dict[str, Any]:
     from convnext_dense.training.checkpoint import allow_checkpoint_types
 
-    packed = zipfile.is_zipfile(path)
-    if packed:
-        _check_sizes(path, size)
     try:
+        packed = zipfile.is_zipfile(path)
+        if packed:
+            _check_sizes(path, size)
         allow_checkpoint_types()  # again: a `safe_globals` context elsewhere takes them back when it ends
         content = torch.load(path, map_location='cpu', weights_only=True, mmap=packed)
+    except InputError:
+        raise
     except Exception as error:  # a broken pickle can raise anything
-        raise InputError(f'checkpoint {path}: {_why_refused(start, error)}') from error
+        raise InputError(_why_refused(start, error)) from error
     if not isinstance(content, Mapping):
-        raise InputError(f'checkpoint {path}: expected a dict of tensors, got {type(content).__name__}')
+        raise InputError(f'expected a dict of tensors, got {type(content).__name__}')
     return dict(content)
 
 
@@ -130,15 +186,13 @@ def _check_sizes(path: Path, size: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f'checkpoint {path}: {_unreadable("PyTorch", error)}') from error
+    except Exception as error:  # a broken directory can raise anything
+        raise InputError(_unreadable('PyTorch', reason(error))) from error
     unpacked = sum(entry.file_size for entry in entries)
     compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     limit = min(MAX_BYTES, 2 * size) if compressed else MAX_BYTES
     if unpacked > limit:
-        raise InputError(
-            f'checkpoint {path}: expected at most {limit:,} bytes unpacked, got {unpacked:,} in a file of {size:,}; not opened'
-        )
+        raise InputError(f'expected at most {limit:,} bytes unpacked, got {unpacked:,} in a file of {size:,}; not opened')
 
 
 def _unreadable(kind: str, why: object) -> str:
@@ -160,82 +214,46 @@ def _why_refused(start: bytes, error: Exception) -> str:
 
 
 def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors in an opened checkpoint, out of its wrappers and of DistributedDataParallel's `module.`."""
+    """The tensors in an opened checkpoint, out of its wrappers and of DistributedDataParallel's `module.`.
+
+    Raises:
+        InputError: for a name that is no string, a weight that is no tensor, and a tensor without plain numbers in memory.
+    """
+    if not isinstance(content, Mapping):
+        raise InputError(f'expected a dict of tensors, got {type(content).__name__}')
     for _ in WRAPPERS:
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None or not inner:
+        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not inner:
             break
-        content = inner
-    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        content = next(filter(None, inner), inner[0])  # the first with something in it
+    state = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    wrong = next((name for name in state if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise InputError(f'expected names of tensors that are strings, got {wrong!r}')
+    for name, value in content.items():
+        ours = isinstance(name, str) and name.endswith(('.weight', '.bias', '.gamma', '.beta', '.running_mean', '.running_var'))
+        if ours and name not in state:
+            raise InputError(f'{name}: expected a tensor, got {type(value).__name__}')
+    for name, value in state.items():
+        check_plain(name, value)
     if state and all(name.startswith('module.') for name in state):
         state = {name.removeprefix('module.'): value for name, value in state.items()}
     return state
 
 
-def resolve(checkpoint: str) -> str:
-    """A local path for a path, an http(s) URL, `hf-hub:ORGANISATION/NAME` or `timm:NAME`.
-
-    A URL is downloaded into torch's hub cache, in one move, once; the hubs go through their own libraries and caches.
-
-    Raises:
-        InputError: if the download fails or the library is not installed, with the ways around it.
-    """
-    for scheme, fetch in (('hf-hub:', _from_hub), ('timm:', _from_timm)):
-        if checkpoint.startswith(scheme):
-            return fetch(checkpoint, checkpoint.removeprefix(scheme))
-    if urlparse(checkpoint).scheme not in ('http', 'https'):
-        return checkpoint
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    target = folder / Path(urlparse(checkpoint).path).name
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(checkpoint, str(target))
-        except (URLError, OSError) as error:
-            raise _offline(checkpoint, getattr(error, 'reason', None) or error) from error
-    return str(target)
-
-
-def _offline(checkpoint: str, reason: object) -> InputError:
-    first = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
-    return InputError(
-        f'pre-trained weights: could not download {checkpoint} ({first}); '
-        'pass a local copy with --pretrained FILE, or start from scratch with --pretrained none'
-    )
-
-
-def _from_hub(checkpoint: str, name: str) -> str:
-    """A repository of the Hugging Face hub, as a folder in its cache."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise InputError(
-            f'{checkpoint}: expected the package huggingface_hub, which is not installed; pip install it'
-        ) from error
-    try:
-        return snapshot_download(name, allow_patterns=['*.safetensors', '*.bin', '*.json'])
-    except Exception as error:  # its own errors, those of the network, and a wrong name
-        raise _offline(checkpoint, error) from error
-
-
-def _from_timm(checkpoint: str, name: str) -> str:
-    """A pre-trained model of timm, as the file in its cache."""
-    try:
-        import timm
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise InputError(f'{checkpoint}: expected the package timm, which is not installed; pip install timm') from error
-    try:
-        pretrained = timm.get_pretrained_cfg(name)
-    except RuntimeError:  # no such tag
-        pretrained = None
-    if pretrained is None or not (pretrained.hf_hub_id or pretrained.url):
-        known = listed(timm.list_models(f'{name.split(".")[0]}*', pretrained=True)) or 'none of that name'
-        raise InputError(f'{checkpoint}: expected a pre-trained model of timm; it has {known}')
-    if not pretrained.hf_hub_id:
-        return resolve(pretrained.url)
-    try:
-        hf_hub_download(pretrained.hf_hub_id, 'config.json')  # beside it: the image mean and std
-        return hf_hub_download(pretrained.hf_hub_id, 'model.safetensors')
-    except Exception as error:
-        raise _offline(checkpoint, error) from error
+def check_plain(name: str, value: Tensor) -> None:
+    """Stop at a tensor that is not plain numbers in memory: sparse, quantised, nested, without values, or with too few."""
+    if type(value) not in (Tensor, nn.Parameter):
+        got = f'a {type(value).__name__}'
+    elif value.is_quantized:
+        got = f'a quantised one ({value.dtype})'
+    elif value.is_nested or value.layout != torch.strided:
+        got = f'{"a nested one" if value.is_nested else "one"} of layout {value.layout}'
+    elif value.device.type == 'meta':
+        got = 'one on the meta device, which has no values'
+    elif value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        stored = value.untyped_storage().nbytes() // value.element_size()
+        got = f'one of shape {tuple(value.shape)} with {stored} values'
+    else:
+        return
+    raise InputError(f'{listed([name])}: expected a dense tensor with its values, got {got}; save plain weights')

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from convnext_dense.errors import InputError
+from convnext_dense.text import listed
 from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, from_official, recognise, to_official
 
 HEADS = ('decode_head.', 'auxiliary_head.', 'neck.', 'rpn_head.', 'roi_head.', 'bbox_head.', 'mask_head.', 'panoptic_head.')
@@ -46,7 +48,11 @@ def to_whole(state: Mapping[str, Tensor]) -> Whole | None:
     heads = {name: state[name] for name in rest}
     if found.layout.name == 'transformers':
         heads = {_renamed(name, UPERNET): value for name, value in heads.items()}
-    return Whole({f'backbone.{name}': value for name, value in backbone.items()} | heads, found, kind)
+    ours = {f'backbone.{name}': value for name, value in backbone.items()}
+    twice = sorted(set(ours) & set(heads))
+    if twice or len(heads) < len(rest):
+        raise InputError(f'expected each weight once, got two of the same meaning: {listed(twice or rest)}')
+    return Whole(ours | heads, found, kind)
 
 
 def from_whole(whole: Whole, to: str) -> tuple[StateDict, list[str]]:

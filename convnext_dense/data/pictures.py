@@ -1,0 +1,120 @@
+"""One file with a picture in it: whether training can read it, and how large it is then."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+EXIF_ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)  # orientations that swap width and height
+PLAIN = ('JPEG', 'MPO', 'PNG')  # what Pillow reads of these, OpenCV does too
+LOSSY = ('JPEG', 'MPO', 'JPEG2000')
+ONE_OF_MANY = ('MPO', 'TIFF')  # formats whose first picture is the picture, whatever follows
+
+Size = tuple[int, int]  # width, height
+
+
+class UnreadableError(Exception):
+    """Why a picture cannot be used; the words follow its path in a line."""
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; also where the path itself cannot be (a name too long, an unreadable folder)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def image_size(path: Path) -> tuple[Size, int]:
+    """The size that training reads an image at, and its EXIF orientation, after which mmcv turns it.
+
+    Raises:
+        UnreadableError: if it is no picture, is broken, or OpenCV does not read it.
+    """
+    with _opened(path) as image:
+        image.load()
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        size, kind = image.size, f'{image.format} of mode {image.mode}'
+        plain = image.format in PLAIN and orientation == 1
+    if plain:
+        return size, orientation
+    pixels = _decode(path, 'color', 'cv2')
+    if pixels is None:
+        raise UnreadableError(f'is a {kind}, which OpenCV does not read as an image; save it as PNG or JPEG')
+    return (pixels.shape[1], pixels.shape[0]), orientation
+
+
+def mask_values(path: Path, backend: str) -> NDArray:
+    """A mask's values (H, W) as mmseg's loader reads them, before it makes bytes of them.
+
+    Raises:
+        UnreadableError: if it is no picture, is broken, lossy, or has more than one channel.
+    """
+    with _opened(path) as image:
+        if image.format in LOSSY:
+            raise UnreadableError(f'is a {image.format}, whose compression blurs class numbers; save masks losslessly, as PNG')
+        mode = image.mode
+    with _as_unreadable():
+        values = _decode(path, 'unchanged', backend)
+    if values is None or values.ndim != 2:
+        raise UnreadableError(f'has mode {mode}; expected one channel of class numbers')
+    return values
+
+
+def _decode(path: Path, flag: str, backend: str) -> NDArray | None:
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would write to the terminal what the line says
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return mmcv.imfrombytes(path.read_bytes(), flag=flag, backend=backend)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    if path.is_dir():
+        raise UnreadableError('is a folder; expected a picture')
+    with _as_unreadable(), Image.open(path) as image:
+        if getattr(image, 'is_animated', False) and image.format not in ONE_OF_MANY:
+            raise UnreadableError(f'is a {image.format} of {image.n_frames} frames; expected one picture')
+        yield image
+
+
+@contextmanager
+def _as_unreadable() -> Iterator[None]:
+    """Whatever a decoder raises at a foreign or broken file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            yield
+    except UnreadableError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableError(f'is too large ({str(error).rstrip(".")}); cut it into tiles') from error
+    except Exception as error:
+        raise UnreadableError(f'cannot be read ({_words(error)})') from error
+
+
+def _words(error: Exception) -> str:
+    text = ' '.join(str(error).split())
+    return text if isinstance(error, (OSError, ValueError, SyntaxError)) and text else f'{type(error).__name__}: {text}'
+
+
+def values_of(mask: NDArray) -> set[int | float]:
+    """The different values in a mask, whole numbers as int; NaN once."""
+    found = np.unique(mask)
+    if found.dtype.kind == 'f':
+        return {int(v) if float(v).is_integer() else float(v) for v in found}
+    return {int(v) for v in found}

@@ -1,0 +1,76 @@
+"""What every tool does at its edges: options in, one line out where something is wrong.
+
+Exit status 0: done. 1: check_data found problems. 2: wrong input. 70: an error of the program's own, whose traceback is kept in
+a file. 130: stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+
+from convnext_dense.errors import InputError, last_line
+from convnext_dense.tooling.files import os_line
+
+WRONG_INPUT, UNFORESEEN, INTERRUPTED = 2, 70, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line for what is wrong, whole option names alone, and --debug."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{'allow_abbrev': False, **kwargs})
+        self.add_argument('--debug', action='store_true', help='show the traceback of an error')
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f'{message}; --help lists the options')
+
+
+def exit_with_line(main: Callable[[], None]) -> None:
+    """Run a tool; whatever ends it ends it with one line on stderr and an exit status that tells the kind."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        _stop('stopped by Ctrl-C; train.py --resume goes on from the last checkpoint', INTERRUPTED)
+    except InputError as error:
+        _stop(last_line(error), WRONG_INPUT)
+    except OSError as error:
+        line = os_line(error)
+        _stop(line or _unforeseen(error), WRONG_INPUT if line else UNFORESEEN)
+    except Exception as error:
+        _stop(_unforeseen(error), UNFORESEEN)
+
+
+def _stop(line: str, status: int) -> NoReturn:
+    if '--debug' in sys.argv:
+        traceback.print_exc()
+    print(f'error: {" ".join(line.split())}', file=sys.stderr)
+    sys.exit(status)
+
+
+def _unforeseen(error: Exception) -> str:
+    """What was being done, the exception's class and words, and where its traceback is."""
+    what = f'{type(error).__name__} while {getattr(error, "doing", "starting")}: {last_line(error)}{_advice(error)}'
+    try:
+        handle, path = tempfile.mkstemp(prefix='convnext_dense_', suffix='.txt')
+        with os.fdopen(handle, 'w') as file:
+            file.write(''.join(traceback.format_exception(error)))
+    except OSError:  # no place for it either
+        return f'{what}; --debug shows the traceback'
+    return f'{what}; traceback in {path}; --debug shows it'
+
+
+def _advice(error: Exception) -> str:
+    words = str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words:
+        return '; not enough memory: try a smaller batch, crop or image'
+    if 'inline_container' in words or 'iostream error' in words or 'PytorchStreamWriter' in words:
+        return '; a file could not be written whole: is the disk full?'
+    return ''

@@ -1,0 +1,111 @@
+"""Overrides of config entries: a key must be one that something reads, and its value of the kind that stood there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+from torch.utils.data import DataLoader
+
+from convnext_dense.errors import InputError
+from convnext_dense.text import listed, suggest
+from convnext_dense.tooling.nodes import component, leaves, top_level
+from convnext_dense.training.layer_decay import OPTIONS as PARAMWISE_OPTIONS
+
+SETTLED = ('num_classes',)  # variables that the tools set everywhere
+OPTIONS = dict(  # entries that an option of the tools sets, or that are read with the file
+    data_root='use --data-root DIR',
+    resume='use --resume [auto|FILE]',
+    load_from='use --load-from FILE',
+    launcher='use --launcher NAME',
+    custom_imports='set it in the config file',
+)
+FREE = ('custom_keys', 'metainfo')  # dicts whose keys the user chooses
+LOADER_KEYS = ('dataset', 'sampler', 'batch_sampler', 'collate_fn')
+
+
+def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
+    """Stop at an override whose key neither the config has nor the component at that place takes, or of another kind."""
+    for dotted, value in overrides.items():
+        _check_override(cfg, dotted, value)
+
+
+def _check_override(cfg: Config, dotted: str, value: Any) -> None:
+    node: Any = cfg._cfg_dict
+    parts = dotted.split('.')
+    if parts[0] in OPTIONS:
+        raise InputError(f'--cfg-options {dotted}: {parts[0]} is set before it is read; {OPTIONS[parts[0]]}')
+    if parts[0] in node and parts[0] not in top_level() | set(SETTLED):
+        same = [path for path, other in leaves(node) if other == node[parts[0]] and path.split('.')[0] in top_level()]
+        where = f'; set {listed(same, 4)}' if same else ''
+        why = 'is a variable of the config file, which went into other entries when it was read'
+        raise InputError(f'--cfg-options {dotted}: {parts[0]} {why}{where}')
+    for depth, part in enumerate(parts):
+        above = '.'.join(parts[:depth])
+        if isinstance(node, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(node):
+                raise InputError(f'--cfg-options {dotted}: {above} is a list of {len(node)}; expected an index below that')
+            node = node[int(part)]
+        elif isinstance(node, dict):
+            if part not in node:
+                known = _accepted(node, parts[depth - 1] if depth else None, cfg.get('default_scope'))
+                known = known | set(node) if depth else known - set(OPTIONS)
+                if part in known or (depth and parts[depth - 1] in FREE):
+                    return
+                near = suggest(part, known)
+                raise InputError(f'--cfg-options {dotted}: {above or "the config"} has no key {part!r}; {near}')
+            node = node[part]
+        else:
+            raise InputError(f'--cfg-options {dotted}: {above} is the value {node!r}, it has no keys')
+    if value is not None and (kind := _kind_that_stood(node)) is not None and not kind.takes(node, value):
+        raise InputError(f'--cfg-options {dotted}: expected {kind.words.format(node)}; got {value!r}')
+    if isinstance(node, dict) and value is not None and not isinstance(value, dict):
+        raise InputError(f'--cfg-options {dotted}: expected one of its keys ({", ".join(node)}), got {value!r} for the whole')
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What may take the place of a value, and how it is said."""
+
+    takes: Callable[[Any, Any], bool]
+    words: str
+
+
+_TRUTH = _Kind(lambda stood, new: isinstance(new, bool), 'true or false, as {}')
+# An integer of 0 or less often means "none" where a share or a threshold may stand, as in pos_weight=-1.
+_COUNT = _Kind(lambda stood, new: isinstance(new, int) and not isinstance(new, bool), 'a whole number, as {}')
+_NUMBER = _Kind(lambda stood, new: isinstance(new, (int, float)) and not isinstance(new, bool), 'a number, as {}')
+_TEXT = _Kind(lambda stood, new: isinstance(new, (str, list, tuple)), 'text, as {!r}')
+_PARTS = _Kind(lambda stood, new: new == [], 'one of its entries by index, or [] for none')
+
+
+def _kind_that_stood(stood: Any) -> _Kind | None:
+    if isinstance(stood, bool):
+        return _TRUTH
+    if isinstance(stood, int) and stood > 0:
+        return _COUNT
+    if isinstance(stood, (int, float)):
+        return _NUMBER
+    if isinstance(stood, str):
+        return _TEXT
+    return _PARTS if isinstance(stood, list) and any(isinstance(item, dict) for item in stood) else None
+
+
+def _accepted(node: dict[str, Any], name: str | None, scope: str | None) -> set[str]:
+    """Keys that the component described by `node`, found under `name`, would take."""
+    if name is None:
+        return top_level()
+    if name.endswith('_dataloader'):
+        return set(inspect.signature(DataLoader.__init__).parameters) - {'self'} | set(LOADER_KEYS)
+    if name == 'paramwise_cfg':
+        return set(PARAMWISE_OPTIONS)
+    kind = component(node.get('type'), scope)
+    keys = {'constructor', 'paramwise_cfg', 'optimizer'} if name == 'optim_wrapper' else set()
+    if inspect.isclass(kind):
+        for base in kind.__mro__:
+            if '__init__' in vars(base):
+                keys |= set(inspect.signature(base.__init__).parameters)
+    return keys - {'self', 'args', 'kwargs'}

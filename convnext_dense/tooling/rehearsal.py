@@ -1,0 +1,169 @@
+"""Everything that a run needs, built before its work directory is made: what the libraries refuse is one line, nothing is left.
+
+A runner in a temporary folder builds the loaders, optimiser, schedulers, loops, evaluators and hooks on a model without memory,
+and one sample of each split goes through its pipeline, the model's preprocessor and the shapes of the backbone.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import VISBACKENDS, DefaultScope
+from mmengine.runner import Runner, set_random_seed
+from mmengine.visualization import Visualizer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from convnext_dense.errors import InputError
+from convnext_dense.tooling.trial import check_init, check_sample, first_batch, part, try_metrics
+from convnext_dense.tooling.values import (
+    check_hooks,
+    check_loader,
+    check_loop,
+    check_model,
+    check_numbers,
+    check_optimizer,
+    check_schedule,
+)
+
+NAME = 'rehearsal'
+TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper')
+EVALUATION = ('{}_dataloader', '{}_cfg', '{}_evaluator')
+
+
+class _Rehearsal(Runner):
+    """A runner whose model has no memory, so that it is moved to no device."""
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        return model
+
+
+def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, Any]:
+    """Build all that the run of `splits` ('train', 'val', 'test') will; the data sets that were read, by loader.
+
+    `model` is the config's, on the meta device. Nothing of it is changed but its mode, which is that of evaluation.
+
+    Raises:
+        InputError: for what cannot be built, with its part of the config and why; for numbers that no run can use.
+    """
+    check_numbers(cfg)
+    check_model(model)
+    check_init(model)
+    plan = copy.deepcopy(cfg)
+    with _silent(), tempfile.TemporaryDirectory() as folder:
+        plan.merge_from_dict(dict(launcher='none', load_from=None, resume=False, work_dir=folder, experiment_name=NAME))
+        try:
+            return _build(_runner(plan, model), plan, model, splits)
+        finally:
+            _forget()
+
+
+def _loader(runner: Runner, name: str, spec: dict[str, Any]) -> DataLoader:
+    try:
+        return runner.build_dataloader(spec, seed=runner.seed)
+    except ValueError as error:
+        if 'need at least one array to concatenate' not in str(error):  # what mmengine says of an empty list
+            raise
+        raise InputError(
+            f'{name}: expected at least one image, got none that the data set keeps; check data_root, and filter_cfg, which '
+            'leaves out images without objects and small ones'
+        ) from error
+
+
+def check_parts(cfg: Config, splits: Sequence[str]) -> None:
+    """Stop where the config lacks a part that the run needs."""
+    needed = ['model'] + [key for split in splits for key in (TRAINING if split == 'train' else _of(split))]
+    if 'val' in splits and not any(cfg.get(key) for key in _of('val')):  # training without validation
+        needed = [key for key in needed if key not in _of('val')]
+    missing = [key for key in needed if not isinstance(cfg.get(key), (dict, list)) or (key != 'train_cfg' and not cfg[key])]
+    if missing:
+        these = f'{", ".join(missing)} {"are" if len(missing) > 1 else "is"}'
+        raise InputError(f'config: expected dicts under {", ".join(needed)}; {these} missing or no dict; see configs/')
+
+
+def _of(split: str) -> list[str]:
+    return [key.format(split) for key in EVALUATION]
+
+
+def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, Any]:
+    datasets, batches = {}, {}
+    for split in splits:
+        name = f'{split}_dataloader'
+        spec = cfg.get(name)
+        if spec is None:
+            continue
+        with part(name):
+            loader = _loader(runner, name, spec)
+        check_loader(name, loader)
+        datasets[name] = loader.dataset
+        with part(f'{name}.dataset'):
+            batches[name] = first_batch(loader)
+        check_sample(cfg, name, model, batches[name], training=split == 'train')
+        loader.num_workers = 0  # a loop starts its loading processes when it is made
+        setattr(runner, f'_{name}', loader)
+    if 'train' in splits:
+        with part('train_cfg'):
+            loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+        check_loop(loop)
+        with part('optim_wrapper'):
+            wrapper = runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        check_optimizer(wrapper)
+        if runner.param_schedulers is not None:
+            with part('param_scheduler'):
+                check_schedule(runner.build_param_scheduler(runner.param_schedulers), wrapper, loop)
+    for split in ('val', 'test'):
+        if split in splits and getattr(runner, f'_{split}_loop') is not None:
+            with part(f'{split}_cfg or {split}_evaluator'):
+                loop = getattr(runner, f'build_{split}_loop')(getattr(runner, f'_{split}_loop'))
+                try_metrics(loop.evaluator, batches[f'{split}_dataloader'], loop.dataloader.dataset)
+    check_hooks(runner.hooks)
+    return datasets
+
+
+def _runner(cfg: Config, model: nn.Module) -> Runner:
+    with part('log_level'):
+        MMLogger.get_instance(f'{NAME}_level', log_level=cfg.get('log_level', 'INFO'))
+    with part('randomness'):
+        set_random_seed(**cfg.get('randomness', {}))
+    with part('visualizer'):
+        cfg.visualizer = _without_backends(cfg.get('visualizer'))
+    known = inspect.signature(Runner.__init__).parameters
+    arguments = {key: cfg.get(key) for key in cfg if key in known}
+    with part('env_cfg, default_hooks, custom_hooks or log_processor'):
+        return _Rehearsal(**arguments | dict(model=model, cfg=cfg, log_level='ERROR'))
+
+
+def _without_backends(visualizer: Any) -> dict[str, Any]:
+    """The visualizer without its backends, some of which start a run on a server; that they are there is checked."""
+    spec = dict(visualizer) if isinstance(visualizer, dict) else dict(type='Visualizer')
+    for backend in spec.pop('vis_backends', None) or ():
+        kind = backend.get('type') if isinstance(backend, dict) else backend
+        if isinstance(kind, str) and VISBACKENDS.get(kind) is None:
+            raise InputError(f'visualizer.vis_backends: expected types such as LocalVisBackend, got {kind!r}')
+    return ConfigDict({**spec, 'name': NAME, 'vis_backends': None})
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the words of the libraries, which the run itself says again."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter('ignore')
+        yield
+
+
+def _forget() -> None:
+    """Take the rehearsal's logger, message hub, visualizer and scope out of what "current" finds."""
+    for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        for name in [name for name in kind._instance_dict if name.startswith(NAME)]:
+            instance = kind._instance_dict.pop(name)
+            for handler in getattr(instance, 'handlers', ()):
+                handler.close()

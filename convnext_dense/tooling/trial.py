@@ -1,0 +1,123 @@
+"""One sample of a data set, through its pipeline, the model's preprocessor and the shapes of the model's heads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.model import initialize
+from mmengine.registry import MODELS
+from mmseg.evaluation import IoUMetric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from convnext_dense.errors import InputError, last_line
+from convnext_dense.models.compiling import shapes_alone
+from convnext_dense.models.convnext import ConvNeXt
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Whatever is raised within becomes a line about this part of the config."""
+    try:
+        yield
+    except (InputError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise InputError(
+            f'{name}: cannot be built from this config: {type(error).__name__}: {last_line(error)}; check its entries'
+        ) from error
+
+
+def first_batch(loader: DataLoader) -> Any:
+    """The data set's first sample, as a batch of one."""
+    return loader.collate_fn([loader.dataset[0]])
+
+
+def try_metrics(evaluator: Evaluator, batch: Any, dataset: Any) -> None:
+    """Measure a mask against itself: IoUMetric asks what its metrics are called only after the first evaluation."""
+    samples = batch.get('data_samples') if isinstance(batch, dict) else None
+    sample = copy.deepcopy(samples[0]) if samples else None
+    if sample is None or 'gt_sem_seg' not in sample:
+        return
+    sample.pred_sem_seg = sample.gt_sem_seg
+    sample.pred_sem_seg.data = sample.gt_sem_seg.data.clamp(max=len(dataset.metainfo.get('classes') or ()) - 1)
+    own = [metric for metric in evaluator.metrics if isinstance(metric, IoUMetric) and not metric.output_dir]
+    for metric in own:
+        metric.process({}, [sample.to_dict()])
+        metric.evaluate(1)
+
+
+def check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training: bool) -> None:
+    whole = cfg.model.get('module') or cfg.model  # out of test-time augmentation
+    spec = whole.get('data_preprocessor') or cfg.get('data_preprocessor')
+    if spec is None:
+        return
+    if not isinstance(batch, dict) or 'inputs' not in batch:
+        got = ', '.join(map(str, batch)) if isinstance(batch, dict) else type(batch).__name__
+        raise InputError(
+            f'{name}.dataset.pipeline: expected samples with inputs and data_samples, got {got}; '
+            'end it with PackSegInputs or PackDetInputs'
+        )
+    if isinstance(batch['inputs'][0], (list, tuple)):  # its first view
+        batch = {key: value[0] for key, value in batch.items()}
+    with part('model.data_preprocessor'):
+        inputs = MODELS.build(copy.deepcopy(spec))(batch, training)['inputs']
+    if not isinstance(inputs, Tensor):
+        return
+    if not torch.isfinite(inputs).all():
+        raise InputError(
+            f'model.data_preprocessor: expected images of finite numbers, got NaN or infinity from the first of {name}; check '
+            f'mean={spec.get("mean")} and std={spec.get("std")}, whose entries must be above 0'
+        )
+    backbone, own = getattr(model, 'backbone', None), inputs.shape[1]
+    wanted = backbone.downsample_layers[0][0].in_channels if isinstance(backbone, ConvNeXt) else own
+    if wanted != own:
+        raise InputError(
+            f'model.backbone.in_channels: expected {own}, the channels of the images of {name}; got {wanted}; '
+            f'set model.backbone.in_channels={own}, or load the images with {wanted} channels'
+        )
+    if hasattr(model, 'extract_feat') and not any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
+        with part(f'model, on an image of {tuple(inputs.shape[2:])} pixels of {name}'), torch.no_grad(), shapes_alone():
+            _check_shapes(model.eval(), inputs.to('meta'))
+
+
+def _check_shapes(model: nn.Module, image: Tensor) -> None:
+    """The image's shape through every head: convolutions and linear layers refuse channels that are not theirs."""
+    maps = model.extract_feat(image)
+    for name in ('decode_head', 'auxiliary_head', 'rpn_head'):
+        head = getattr(model, name, None)
+        for one in head if isinstance(head, nn.ModuleList) else [head] if isinstance(head, nn.Module) else []:
+            out = one(maps)
+            levels = getattr(getattr(one, 'prior_generator', None), 'num_levels', None)
+            if levels is not None and levels != len(out[0]):
+                raise InputError(f'model.{name}.anchor_generator: expected strides for {len(out[0])} maps, got {levels}')
+    roi_head = getattr(model, 'roi_head', None)
+    for kind in ('bbox', 'mask'):
+        extractors, heads = (getattr(roi_head, f'{kind}_{part}', None) for part in ('roi_extractor', 'head'))
+        pairs = zip(extractors, heads) if isinstance(heads, nn.ModuleList) else [(extractors, heads)]
+        for extractor, head in pairs:
+            if getattr(extractor, 'roi_layers', None) is None or head is None:
+                continue
+            if len(extractor.featmap_strides) > len(maps) or any(m.shape[1] != extractor.out_channels for m in maps):
+                given = f'{[m.shape[1] for m in maps]} channels'
+                raise InputError(
+                    f'model.roi_head.{kind}_roi_extractor: expected out_channels and featmap_strides of the maps of the neck, '
+                    f'{given}; got out_channels={extractor.out_channels}, featmap_strides={extractor.featmap_strides}'
+                )
+            head(image.new_empty(1, extractor.out_channels, *extractor.roi_layers[0].output_size))
+
+
+def check_init(model: nn.Module) -> None:
+    """Stop at an `init_cfg` that initialises nothing; those that read weights are checked with the weights."""
+    for module in model.modules():
+        given = getattr(module, 'init_cfg', None) or []
+        kinds = [one for one in (given if isinstance(given, list) else [given]) if one.get('type') != 'Pretrained']
+        if kinds:
+            with part(f'init_cfg of {type(module).__name__}'):
+                initialize(module, copy.deepcopy(kinds))

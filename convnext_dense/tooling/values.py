@@ -1,0 +1,172 @@
+"""Numbers that a library takes and no run can use: not finite, of another type than its argument, or out of range.
+
+They are looked for in what was built, so that it does not matter which entry of a config they came from.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import nn
+from torch.utils.data import DataLoader
+
+from convnext_dense.errors import InputError
+from convnext_dense.tooling.nodes import component, leaves
+
+SIMULATED = 2000  # steps of a schedule that are looked at
+RISE = 1000  # no schedule lifts a rate that far on purpose
+PLAIN = (bool, int, float, str, type(None))
+
+
+def whole(value: Any, least: int) -> bool:
+    """Whether it is an integer from `least` up; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def number(value: Any, least: float = -math.inf) -> bool:
+    """Whether it is a finite number from `least` up."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= least
+
+
+def check_numbers(cfg: Config) -> None:
+    """Stop at a number that is none, and at an argument of another type than its component says.
+
+    Raises:
+        InputError: with the entry's dotted key.
+    """
+    for key, value in leaves(cfg._cfg_dict):
+        if isinstance(value, float) and not (math.isfinite(value) or (math.isinf(value) and key.endswith('norm_type'))):
+            raise InputError(f'{key}: expected a finite number, got {value}')
+        if isinstance(value, Mapping) and isinstance(value.get('type'), (str, type)):
+            _check_types(key, value, component(value['type'], cfg.get('default_scope')))
+
+
+def _check_types(key: str, node: Mapping[str, Any], kind: Any) -> None:
+    declared = dict(_declared(kind)) if inspect.isclass(kind) else {}
+    for name, value in node.items():
+        if name in declared and isinstance(value, PLAIN):
+            allowed, default = declared[name]
+            if not (value is default or any(_is(value, one) for one in allowed)):
+                words = ' or '.join('None' if one is type(None) else one.__name__ for one in allowed)
+                raise InputError(f'{key}.{name}: expected {words}, as {kind.__name__} takes it; got {value!r}')
+
+
+def _declared(kind: type) -> Iterator[tuple[str, tuple[tuple[type, ...], Any]]]:
+    """Arguments of a class that are annotated with plain types alone: name, (types, default). Its own come last."""
+    for base in reversed(kind.__mro__):
+        if '__init__' not in vars(base):
+            continue
+        try:
+            hints = typing.get_type_hints(base.__init__)
+        except Exception:  # a name that is not there at run time
+            continue
+        for name, parameter in inspect.signature(base.__init__).parameters.items():
+            hint = hints.get(name)
+            united = typing.get_origin(hint) in (typing.Union, types.UnionType)
+            allowed = typing.get_args(hint) if united else (hint,)
+            if all(one in PLAIN for one in allowed):
+                yield name, (allowed, parameter.default)
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def check_loader(name: str, loader: DataLoader) -> None:
+    """Stop at numbers of a loader that PyTorch takes and cannot use."""
+    if not whole(loader.num_workers, 0):
+        raise InputError(f'{name}.num_workers: expected a whole number from 0 up, got {loader.num_workers!r}')
+    size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
+    if size is not None and not whole(size, 1):
+        raise InputError(f'{name}.batch_size: expected a whole number from 1 up, got {size!r}')
+    if getattr(loader, 'drop_last', False) and len(loader) == 0:
+        raise InputError(
+            f'{name}: expected at least one batch, got {len(loader.dataset)} images at {size} a batch with drop_last; '
+            'set a smaller batch_size or drop_last=False'
+        )
+
+
+def check_loop(loop: Any) -> None:
+    """Stop at a training loop that would do nothing, or never evaluate when it is meant to."""
+    for name, least in (('max_iters', 1), ('max_epochs', 1), ('val_interval', 1), ('val_begin', 0)):
+        value = getattr(loop, name, least)
+        if not whole(value, least):
+            raise InputError(f'train_cfg.{name}: expected a whole number from {least} up, got {value!r}')
+
+
+def check_optimizer(wrapper: OptimWrapper | OptimWrapperDict) -> None:
+    """Stop at rates, decays, accumulation and clipping that are no finite numbers in their range."""
+    for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+        groups = one.optimizer.param_groups
+        for group in groups:
+            for name, value in group.items():
+                least = 0 if name in ('lr', 'weight_decay', 'eps') else -math.inf
+                for item in value if isinstance(value, (list, tuple)) and name != 'params' else [value]:
+                    if isinstance(item, (int, float)) and not isinstance(item, bool) and not number(item, least):
+                        raise InputError(
+                            f'optim_wrapper.optimizer.{name}: expected a finite number from {least} up, got {item}'
+                        )
+        if not any(group['lr'] > 0 for group in groups):
+            raise InputError('optim_wrapper.optimizer.lr: expected more than 0, got 0 for every parameter: nothing would train')
+        if not whole(one._accumulative_counts, 1):
+            given = one._accumulative_counts
+            raise InputError(f'optim_wrapper.accumulative_counts: expected a whole number from 1 up, got {given!r}')
+        for name, value in (getattr(one, 'clip_grad_kwargs', None) or {}).items():
+            if name in ('max_norm', 'clip_value') and not (number(value) and value > 0):
+                raise InputError(f'optim_wrapper.clip_grad.{name}: expected a finite number above 0, got {value!r}')
+
+
+def check_schedule(schedulers: Any, wrapper: Any, loop: Any) -> None:
+    """Stop at a schedule whose rates, step by step for the first `SIMULATED`, leave the sound range."""
+    if isinstance(schedulers, dict):
+        for name, some in schedulers.items():
+            check_schedule(some, wrapper[name], loop)
+        return
+    for by_epoch, steps in ((False, loop.max_iters), (True, loop.max_epochs)):
+        some = [one for one in schedulers if one.by_epoch == by_epoch]
+        for step in range(2, min(steps, SIMULATED) + 1 if some else 0):  # the first one's rate is set already
+            for scheduler in some:
+                scheduler.step()
+            rates = [(float(group['lr']), group['initial_lr']) for group in wrapper.param_groups]
+            wrong = [rate for rate, first in rates if not (number(rate, -1e-12) and rate <= RISE * first)]
+            if wrong:
+                when = f'{"epoch" if by_epoch else "iteration"} {step}'
+                kinds = ', '.join(type(one).__name__ for one in some)
+                raise InputError(
+                    f"param_scheduler: expected rates from 0 to {RISE} times the optimiser's, got {wrong[0]:g} at {when}; "
+                    f'check {kinds}'
+                )
+
+
+def check_model(model: nn.Module) -> None:
+    """Stop at weights of losses and constants of norms that no training can use."""
+    for name, module in model.named_modules():
+        weight = getattr(module, 'loss_weight', None)
+        if weight is not None and not isinstance(weight, (list, tuple)) and not number(weight, 0):
+            raise InputError(f'model.{name}.loss_weight: expected a finite number from 0 up, got {weight!r}')
+        eps = getattr(module, 'eps', None)
+        if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)) and not (number(eps) and eps > 0):
+            raise InputError(f'model.{name}.eps: expected a finite number above 0, got {eps!r}')
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            momentum = module.momentum
+            if momentum is not None and not (number(momentum, 0) and momentum <= 1):
+                raise InputError(f'model.{name}.momentum: expected a number from 0 to 1, got {momentum!r}')
+
+
+def check_hooks(hooks: Iterable[Hook]) -> None:
+    """Stop at a hook whose interval never comes, but for -1, by which mmengine says "never"."""
+    for hook in hooks:
+        interval = getattr(hook, 'interval', -1)
+        if interval != -1 and not whole(interval, 1):
+            name = type(hook).__name__
+            raise InputError(f'{name}.interval: expected a whole number from 1 up, or -1 for never; got {interval!r}')

@@ -1,0 +1,110 @@
+"""Whatever ends a tool ends it with one line, and an exit status that tells the kind."""
+
+import errno
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from convnext_dense import InputError
+from convnext_dense.errors import doing, last_line
+from convnext_dense.tooling.command import Parser, exit_with_line
+
+ORIGINAL = 'Original Traceback (most recent call last):'
+
+
+def ended(capsys, error: BaseException) -> tuple[int, str]:
+    def main() -> None:
+        with doing('testing'):
+            raise error
+
+    with pytest.raises(SystemExit) as stop:
+        exit_with_line(main)
+    return stop.value.code, capsys.readouterr().err
+
+
+def test_wrong_input_is_one_line_whatever_its_own_lines(capsys) -> None:
+    assert ended(capsys, InputError('expected\n  this, got\tthat')) == (2, 'error: expected this, got that\n')
+
+
+@pytest.mark.parametrize(
+    'number, advice',
+    [(errno.ENOSPC, 'the disk is full: free some space'), (errno.EACCES, 'permissions'), (errno.ELOOP, 'in a circle')],
+)
+def test_the_operating_systems_refusals_name_the_path(capsys, number: int, advice: str) -> None:
+    status, err = ended(capsys, OSError(number, 'words', '/some/where'))
+    assert status == 2 and err.startswith('error: /some/where: ') and advice in err and err.count('\n') == 1
+
+
+@pytest.mark.parametrize('error', [RuntimeError('two\nlines'), KeyError('key'), OSError('no number'), AssertionError()])
+def test_what_nobody_foresaw_keeps_its_traceback_in_a_file(capsys, error: Exception) -> None:
+    status, err = ended(capsys, error)
+    assert status == 70 and err.count('\n') == 1
+    assert err.startswith(f'error: {type(error).__name__} while testing: ')
+    path = Path(re.search(r'traceback in (\S+);', err)[1])
+    assert 'Traceback' in path.read_text() and 'in main' in path.read_text()
+    path.unlink()
+
+
+def test_without_a_place_for_the_traceback(capsys, monkeypatch) -> None:
+    def full(**options) -> None:
+        raise OSError(errno.ENOSPC, 'full')
+
+    monkeypatch.setattr('tempfile.mkstemp', full)
+    status, err = ended(capsys, RuntimeError('words'))
+    assert (status, err) == (70, 'error: RuntimeError while testing: words; --debug shows the traceback\n')
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, 'argv', ['train.py', '--debug'])
+    status, err = ended(capsys, InputError('words'))
+    assert status == 2 and 'Traceback' in err and err.endswith('error: words\n')
+
+
+def test_ctrl_c(capsys) -> None:
+    status, err = ended(capsys, KeyboardInterrupt())
+    assert status == 130 and err.startswith('error: stopped by Ctrl-C') and err.count('\n') == 1
+
+
+def test_the_note_of_what_was_being_done_is_the_innermost(capsys) -> None:
+    def main() -> None:
+        with doing('building'):
+            raise ZeroDivisionError('words')
+
+    with pytest.raises(ZeroDivisionError) as caught, doing('training'):
+        main()
+    assert caught.value.doing == 'building'
+
+
+@pytest.mark.parametrize(
+    'error, words',
+    [
+        (
+            ValueError('Caught ValueError in worker 0.\nOriginal Traceback (most recent call last):\n  x\nValueError: a: b'),
+            'a: b',
+        ),
+        (ValueError('one\n\n two '), 'one two'),
+        (OSError(2, 'No such file', 'x.png'), "[Errno 2] No such file: 'x.png'"),
+        (KeyError('name'), 'name'),
+        (RuntimeError(), 'RuntimeError'),
+        (RuntimeError('', 3), "('', 3)"),
+    ],
+)
+def test_words_of_an_exception_in_one_line(error: Exception, words: str) -> None:
+    assert last_line(error) == words
+
+
+def test_an_assertion_without_words_shows_itself() -> None:
+    with pytest.raises(AssertionError) as caught:
+        exec(compile('assert 1 > 2', __file__, 'exec'))
+    assert 'does not hold' in last_line(caught.value)
+
+
+@pytest.mark.parametrize('args', [['--sed', '1'], ['--seed'], ['--seed', 'x'], ['more']])
+def test_wrong_options_are_wrong_input(args: list[str]) -> None:
+    parser = Parser()
+    parser.add_argument('--seed', type=int)
+    with pytest.raises(InputError, match='--help lists the options'):
+        parser.parse_args(args)
+    assert parser.parse_args(['--debug']).debug is True and parser.parse_args([]).debug is False

@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 # Run a second time as on a processor without AVX-512 and bfloat16, which oneDNN and PyTorch look for at their start.
 NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,benchmark compile convnext depthwise pointwise segmentor uper_head winograd)
 
-.PHONY: setup demo test quick fuzz clean
+.PHONY: setup demo test quick fuzz mutants clean
 
 setup: $(VENV)/.installed
 
@@ -45,6 +45,11 @@ test: setup
 # A value of every type for every key of the recipes and every option of the tools; about a second a case.
 fuzz: setup
 	CONVNEXT_DENSE_FUZZ_CASES=500 $(BIN)/python -m pytest tests/test_fuzz.py
+
+# Which one-line changes do the tests notice? A sample, an hour: MUTANTS='--rooms models --sample 50 --seed 1' for less.
+mutants: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) work_dirs data/shapes build *.egg-info

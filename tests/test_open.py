@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ PROOF = '/tmp/convnext_dense_was_here'
 
 def weights() -> dict[str, torch.Tensor]:
     return ConvNeXt(SMALL).state_dict()
+
+
+@pytest.fixture(autouse=True)
+def no_proof_of_another_run() -> Iterator[None]:
+    Path(PROOF).unlink(missing_ok=True)
+    yield
+    Path(PROOF).unlink(missing_ok=True)
 
 
 class RunsCode:
@@ -359,3 +367,10 @@ def test_a_plain_file_holds_too_little(tmp_path) -> None:
             target.writestr(name, content[:40] if name.endswith('data/0') else content)
     with pytest.raises(InputError, match='expected a whole PyTorch file|expected tensors'):
         open_checkpoint(tmp_path / 'b.pth')
+
+
+@pytest.mark.parametrize('words', ['Unsupported global', 'Unsupported class', 'Unsupported getattr', 'Trying to', 'Can only'])
+def test_what_torch_refuses_is_told_as_such(words: str) -> None:
+    told = opening._why_refused(b'PK', pickle.UnpicklingError(f'Weights only load failed.\n{words} call x. Use another.\nmore'))
+    assert told == f'expected tensors and plain values only, got a pickle that would run code ({words} call x); not opened'
+    assert 'cannot be read (Weights only' in opening._why_refused(b'PK', pickle.UnpicklingError('Weights only load failed.'))

@@ -374,3 +374,11 @@ def test_what_torch_refuses_is_told_as_such(words: str) -> None:
     told = opening._why_refused(b'PK', pickle.UnpicklingError(f'Weights only load failed.\n{words} call x. Use another.\nmore'))
     assert told == f'expected tensors and plain values only, got a pickle that would run code ({words} call x); not opened'
     assert 'cannot be read (Weights only' in opening._why_refused(b'PK', pickle.UnpicklingError('Weights only load failed.'))
+
+
+def test_errors_without_words_are_named_by_their_class() -> None:
+    assert opening.reason(MemoryError()) == 'MemoryError' and opening.reason(OSError(28, 'No space')) == 'No space'
+    assert 'cannot be read (EOFError)' in opening._why_refused(b'PK', EOFError())
+    assert 'cannot be read (Trying to' in opening._why_refused(b'PK', RuntimeError('Trying to resize')), 'no refusal of a type'
+    assert 'cannot be read' in opening._why_refused(b'\x80\x02', EOFError('ran out')), 'a broken one of the old format'
+    assert 'a plain pickle' in opening._why_refused(b'\x80\x02', pickle.UnpicklingError('Unsupported operand 149'))

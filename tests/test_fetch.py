@@ -161,3 +161,13 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     with pytest.raises(InputError, match=r'could not download http://127.0.0.1:9/w.pth \((File exists|Not a directory)\)'):
         resolve('http://127.0.0.1:9/w.pth')
+
+
+def test_timms_file_comes_with_its_config(monkeypatch, tmp_path) -> None:
+    """Which tells the image mean and std."""
+    import huggingface_hub
+
+    asked = []
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', lambda hub, name: asked.append(name) or str(tmp_path / name))
+    assert resolve('timm:convnext_tiny.fb_in1k') == str(tmp_path / 'model.safetensors')
+    assert asked == ['config.json', 'model.safetensors']

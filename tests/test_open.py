@@ -6,6 +6,7 @@ import os
 import pickle
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ PROOF = os.path.join(tempfile.gettempdir(), f'convnext_dense_was_here_{os.getpid
 
 def weights() -> dict[str, torch.Tensor]:
     return ConvNeXt(SMALL).state_dict()
+
+
+@pytest.fixture(autouse=True)
+def no_proof_of_another_run() -> Iterator[None]:
+    Path(PROOF).unlink(missing_ok=True)
+    yield
+    Path(PROOF).unlink(missing_ok=True)
 
 
 class RunsCode:
@@ -360,3 +368,18 @@ def test_a_plain_file_holds_too_little(tmp_path) -> None:
             target.writestr(name, content[:40] if name.endswith('data/0') else content)
     with pytest.raises(InputError, match='expected a whole PyTorch file|expected tensors'):
         open_checkpoint(tmp_path / 'b.pth')
+
+
+@pytest.mark.parametrize('words', ['Unsupported global', 'Unsupported class', 'Unsupported getattr', 'Trying to', 'Can only'])
+def test_what_torch_refuses_is_told_as_such(words: str) -> None:
+    told = opening._why_refused(b'PK', pickle.UnpicklingError(f'Weights only load failed.\n{words} call x. Use another.\nmore'))
+    assert told == f'expected tensors and plain values only, got a pickle that would run code ({words} call x); not opened'
+    assert 'cannot be read (Weights only' in opening._why_refused(b'PK', pickle.UnpicklingError('Weights only load failed.'))
+
+
+def test_errors_without_words_are_named_by_their_class() -> None:
+    assert opening.reason(MemoryError()) == 'MemoryError' and opening.reason(OSError(28, 'No space')) == 'No space'
+    assert 'cannot be read (EOFError)' in opening._why_refused(b'PK', EOFError())
+    assert 'cannot be read (Trying to' in opening._why_refused(b'PK', RuntimeError('Trying to resize')), 'no refusal of a type'
+    assert 'cannot be read' in opening._why_refused(b'\x80\x02', EOFError('ran out')), 'a broken one of the old format'
+    assert 'a plain pickle' in opening._why_refused(b'\x80\x02', pickle.UnpicklingError('Unsupported operand 149'))

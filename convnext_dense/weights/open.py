@@ -235,7 +235,7 @@ def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
             raise InputError(f'{name}: expected a tensor, got {type(value).__name__}')
     for name, value in state.items():
         check_plain(name, value)
-    if state and all(name.startswith('module.') for name in state):
+    if all(name.startswith('module.') for name in state):
         state = {name.removeprefix('module.'): value for name, value in state.items()}
     return state
 

@@ -41,10 +41,16 @@ EVALUATION = ('{}_dataloader', '{}_cfg', '{}_evaluator')
 
 
 class _Rehearsal(Runner):
-    """A runner whose model has no memory, so that it is moved to no device."""
+    """A runner whose model has no memory, so that it is moved to no device, and that says and writes nothing."""
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         return model
+
+    def _log_env(self, env_cfg: dict) -> None:
+        pass
+
+    def dump_config(self) -> None:
+        pass
 
 
 def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, Any]:

@@ -48,7 +48,15 @@ ROOMS = {
     'models': ('models/*.py', 'convnext pointwise uper_head segmentor compile'),
     'package': ('*.py', 'plugin ops'),  # not in the default sample
 }
-DEVELOPMENT = {'benchmark', 'contest', 'rivals', 'photograph', 'complexity'}  # tools that only we run: not in the sample
+DEVELOPMENT = {
+    'benchmark',
+    'contest',
+    'rivals',
+    'photograph',
+    'complexity',
+    'evaluation',
+    'report',
+}  # tools that only we run: not in the sample
 # Sizes of tiles and strips, and when a faster way pays: they change no number, so nothing but a clock could notice.
 SPEED = {'TILE', 'PART', 'PART_ROIS', 'MIN_VALUES', 'MIN_PIXELS', 'MIN_CHANNELS', 'STRIP_VALUES', 'VALUES', 'BUFFER'}
 SPEED |= {'pays', '_groups'}

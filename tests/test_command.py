@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from convnext_dense import InputError
 from convnext_dense.errors import doing, last_line
@@ -46,6 +47,24 @@ def test_what_nobody_foresaw_keeps_its_traceback_in_a_file(capsys, error: Except
     path = Path(re.search(r'traceback in (\S+);', err)[1])
     assert 'Traceback' in path.read_text() and 'in main' in path.read_text()
     path.unlink()
+
+
+@pytest.mark.parametrize(
+    'error, advice',
+    [
+        (MemoryError(), 'not enough memory: try a smaller batch'),
+        (torch.OutOfMemoryError('CUDA out of memory'), 'not enough memory'),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 'not enough memory'),
+        (RuntimeError('[enforce fail at inline_container.cc:664] . unexpected pos'), 'is the disk full'),
+        (RuntimeError('basic_ios::clear: iostream error'), 'is the disk full'),
+        (RuntimeError('PytorchStreamWriter failed writing file data/7'), 'is the disk full'),
+        (RuntimeError('shapes'), None),
+    ],
+)
+def test_advice_where_the_cause_is_known(capsys, error: Exception, advice: str | None) -> None:
+    status, err = ended(capsys, error)
+    assert status == 70 and (advice or 'shapes; traceback') in err
+    assert ('memory: try' in err, 'disk full' in err) == ('memory' in (advice or ''), 'disk' in (advice or ''))
 
 
 def test_without_a_place_for_the_traceback(capsys, monkeypatch) -> None:

@@ -88,3 +88,17 @@ def test_a_picture_that_could_not_be_written(tmp_path) -> None:
     silent = SimpleNamespace(visualizer=SimpleNamespace(add_datasample=lambda *args, **options: None))
     with pytest.raises(InputError, match='--show-dir: expected to write .*a.png'):
         SavePicturesHook(str(tmp_path / 'pictures')).after_test_iter(silent, 0, outputs=[sample])
+
+
+def test_the_logs_file_keeps_its_stream_while_the_bar_runs(monkeypatch, tmp_path) -> None:
+    screen = Screen(terminal=True)
+    monkeypatch.setattr(sys, 'stdout', screen)
+    logger = logging.Logger('run')
+    file = logging.FileHandler(tmp_path / 'run.log')
+    other = logging.Handler()
+    logger.handlers = [file, other]
+    stream, hook = file.stream, ProgressBarHook()
+    hook.before_train(SimpleNamespace(max_iters=2, logger=logger))
+    assert hook.streams == [] and file.stream is stream
+    hook.after_train(SimpleNamespace())
+    file.close()

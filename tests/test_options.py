@@ -100,6 +100,32 @@ def test_norms_for_one_process(cfg: Config) -> None:
     assert settle_norms(cfg, processes=1) is None
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='for machines without a GPU')
+def test_norms_for_two_processes_on_the_cpu(cfg: Config) -> None:
+    assert 'SyncBN -> BN (no GPU, each process normalises by its own batch)' in settle_norms(cfg, processes=2)
+
+
+@pytest.mark.parametrize('value', [0, -4, 2.5, True, '16'])
+def test_batches_that_are_none(cfg: Config, value: object) -> None:
+    for key, where in (
+        ('train_dataloader', 'batch_size'),
+        ('optim_wrapper', 'accumulative_counts'),
+        ('auto_scale_lr', 'base_batch_size'),
+    ):
+        stood = cfg[key].get(where)
+        cfg[key][where] = value
+        with pytest.raises(InputError, match=f'{key}.{where}: expected a whole number from 1 up'):
+            settle_rate(cfg, processes=1, scale=True)
+        cfg[key][where] = 1 if stood is None else stood
+
+
+@pytest.mark.parametrize('optimizer', [None, 'AdamW', dict(type='AdamW'), dict(type='AdamW', lr='fast')])
+def test_an_optimiser_without_a_rate(cfg: Config, optimizer: object) -> None:
+    cfg.optim_wrapper.optimizer = optimizer
+    with pytest.raises(InputError, match='optim_wrapper.optimizer: expected a dict with type and a number under lr'):
+        settle_rate(cfg, processes=1, scale=False)
+
+
 def test_rate_follows_the_effective_batch(cfg: Config) -> None:
     cfg.optim_wrapper.accumulative_counts = 2
     cfg.train_dataloader.batch_size = 4

@@ -87,9 +87,7 @@ def test_a_decompression_bomb(tmp_path, monkeypatch, most: int) -> None:
     path = save(tmp_path, MASK)
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', most)
     for read in (image_size, lambda path: mask_values(path, 'cv2')):
-        with pytest.raises(
-            UnreadableError, match=r'is too large \(Image size \(35 pixels\) exceeds .*[^.]\); cut it into tiles'
-        ):
+        with pytest.raises(UnreadableError, match=r'is too large \(.*35 pixels.*[^.]\); cut it into tiles'):
             read(path)
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 35)
     assert image_size(path)[0] == (7, 5)

@@ -118,6 +118,7 @@ def test_counts_that_are_none(counts, words: str | None) -> None:
         ([[1, 5, 4, 5, 4, 6]], 'from x, y = 1, 5'),
         ([SQUARE, [90, 1, 91, 1, 91, 4]], 'from x, y = 90, 1 to 91, 4'),
         ([[1, 1, 2, 2, 3, 3]], 'has polygons that enclose no area'),
+        ([[1, 2, 2, 3, 3, 4]], 'has polygons that enclose no area'),
         ([[1, 1] * 3], 'has polygons that enclose no area'),
         (dict(), 'has a run-length mask of size None; expected [5, 8]'),
         (runs(WHOLE, [WIDTH, HEIGHT]), 'has a run-length mask of size [8, 5]; expected [5, 8]'),

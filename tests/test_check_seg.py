@@ -95,6 +95,7 @@ def test_with_a_part_of_the_classes_masks_have_the_numbers_of_all(tmp_path, redu
         ([filled(0, 1)], dict(reduce_zero_label=True), None),
         ([filled(255)], {}, 'any other value than 255'),
         ([filled(0)], dict(reduce_zero_label=True), 'write 1 to 3 where an object is'),
+        ([filled(0)], dict(classes=('a', 'b', 'c', 'd'), reduce_zero_label=True), 'write 1 to 4 where'),
         ([filled(255)], dict(classes=('a',)), 'expected class numbers from 0 to 0, where 255 is ignored: write 0 in place'),
         ([filled(0, 255)], dict(classes=('a',)), None),  # the one class
         ([filled(0, 1, 255)], dict(classes=('a',), reduce_zero_label=True), None),

@@ -58,7 +58,7 @@ DEVELOPMENT = {
     'report',
 }  # tools that only we run: not in the sample
 # Sizes of tiles and strips, and when a faster way pays: they change no number, so nothing but a clock could notice.
-SPEED = {'TILE', 'PART', 'PART_ROIS', 'MIN_VALUES', 'MIN_PIXELS', 'MIN_CHANNELS', 'STRIP_VALUES', 'VALUES', 'BUFFER'}
+SPEED = {'TILE', 'PART', 'PART_ROIS', 'MIN_VALUES', 'MIN_PIXELS', 'MIN_CHANNELS', 'STRIP_VALUES', 'VALUES', 'BUFFER', 'CHUNK'}
 SPEED |= {'pays', '_groups'}
 SAME = {'Eq_Is', 'Is_Eq', 'NotEq_IsNot', 'IsNot_NotEq'}  # of the small numbers and constants that the code compares
 # (file, what the line becomes): why nothing changes.

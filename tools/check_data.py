@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import convnext_dense  # noqa: F401
 from convnext_dense.data.check import check_split
+from convnext_dense.errors import InputError
 from convnext_dense.tooling.coco import settle_coco
 from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.tooling.options import add_config_options, load_config
@@ -22,7 +23,11 @@ def main() -> None:
     add_config_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    names = ('train_dataloader', 'val_dataloader')
+    names = tuple(name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name))
+    if not names:
+        raise InputError(
+            f'{args.config}: expected train_dataloader or val_dataloader, got neither; name a config that has a data set'
+        )
     for line in settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options):
         print(line)
     found = 0

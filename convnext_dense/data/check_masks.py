@@ -85,7 +85,7 @@ def _polygon_problems(outlined: list[Sized]) -> Iterator[tuple[dict[str, Any], s
         inside = ((low >= -sides) & (high <= 2 * sides) & (high > 0) & (low < sides)).all(axis=1)
         after = np.roll(points, -1, axis=0)
         after[starts + lengths - 1] = points[starts]
-        areas = np.abs(np.add.reduceat(points[:, 0] * after[:, 1] - points[:, 1] * after[:, 0], starts)) / 2
+        areas = np.abs(np.add.reduceat(points[:, 0] * after[:, 1] - points[:, 1] * after[:, 0], starts))  # twice
     for index in np.flatnonzero(~inside):
         item, (width, height) = outlined[owner[index]]
         x1, y1, x2, y2 = (float(v) for v in (*low[index], *high[index]))

@@ -13,6 +13,7 @@ from convnext_dense.data.coco import brief
 from convnext_dense.data.pictures import Size, UnreadableError, image_size, is_file, mask_values, values_of
 from convnext_dense.data.pipeline import smallest_side, steps
 from convnext_dense.errors import InputError
+from convnext_dense.text import listed
 
 ADE20K_SOURCE = 'https://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
 IGNORED = 255  # by mmseg's losses and metrics
@@ -42,6 +43,9 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
             raise InputError(
                 f'data ({name}): expected {_tree(dataset, folders)}; got no folder {folder}; pass --data-root DIR{hint}'
             )
+    for key, suffix in (('img_suffix', dataset.img_suffix), ('seg_map_suffix', dataset.seg_map_suffix)):
+        if not isinstance(suffix, str) or not suffix:
+            raise InputError(f"data ({name}): expected {key} as text, such as '.png', in the data set; got {brief(suffix)}")
     if not dataset.metainfo.get('classes'):
         raise InputError(f'data ({name}): expected classes, got none from {kind}; set metainfo=dict(classes=[...])')
     return folders
@@ -191,10 +195,11 @@ def _nothing_learnt(folder: Path, masks: Iterable[Path], rules: _Rules, seen: se
             continue
         if not nothing(seen):
             return
-    first = rules.allowed[-1] if rules.reduced or rules.classes < 2 else 1
+    numbers = [value for value in rules.allowed if not nothing({value})]
+    example = f'{numbers[0]} to {numbers[-1]}' if len(numbers) == numbers[-1] - numbers[0] + 1 > 2 else listed(numbers)
+    where = 'in place of 255' if IGNORED in seen else 'where an object is'
     ignored = '0 and 255 are' if rules.reduced else '255 is'
-    example = f'write 1 (to {first}) in place of 255' if IGNORED in seen else f'write 1 (to {first}) where an object is'
     yield (
         f'{folder}: no mask has any other value than {", ".join(f"{value:g}" for value in sorted(seen))}: nothing to learn; '
-        f'expected class numbers from 0 to {rules.allowed[-1]}, where {ignored} ignored: {example}'
+        f'expected class numbers from 0 to {rules.allowed[-1]}, where {ignored} ignored: write {example} {where}'
     )

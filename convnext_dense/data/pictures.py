@@ -41,8 +41,8 @@ def image_size(path: Path) -> tuple[Size, int]:
         UnreadableError: if it is no picture, is broken, or OpenCV does not read it.
     """
     with _opened(path) as image:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)  # first: Pillow turns a TIFF on loading, and forgets
         image.load()
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
         size, kind = image.size, f'{image.format} of mode {image.mode}'
         plain = image.format in PLAIN and orientation == 1
     if plain:

@@ -24,31 +24,34 @@ def says(node: Any, key: str) -> bool:
 
 def smallest_side(size: tuple[int, int], pipeline: Any) -> int:
     """The shorter side in pixels of the smallest picture that one resizing step makes of one of this size."""
-    sides = [
-        _shorter(size, scale, step.get('keep_ratio', False))
-        for step in steps(pipeline)
-        if str(step.get('type')).rpartition('.')[2] in RESIZES
-        for scale in _scales(step)
-    ]
-    return min(sides, default=min(size))
+    resizes = [step for step in steps(pipeline) if str(step.get('type')).rpartition('.')[2] in RESIZES]
+    return min((side for step in resizes for side in _sides(size, step)), default=min(size))
 
 
-def _scales(step: dict[str, Any]) -> Iterator[Any]:
-    """The scales of a resizing step: (long, short) in pixels, or a factor; the smallest of a range."""
-    given = step.get('scales') or step.get('scale') or step.get('scale_factor')
-    several = isinstance(given, (list, tuple)) and given and isinstance(given[0], (list, tuple))
+def _sides(size: tuple[int, int], step: dict[str, Any]) -> list[int]:
+    """The shorter side for each scale of a resizing step; none for scales that the step's own class will refuse."""
+    try:
+        return [_shorter(size, scale, step.get('keep_ratio', False)) for scale in _scales(size, step)]
+    except (TypeError, ValueError, ArithmeticError):
+        return []
+
+
+def _scales(size: tuple[int, int], step: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    """The scales of a resizing step, two sides in pixels each; the smallest of a range."""
+    given = step.get('scales') or step.get('scale')
+    if not given:
+        factor = step['scale_factor'] if step.get('scale_factor') else 1.0
+        factors = factor if isinstance(factor, (list, tuple)) else (factor, factor)
+        given = [tuple(int(side * by + 0.5) for side, by in zip(size, factors, strict=True))]
+    several = isinstance(given, (list, tuple)) and ('scales' in step or isinstance(given[0], (list, tuple)))
     least = min(step.get('ratio_range') or (1,))
     for scale in given if several else [given]:
-        if isinstance(scale, (list, tuple)) and len(scale) == 2:
-            yield tuple(int(side * least) for side in scale)
-        elif isinstance(scale, (int, float)):
-            yield scale
+        one, other = (scale, scale) if isinstance(scale, int) else scale
+        yield int(one * least), int(other * least)
 
 
-def _shorter(size: tuple[int, int], scale: Any, keep_ratio: bool) -> int:
+def _shorter(size: tuple[int, int], scale: tuple[int, int], keep_ratio: bool) -> int:
     """As mmcv.rescale_size rounds it."""
-    if isinstance(scale, tuple):
-        if not keep_ratio:
-            return min(scale)
-        scale = min(max(scale) / max(size), min(scale) / min(size))
-    return int(min(size) * scale + 0.5)
+    if not keep_ratio:
+        return min(scale)
+    return int(min(size) * min(max(scale) / max(size), min(scale) / min(size)) + 0.5)

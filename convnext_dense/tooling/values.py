@@ -19,21 +19,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
+from convnext_dense.expect import number, whole
 from convnext_dense.tooling.nodes import component, leaves
 
 SIMULATED = 2000  # steps of a schedule that are looked at
 RISE = 1000  # no schedule lifts a rate that far on purpose
 PLAIN = (bool, int, float, str, type(None))
-
-
-def whole(value: Any, least: int) -> bool:
-    """Whether it is an integer from `least` up; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def number(value: Any, least: float = -math.inf) -> bool:
-    """Whether it is a finite number from `least` up."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= least
 
 
 def check_numbers(cfg: Config) -> None:

@@ -327,3 +327,12 @@ def test_the_epsilon_of_open_clips_size() -> None:
     """OpenCLIP's own model says 1e-5; all the others 1e-6."""
     assert {name for name, arch in ARCHS.items() if arch.eps == 1e-5} == {'xxlarge'}
     assert {arch.eps for name, arch in ARCHS.items() if name != 'xxlarge'} == {1e-6}
+
+
+def test_depths_and_widths_of_every_size() -> None:
+    """Papers' tables: blocks, and channels of the first stage, which double from stage to stage."""
+    depths = dict(atto='2 2 6 2', femto='2 2 6 2', pico='2 2 6 2', nano='2 2 8 2', tiny='3 3 9 3', xxlarge='3 4 30 3')
+    widths = dict(zip(ARCHS, (40, 48, 64, 80, 96, 96, 128, 192, 256, 352, 384), strict=True))
+    for name, arch in ARCHS.items():
+        assert arch.depths == tuple(map(int, depths.get(name, '3 3 27 3').split())), name
+        assert arch.dims == tuple(widths[name] * 2**i for i in range(4)), name

@@ -7,7 +7,7 @@ from conftest import rounding
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
+from mmseg.structures import OHEMPixelSampler, SegDataSample
 from mmseg.utils import register_all_modules
 from torch.autograd import gradcheck
 
@@ -16,7 +16,7 @@ from convnext_dense import InputError
 from convnext_dense.models import pixel_loss, rows
 from convnext_dense.models.pixel_loss import upsampled_cross_entropy
 from convnext_dense.models.rows import Resized, WholeMap, strips
-from convnext_dense.models.segmentor import checked_test_cfg
+from convnext_dense.models.segmentor import checked_test_cfg, places
 
 CLASSES = 7
 LENGTH = 9 * 4 * 16  # of the longest sums, those of the fusion's convolution
@@ -226,3 +226,35 @@ def test_resized_rows_equal_interpolate(size, align):
     resized = Resized(WholeMap(x), size, align)
     got = torch.cat([resized.rows(start, min(start + 3, size[0])) for start in range(0, size[0], 3)])
     torch.testing.assert_close(got, expected, rtol=0, atol=rounding(2, 2) * x.abs().max().item())
+
+
+@pytest.mark.parametrize('meta', [dict(), dict(ori_shape=(91, 100, 3), img_shape=(60, 90, 3))], ids=['sizes', 'with channels'])
+def test_without_a_padded_size_the_image_shape_counts(meta):
+    """As mmseg's heads take it: logits are resized to `img_shape` before they go to the photograph's size."""
+    theirs, ours = pair(mode='whole', keep_logits=False)
+    samples = [sample((60, 90), (91, 100)), SegDataSample(metainfo={**sample((60, 90), (91, 100)).metainfo, **meta})]
+    for one in samples:
+        del one.pad_shape
+    with torch.no_grad():
+        (expected,), (got,) = theirs.predict(image(64, 96), samples[:1]), ours.predict(image(64, 96), samples[1:])
+    assert_same_classes(got, expected)
+
+
+def test_a_sampler_is_left_to_mmseg():
+    theirs, ours = pair()
+    labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
+    values = []
+    for model in (theirs, ours):
+        model.decode_head.sampler = OHEMPixelSampler(context=model.decode_head, thresh=None, min_kept=100)
+        values.append(model.loss(image(64, 64), samples))
+    torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=1e-4)
+    plain = pair()[1].loss(image(64, 64), samples)
+    assert (plain['decode.loss_ce'] - values[1]['decode.loss_ce']).abs() > 0.01
+
+
+@pytest.mark.parametrize(
+    'side, first', [(40, [0]), (64, [0]), (65, [0, 1]), (106, [0, 42]), (107, [0, 43]), (108, [0, 43, 44]), (150, [0, 43, 86])]
+)
+def test_places_of_windows_by_hand(side, first):
+    assert places(side, 64, 43) == first

@@ -7,6 +7,7 @@ from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import UPerHead
 from torch import nn
 
+from convnext_dense import InputError
 from convnext_dense.models import uper_head, winograd
 from convnext_dense.models.fusion import conv_of_upsampled, pays, shifted_upsampling
 from convnext_dense.models.uper_head import FastUPerHead, convolve, fused_conv
@@ -209,3 +210,15 @@ def test_a_batch_of_no_images():
     out = pair()[1].eval()(maps)
     out.sum().backward()
     assert out.shape == (0, 5, 33, 41) and all(m.grad.shape == m.shape for m in maps)
+
+
+def test_maps_that_are_not_those_of_the_head():
+    ours, maps = pair()[1].eval(), pyramid(1, SIZES['multiples'], torch.float32)
+    for wrong, message in (
+        (maps[:3], r'expected the maps of in_index=\[0, 1, 2, 3\], got 3 maps'),
+        (maps[0], 'got Tensor'),
+        ([*maps[:3], maps[0]], r'expected maps .* of in_channels=\[8, 12, 16, 24\], got'),
+        ([m[0] for m in maps], 'expected maps'),
+    ):
+        with pytest.raises(InputError, match=message):
+            ours(wrong)

@@ -271,7 +271,14 @@ WRONG = dict(
     fused=['no', 0],
     recompute_hidden=[0, None],
     compile=['yes', 1, None, dict(backend='nonsense'), dict(mode='nonsense'), dict(nonsense=1)],
-    init_cfg=['a.pth', 3, dict(checkpoint='a.pth'), [dict(type='TruncNormal', layer='Conv2d'), None]],
+    init_cfg=[
+        'a.pth',
+        3,
+        dict(checkpoint='a.pth'),
+        dict(type=None),
+        dict(type='Nonsense'),
+        [dict(type='TruncNormal', layer='Conv2d'), None],
+    ],
 )
 
 

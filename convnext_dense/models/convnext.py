@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -27,6 +27,7 @@ from convnext_dense.models.compiling import compile_arguments, recording
 from convnext_dense.models.convolution import Conv2d
 from convnext_dense.models.depthwise import depthwise_conv
 from convnext_dense.models.pointwise import GRN_EPS, pointwise_mlp
+from convnext_dense.text import suggest
 
 EPS = 1e-6  # as in the official code
 MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
@@ -195,8 +196,13 @@ class ConvNeXt(BaseModule):
         compile: bool | Mapping[str, Any] = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        if not all(isinstance(node, dict) and 'type' in node for node in _nodes(init_cfg)):
-            raise InputError(f'init_cfg: expected None, a dict with a type, or a list of such; got {brief(init_cfg)}')
+        for node in init_cfg if isinstance(init_cfg, (list, tuple)) else [] if init_cfg is None else [init_cfg]:
+            kind = node.get('type') if isinstance(node, dict) else None
+            if not isinstance(kind, (str, type)):
+                raise InputError(f'init_cfg: expected None, a dict with a type, or a list of such; got {brief(init_cfg)}')
+            if isinstance(kind, str) and WEIGHT_INITIALIZERS.get(kind) is None:
+                known = suggest(kind, WEIGHT_INITIALIZERS.module_dict)
+                raise InputError(f'init_cfg: expected a known initialiser, got {kind!r}; {known}')
         super().__init__(init_cfg)
         self.arch = resolve_arch(arch)
         depths, dims, eps = self.arch.depths, self.arch.dims, self.arch.eps
@@ -328,9 +334,3 @@ def resolve_out_indices(out_indices: int | Sequence[int]) -> tuple[int, ...]:
     if not given or len(stages) != len(given):
         raise InputError(f'out_indices: expected different stage numbers of 0 to 3 (or -4 to -1), got {brief(out_indices)}')
     return tuple(stages)
-
-
-def _nodes(init_cfg: Any) -> Sequence[Any]:
-    if init_cfg is None:
-        return []
-    return init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]

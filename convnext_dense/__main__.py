@@ -6,6 +6,7 @@ PYTHONPATH=CLONE python -m convnext_dense SITE_PACKAGES/mmdet/.mim/tools/train.p
 import runpy
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 USAGE = 'usage: python -m convnext_dense SCRIPT [ARGUMENTS]'
 
@@ -15,12 +16,20 @@ def main() -> None:
         print(USAGE)
         sys.exit(0 if len(sys.argv) > 1 else 2)
     script = Path(sys.argv[1])
-    if not script.is_file():
-        print(f'error: expected a Python script, got {script} which is not there; {USAGE}', file=sys.stderr)
-        sys.exit(2)
+    try:
+        compile(script.read_bytes(), str(script), 'exec')
+    except FileNotFoundError:
+        _stop(f'{script} which is not there')
+    except (OSError, ValueError, SyntaxError) as error:
+        _stop(f'{script}: {getattr(error, "strerror", None) or error}')
     sys.argv = sys.argv[1:]
     sys.path[0] = str(script.resolve().parent)  # as Python does for a script
     runpy.run_path(str(script), run_name='__main__')
+
+
+def _stop(got: str) -> NoReturn:
+    print(f'error: expected a Python script, got {got}; {USAGE}', file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == '__main__':

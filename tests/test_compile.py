@@ -12,7 +12,7 @@ from torch._dynamo.utils import counters
 
 from convnext_dense import ConvNeXt
 from convnext_dense.models import convolution
-from convnext_dense.models.compiling import compile_arguments
+from convnext_dense.models.compiling import compile_arguments, recording, shapes_alone
 
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
 
@@ -97,3 +97,13 @@ def test_exported_and_traced_graphs_are_of_standard_operators():
     traced = torch.jit.trace(model, x, check_trace=False).inlined_graph
     assert 'aten.conv2d' in str(exported) and 'aten::_convolution' in str(traced)
     assert 'convnext_dense' not in str(exported) and 'convnext_dense::' not in str(traced)
+
+
+def test_shapes_alone_take_the_plain_layers_and_end():
+    assert not recording()
+    with shapes_alone():
+        assert recording()
+        with shapes_alone():
+            pass
+        assert recording()
+    assert not recording()

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from conftest import rounding
@@ -256,3 +257,89 @@ def test_v2_has_grn_and_no_layer_scale() -> None:
     assert torch.autograd.gradcheck(
         model.stages[0][0].double(), (torch.randn(1, 4, 3, 3, dtype=torch.float64, requires_grad=True),)
     )
+
+
+NAN, INF = float('nan'), float('inf')
+WRONG = dict(
+    drop_path_rate=['a', None, NAN, True, -0.1],
+    layer_scale_init_value=[NAN, INF, 'x', None, True],
+    in_channels=[0, -1, 2.5, True, '3', None],
+    out_indices=[None, '0', 1.0, (True, 2), ((0, 1), 2), 'all'],
+    frozen_stages=[True, 1.0, None, '1', -2],
+    use_grn=[1, 'yes', None],
+    with_cp=[1, None],
+    fused=['no', 0],
+    recompute_hidden=[0, None],
+    compile=['yes', 1, None, dict(backend='nonsense'), dict(mode='nonsense'), dict(nonsense=1)],
+    init_cfg=[
+        'a.pth',
+        3,
+        dict(checkpoint='a.pth'),
+        dict(type=None),
+        dict(type='Nonsense'),
+        [dict(type='TruncNormal', layer='Conv2d'), None],
+    ],
+)
+
+
+@pytest.mark.parametrize('name, value', [(name, value) for name, values in WRONG.items() for value in values], ids=str)
+def test_arguments_of_wrong_types(name: str, value) -> None:
+    with pytest.raises(InputError, match=f'{name}: expected .*got') as caught:
+        ConvNeXt(SMALL, **{name: value})
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('row', [5, None, '1111', (1, 1, 1, True), (1, 1, 1.0, 1), (1, 1, 1, -1), (1, 1, 1, '1')], ids=str)
+@pytest.mark.parametrize('key', ['depths', 'dims'])
+def test_an_arch_of_wrong_types(key: str, row) -> None:
+    with pytest.raises(InputError, match=f'four positive integers in {key}, got'):
+        ConvNeXt({**SMALL, key: row})
+
+
+@pytest.mark.parametrize(
+    'x, message',
+    [
+        (torch.zeros(1, 4, 64, 64), 'got 4 channels .*in_channels=4'),
+        (torch.zeros(1, 64, 64, 3), 'got 64 channels .*permute'),
+        (torch.zeros(3, 64, 64), r'got \(3, 64, 64\); .*x\[None\]'),
+        (torch.zeros(1, 1, 3, 64, 64), 'four dimensions'),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), r'got torch.uint8; .*float.* normalise'),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.complex64), 'got torch.complex64'),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.float64), 'expected torch.float32, .*got torch.float64'),
+        (torch.zeros(1, 3, 64, 64).to_sparse(), 'got a torch.sparse_coo one; call to_dense'),
+        (torch.zeros(1, 3, 64, 64, device='meta'), 'expected it on cpu.*got meta'),
+        (torch.zeros(1, 3, 0, 64), '0x64 pixels'),
+        (np.zeros((1, 3, 64, 64), dtype=np.float32), 'got ndarray'),
+        ([[0.0]], 'got list'),
+    ],
+)
+def test_inputs_that_are_no_images(x, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ConvNeXt(SMALL)(x)
+
+
+@pytest.mark.parametrize('fused', [True, False], ids=['fused', 'plain'])
+@pytest.mark.parametrize('options', [{}, dict(use_grn=True), dict(recompute_hidden=True), dict(with_cp=True)], ids=str)
+def test_an_empty_batch(options: dict, fused: bool) -> None:
+    model = ConvNeXt(SMALL, drop_path_rate=0.5, fused=fused, **options)
+    for training in (True, False):
+        x = torch.zeros(0, 3, 64, 64, requires_grad=True)
+        maps = model.train(training)(x)
+        assert [tuple(m.shape) for m in maps] == [(0, dim, 16 // 2**i, 16 // 2**i) for i, dim in enumerate(SMALL['dims'])]
+        sum(m.sum() for m in maps).backward()
+        assert x.grad.shape == x.shape and all((p.grad == 0).all() for p in model.parameters())
+
+
+def test_the_epsilon_of_open_clips_size() -> None:
+    """OpenCLIP's own model says 1e-5; all the others 1e-6."""
+    assert {name for name, arch in ARCHS.items() if arch.eps == 1e-5} == {'xxlarge'}
+    assert {arch.eps for name, arch in ARCHS.items() if name != 'xxlarge'} == {1e-6}
+
+
+def test_depths_and_widths_of_every_size() -> None:
+    """Papers' tables: blocks, and channels of the first stage, which double from stage to stage."""
+    depths = dict(atto='2 2 6 2', femto='2 2 6 2', pico='2 2 6 2', nano='2 2 8 2', tiny='3 3 9 3', xxlarge='3 4 30 3')
+    widths = dict(zip(ARCHS, (40, 48, 64, 80, 96, 96, 128, 192, 256, 352, 384), strict=True))
+    for name, arch in ARCHS.items():
+        assert arch.depths == tuple(map(int, depths.get(name, '3 3 27 3').split())), name
+        assert arch.dims == tuple(widths[name] * 2**i for i in range(4)), name

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from conftest import needs_lite
 from torch.autograd import gradcheck
 
+from convnext_dense import kernels
+
 mmcv_ops = pytest.importorskip('mmcv.ops')
 devices = pytest.mark.parametrize(
     'device',
@@ -368,3 +370,14 @@ def test_deformable_attention_is_the_pytorch_form_in_both_directions(device: str
         *(t.bfloat16() if t.is_floating_point() else t for t in (value, shapes, start, where, weights)), 64
     )
     assert half.dtype == torch.bfloat16 and half.isfinite().all()
+
+
+def test_scale_of_the_weight_gradient_of_deform_conv() -> None:
+    x, offset, _, weight, _ = deform_inputs()
+    geometry = dict(dH=2, dW=2, padH=1, padW=1, dilationH=1, dilationW=1, group=2, deformable_group=2)
+    grads = [torch.full_like(weight, 3.0) for _ in range(3)]
+    for grad, scale in zip(grads, ({}, dict(scale=1), dict(scale=2.5))):
+        kernels.deform_conv_backward_parameters(x, offset, torch.ones(2, 6, 4, 3).double(), grad, x, x, **scale, **geometry)
+    torch.testing.assert_close(grads[0], grads[1])
+    torch.testing.assert_close(grads[2] - 3, 2.5 * (grads[1] - 3))
+    assert (grads[1] != 3).all()  # added to what was there

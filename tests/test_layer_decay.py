@@ -180,3 +180,56 @@ def test_the_table_goes_to_the_log(logged) -> None:
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines() if line.startswith('|')]
     assert rows[0] == ['layer', 'lr', 'weight decay', 'tensors', 'parameters']
     assert sum(int(row[4].replace(',', '')) for row in rows[2:]) == sum(p.numel() for p in Segmentor().parameters())
+
+
+NAN, INF = float('nan'), float('inf')
+AMOUNTS = [NAN, INF, -1.0, 'x', True, None, [1]]
+
+
+@pytest.mark.parametrize(
+    'paramwise, message',
+    [
+        *((dict(decay_rate=value), 'decay_rate: expected') for value in (2, 0, -0.5, NAN, 'x', True, None)),
+        *(({f'{kind}_decay_mult': v}, f'{kind}_decay_mult: expected') for kind in ('norm', 'bias', 'flat') for v in AMOUNTS),
+        *((dict(custom_keys={'head': {kind: v}}), f'{kind}: expected') for kind in ('lr_mult', 'decay_mult') for v in AMOUNTS),
+        (dict(custom_keys=[]), r'custom_keys: expected a dict, got \[\]'),
+        (dict(custom_keys={'head': 2}), r"custom_keys\['head'\]: expected a dict, got 2"),
+        (dict(custom_keys={3: dict(lr_mult=1)}), 'custom_keys: expected parts of parameter names as keys, got 3'),
+        (dict(custom_keys={'': dict(lr_mult=1)}), 'custom_keys: expected parts'),
+        (['decay_rate'], 'paramwise_cfg: expected a dict'),
+        ({1: 2}, 'unknown option 1'),
+        (dict(decay_type=[]), 'decay_type: expected'),
+    ],
+)
+def test_options_of_wrong_types(paramwise, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', **BASE)), paramwise)
+
+
+@pytest.mark.parametrize('value', AMOUNTS)
+@pytest.mark.parametrize('name', ['lr', 'weight_decay'])
+def test_wrong_rates_and_decays(name: str, value) -> None:
+    with pytest.raises(InputError, match='weight_decay in its config' if value is None else f'optimizer.{name}: expected'):
+        LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', **BASE) | {name: value}))
+
+
+@pytest.mark.parametrize('given', [None, [], {}, dict(optimizer='AdamW'), dict(optimizer=None)], ids=str)
+def test_a_wrapper_without_an_optimizer(given) -> None:
+    with pytest.raises(InputError, match='optim_wrapper: expected a dict with a dict optimizer'):
+        LayerDecayOptimWrapperConstructor(given)
+
+
+@pytest.mark.parametrize(
+    'wrong', [dict(type='AdamV'), dict(betas=(2, 2)), dict(eps=-1), dict(momentum=0.9), dict(type=None)], ids=str
+)
+def test_what_the_optimizer_refuses_is_one_line(wrong: dict) -> None:
+    constructor = LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', **BASE) | wrong))
+    with pytest.raises(InputError, match='optimizer: expected a known type and its arguments, got') as caught:
+        constructor(Segmentor())
+    assert '\n' not in str(caught.value)
+
+
+def test_a_name_that_begins_like_the_backbone() -> None:
+    model = Segmentor()
+    model.backbone2 = nn.Linear(8, 8)
+    assert settings(model, build(model).optimizer)['backbone2.weight'] == (1e-3, 0.05)

@@ -1,5 +1,6 @@
 """Who answers for `mmcv._ext`, in any import order."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -67,3 +68,17 @@ def test_import_is_silent_and_patches_one_finder() -> None:
 
 def test_version_is_told() -> None:
     assert convnext_dense.__version__
+
+
+def test_the_finder_comes_after_all_others(monkeypatch) -> None:
+    others = [finder for finder in sys.meta_path if getattr(finder, 'answers', None) != ops.EXT]
+    monkeypatch.setattr(sys, 'meta_path', list(others))
+    ops.install()
+    assert sys.meta_path[:-1] == others and sys.meta_path[-1].answers == ops.EXT
+    assert sys.meta_path[-1].find_spec('mmcv.other') is None
+
+
+def test_the_stand_in_is_no_package_and_has_no_other_private_names() -> None:
+    module = importlib.util.module_from_spec(ops.ext_spec())
+    assert not hasattr(module, '__path__') and not hasattr(module, '__wrapped__')
+    assert callable(module.anything)

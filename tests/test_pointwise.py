@@ -219,3 +219,26 @@ def test_a_processor_that_refuses_a_type_takes_the_standard_layer(monkeypatch):
         assert not pointwise.onednn_computes(torch.float32), 'wrong numbers are no linear layer'
     finally:
         pointwise.onednn_computes.cache_clear()
+
+
+@versions
+def test_the_last_tile_of_an_image_ends_with_it(use_grn, monkeypatch):
+    monkeypatch.setitem(pointwise.TILE, 'cpu', 4 * WIDTH * 100)
+    ours, x = (
+        block(use_grn, torch.float64),
+        image(2, WIDTH, 29, 31, dtype=torch.float64),
+    )
+    # 899 pixels an image: eight tiles of 100, and one of 99.
+    keep = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    assert_same(results(ours, partial(ours.tiled, keep=keep), x), results(ours, partial(ours.plain, keep=keep), x), 1e-10)
+
+
+@pytest.mark.parametrize('recompute, hidden', [({}, 1), (dict(recompute_hidden=False), 1), (dict(recompute_hidden=True), 0)])
+def test_the_hidden_map_is_kept_by_default(recompute, hidden):
+    ours, kept = block(False), []
+    x = image(1, WIDTH, 5, 7).permute(0, 2, 3, 1)
+    layers = ours.norm, ours.pwconv1, ours.pwconv2
+    parameters = *(t for layer in layers for t in (layer.weight, layer.bias)), ours.gamma, None, None
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape), lambda t: t):
+        pointwise.pointwise_mlp(x, x, parameters, 1e-6, **recompute)
+    assert kept.count((35, 4 * WIDTH)) == hidden

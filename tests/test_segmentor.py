@@ -7,7 +7,7 @@ from conftest import rounding
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
+from mmseg.structures import OHEMPixelSampler, SegDataSample
 from mmseg.utils import register_all_modules
 from torch.autograd import gradcheck
 
@@ -16,6 +16,7 @@ from convnext_dense import InputError
 from convnext_dense.models import pixel_loss, rows
 from convnext_dense.models.pixel_loss import upsampled_cross_entropy
 from convnext_dense.models.rows import Resized, WholeMap, strips
+from convnext_dense.models.segmentor import checked_test_cfg, places
 
 CLASSES = 7
 LENGTH = 9 * 4 * 16  # of the longest sums, those of the fusion's convolution
@@ -109,10 +110,52 @@ def test_logits_are_kept_by_default_and_for_flipped_views():
             assert difference <= rounding(LENGTH) * expected.seg_logits.data.abs().max()
 
 
-def test_a_batch_of_no_windows_is_an_error():
-    _, ours = pair(mode='slide', crop_size=(64, 64), stride=(43, 43), batch_size=0, keep_logits=False)
-    with pytest.raises(InputError, match='batch_size: expected 1 or more windows, got 0'):
-        ours.predict(image(64, 64), [sample((64, 64), (64, 64))])
+SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(43, 43))
+
+
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(mode='nonsense'), "mode: expected 'slide' or 'whole', got 'nonsense'"),
+        (dict(batch_size=0), 'batch_size: expected 1 or more windows, got 0'),
+        (dict(batch_size=2.5), 'batch_size: .* got 2.5'),
+        (dict(batch_size=True), 'batch_size: .* got True'),
+        (dict(keep_logits='no'), "keep_logits: expected True or False, got 'no'"),
+        (dict(crop_size=None), 'crop_size: expected .* got None'),
+        (dict(crop_size=64), 'crop_size: expected .* got 64'),
+        (dict(crop_size=(0, 64)), 'crop_size: expected'),
+        (dict(stride=(43, -1)), 'stride: expected .*-1'),
+        (dict(stride=(43, 43.0)), 'stride: expected .*43.0'),
+        (dict(stride='43'), "stride: expected .* got '43'"),
+        (dict(stride=(43, 65)), 'stride: expected at most crop_size'),
+        (dict(crop_sise=(64, 64)), "unknown entry 'crop_sise'; did you mean 'crop_size'"),
+    ],
+)
+def test_wrong_test_cfg(wrong, message):
+    with pytest.raises(InputError, match=message):
+        checked_test_cfg(SLIDE | wrong)
+    with pytest.raises(InputError, match='test_cfg: expected a dict'):
+        checked_test_cfg('whole')
+
+
+def test_wrong_test_cfg_is_refused_when_the_model_is_built():
+    with pytest.raises(InputError, match='test_cfg.mode'):
+        segmentor(True, mode='nonsense')
+
+
+@pytest.mark.parametrize('label', [-1, CLASSES, 254])
+def test_a_label_outside_the_classes(label):
+    logits, labels = torch.zeros(1, CLASSES, 4, 4), torch.full((1, 4, 4), 255)
+    labels[0, 2, 1] = label
+    with pytest.raises(InputError, match=f'labels: expected classes 0 to 6, or 255 .* got {label}'):
+        upsampled_cross_entropy(logits, labels)
+
+
+def test_loss_of_no_images():
+    logits = torch.zeros(0, CLASSES, 4, 4, requires_grad=True)
+    total, _ = upsampled_cross_entropy(logits, torch.zeros(0, 8, 8, dtype=torch.long))
+    total.backward()
+    assert total == 0 and logits.grad.shape == logits.shape
 
 
 def test_no_map_of_all_classes_is_made_in_full_size():
@@ -183,3 +226,35 @@ def test_resized_rows_equal_interpolate(size, align):
     resized = Resized(WholeMap(x), size, align)
     got = torch.cat([resized.rows(start, min(start + 3, size[0])) for start in range(0, size[0], 3)])
     torch.testing.assert_close(got, expected, rtol=0, atol=rounding(2, 2) * x.abs().max().item())
+
+
+@pytest.mark.parametrize('meta', [dict(), dict(ori_shape=(91, 100, 3), img_shape=(60, 90, 3))], ids=['sizes', 'with channels'])
+def test_without_a_padded_size_the_image_shape_counts(meta):
+    """As mmseg's heads take it: logits are resized to `img_shape` before they go to the photograph's size."""
+    theirs, ours = pair(mode='whole', keep_logits=False)
+    samples = [sample((60, 90), (91, 100)), SegDataSample(metainfo={**sample((60, 90), (91, 100)).metainfo, **meta})]
+    for one in samples:
+        del one.pad_shape
+    with torch.no_grad():
+        (expected,), (got,) = theirs.predict(image(64, 96), samples[:1]), ours.predict(image(64, 96), samples[1:])
+    assert_same_classes(got, expected)
+
+
+def test_a_sampler_is_left_to_mmseg():
+    theirs, ours = pair()
+    labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
+    values = []
+    for model in (theirs, ours):
+        model.decode_head.sampler = OHEMPixelSampler(context=model.decode_head, thresh=None, min_kept=100)
+        values.append(model.loss(image(64, 64), samples))
+    torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=1e-4)
+    plain = pair()[1].loss(image(64, 64), samples)
+    assert (plain['decode.loss_ce'] - values[1]['decode.loss_ce']).abs() > 0.01
+
+
+@pytest.mark.parametrize(
+    'side, first', [(40, [0]), (64, [0]), (65, [0, 1]), (106, [0, 42]), (107, [0, 43]), (108, [0, 43, 44]), (150, [0, 43, 86])]
+)
+def test_places_of_windows_by_hand(side, first):
+    assert places(side, 64, 43) == first

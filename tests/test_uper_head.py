@@ -3,12 +3,14 @@
 import pytest
 import torch
 from conftest import rounding
+from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import UPerHead
 from torch import nn
 
-from convnext_dense.models import winograd
+from convnext_dense import InputError
+from convnext_dense.models import uper_head, winograd
 from convnext_dense.models.fusion import conv_of_upsampled, pays, shifted_upsampling
-from convnext_dense.models.uper_head import FastUPerHead
+from convnext_dense.models.uper_head import FastUPerHead, convolve, fused_conv
 
 IN = [8, 12, 16, 24]
 SIZES = {
@@ -165,3 +167,58 @@ def test_compiled_and_traced_heads_cut_no_graph():
         expected = ours(maps)
         for other in (torch.compile(ours, backend='eager', fullgraph=True), torch.jit.trace(ours, (maps,))):
             torch.testing.assert_close(other(maps), expected, rtol=0, atol=rounding(*SUMS) * expected.abs().max().item())
+
+
+def conv_module(**options) -> ConvModule:
+    torch.manual_seed(0)
+    module = ConvModule(16, 16, 3, padding=1, norm_cfg=dict(type='BN'), **options).eval()
+    for tensor in (module.norm.weight, module.norm.bias, module.norm.running_mean):
+        tensor.data = torch.randn_like(tensor)
+    return module
+
+
+UNUSUAL = [dict(), dict(order=('norm', 'conv', 'act')), dict(with_spectral_norm=True), dict(padding_mode='reflect')]
+
+
+@pytest.mark.parametrize('watched', ['no', 'forward hook', 'forward pre-hook'])
+@pytest.mark.parametrize('options', UNUSUAL, ids=str)
+def test_unusual_convolutions_are_left_to_their_modules(options, watched):
+    module, calls = conv_module(**options), []
+    if watched == 'forward hook':
+        module.conv.register_forward_hook(lambda *_: calls.append(1))
+    if watched == 'forward pre-hook':
+        module.conv.register_forward_pre_hook(lambda *_: calls.append(1))
+    x, low = torch.randn(1, 4, 40, 40), torch.randn(1, 12, 10, 10)
+    both = torch.cat([x, nn.functional.interpolate(low, size=(40, 40), mode='bilinear')], dim=1)
+    with torch.no_grad():
+        expected = module(both)
+        for got in (convolve(module, both), fused_conv(module, [x, low], False)):
+            torch.testing.assert_close(got, expected, rtol=0, atol=rounding(9 * 16) * expected.abs().max().item())
+    assert len(calls) == (0 if watched == 'no' else 3)
+
+
+def test_small_maps_are_convolved_at_their_own_size(monkeypatch):
+    seen = []
+    monkeypatch.setattr(uper_head, 'conv_of_upsampled', lambda base, maps, *_: seen.append([m.shape[2] for m in maps]) or base)
+    with torch.no_grad():
+        fused_conv(conv_module(), [torch.zeros(1, c, s, s) for c, s in ((2, 40), (2, 40), (12, 10))], False)
+    assert seen == [[10]]
+
+
+def test_a_batch_of_no_images():
+    maps = [m.requires_grad_() for m in pyramid(0, SIZES['odd image'], torch.float32)]
+    out = pair()[1].eval()(maps)
+    out.sum().backward()
+    assert out.shape == (0, 5, 33, 41) and all(m.grad.shape == m.shape for m in maps)
+
+
+def test_maps_that_are_not_those_of_the_head():
+    ours, maps = pair()[1].eval(), pyramid(1, SIZES['multiples'], torch.float32)
+    for wrong, message in (
+        (maps[:3], r'expected the maps of in_index=\[0, 1, 2, 3\], got 3 maps'),
+        (maps[0], 'got Tensor'),
+        ([*maps[:3], maps[0]], r'expected maps .* of in_channels=\[8, 12, 16, 24\], got'),
+        ([m[0] for m in maps], 'expected maps'),
+    ):
+        with pytest.raises(InputError, match=message):
+            ours(wrong)

@@ -73,3 +73,24 @@ def test_the_layer_equals_conv2d(options, always):
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-11, atol=1e-11)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert ours.float()(x.float()).dtype == torch.bfloat16
+
+
+def test_which_convolutions_it_computes():
+    assert winograd.is_3x3(torch.nn.Conv2d(2, 2, 3, padding=1))
+    others = [
+        dict(padding=0),
+        dict(stride=2),
+        dict(stride=(2, 1)),
+        dict(dilation=2),
+        dict(groups=2),
+        dict(padding_mode='reflect'),
+    ]
+    assert not any(winograd.is_3x3(torch.nn.Conv2d(2, 2, 3, **dict(padding=1) | other)) for other in others)
+    assert not winograd.is_3x3(torch.nn.Conv2d(2, 2, (3, 1), padding=1))
+
+
+@pytest.mark.parametrize('shape, dtype', [((1, 5, 14, 14), torch.float64), ((1, 4, 14, 14), torch.float32)], ids=str)
+def test_what_does_not_fit_is_refused_as_by_conv2d(shape, dtype, always):
+    with pytest.raises(RuntimeError, match=r'expected input|same|type'):
+        FastConv2d(4, 6, 3, padding=1).double()(torch.zeros(shape, dtype=dtype))
+    assert FastConv2d(4, 6, 3, padding=1)(torch.zeros(4, 8, 9)).shape == (6, 8, 9)  # unbatched, as nn.Conv2d takes it

@@ -9,7 +9,7 @@ Legend: B images, C channels, H W height and width in pixels of the map at hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -17,15 +17,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
+from convnext_dense.expect import brief, expect_flag, expect_images, expect_number, expect_whole, number, whole
 from convnext_dense.models.compiling import compile_arguments, recording
 from convnext_dense.models.convolution import Conv2d
 from convnext_dense.models.depthwise import depthwise_conv
 from convnext_dense.models.pointwise import GRN_EPS, pointwise_mlp
+from convnext_dense.text import suggest
 
 EPS = 1e-6  # as in the official code
 MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
@@ -194,15 +196,27 @@ class ConvNeXt(BaseModule):
         compile: bool | Mapping[str, Any] = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
+        for node in init_cfg if isinstance(init_cfg, (list, tuple)) else [] if init_cfg is None else [init_cfg]:
+            kind = node.get('type') if isinstance(node, dict) else None
+            if not isinstance(kind, (str, type)):
+                raise InputError(f'init_cfg: expected None, a dict with a type, or a list of such; got {brief(init_cfg)}')
+            if isinstance(kind, str) and WEIGHT_INITIALIZERS.get(kind) is None:
+                known = suggest(kind, WEIGHT_INITIALIZERS.module_dict)
+                raise InputError(f'init_cfg: expected a known initialiser, got {kind!r}; {known}')
         super().__init__(init_cfg)
         self.arch = resolve_arch(arch)
         depths, dims, eps = self.arch.depths, self.arch.dims, self.arch.eps
-        if not 0 <= drop_path_rate < 1:
-            raise InputError(f'drop_path_rate: expected a number in [0, 1), got {drop_path_rate}')
-        if layer_scale_init_value < 0:
-            raise InputError(f'layer_scale_init_value: expected 0 (off) or more, got {layer_scale_init_value}')
-        if frozen_stages not in range(-1, 5):
-            raise InputError(f'frozen_stages: expected -1 (none), 0 (stem) or 1 to 4, got {frozen_stages}')
+        expect_whole('in_channels', in_channels, 1)
+        if not (number(drop_path_rate, 0) and drop_path_rate < 1):
+            raise InputError(f'drop_path_rate: expected a number in [0, 1), got {brief(drop_path_rate)}')
+        expect_number('layer_scale_init_value', layer_scale_init_value, 0)
+        if not (whole(frozen_stages, -1) and frozen_stages <= 4):
+            raise InputError(f'frozen_stages: expected -1 (none), 0 (stem) or 1 to 4, got {brief(frozen_stages)}')
+        flags = dict(use_grn=use_grn, with_cp=with_cp, recompute_hidden=recompute_hidden, fused=fused)
+        for name, value in flags.items():
+            expect_flag(name, value)
+        if not isinstance(compile, (bool, Mapping)):
+            raise InputError(f'compile: expected True, False or a dict of arguments of torch.compile, got {brief(compile)}')
         self.out_indices = resolve_out_indices(out_indices)
         self.out_channels = tuple(dims[i] for i in self.out_indices)
         self.out_strides = tuple(4 * 2**i for i in self.out_indices)
@@ -235,9 +249,13 @@ class ConvNeXt(BaseModule):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         self._freeze()
-        if compile:
-            # In place, so that no name in the state dict changes.
-            self.compile(**compile_arguments(compile if isinstance(compile, Mapping) else {}))
+        if compile is not False:
+            try:  # in place, so that no name in the state dict changes
+                self.compile(**compile_arguments(compile if isinstance(compile, Mapping) else {}))
+            except Exception as error:  # of any class: an unknown backend, mode or argument
+                raise InputError(
+                    f'compile: expected arguments of torch.compile, got {brief(compile)}: {last_line(error)}'
+                ) from error
 
     def init_weights(self) -> None:
         """Load `init_cfg`'s checkpoint strictly; other kinds of `init_cfg` are mmengine's."""
@@ -260,6 +278,8 @@ class ConvNeXt(BaseModule):
             stage 2  (B, dims[2], H // 16, W // 16)
             stage 3  (B, dims[3], H // 32, W // 32)
         """
+        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            expect_images(x, self.downsample_layers[0][0].weight)
         if min(x.shape[-2:]) < MIN_SIDE:
             height, width = x.shape[-2:]
             raise InputError(
@@ -300,17 +320,17 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
         return ARCHS[arch]
     if not isinstance(arch, Mapping) or set(arch) != {'depths', 'dims'}:
         raise InputError(f'arch: expected a name, or a dict with the keys depths and dims; got {arch!r}')
-    rows = {key: tuple(arch[key]) for key in ('depths', 'dims')}
-    for key, row in rows.items():
-        if len(row) != 4 or not all(isinstance(value, int) and value > 0 for value in row):
-            raise InputError(f'arch: expected four positive integers in {key}, got {list(row)}')
-    return Arch(**rows)  # type: ignore[arg-type]
+    for key in ('depths', 'dims'):
+        row = list(arch[key]) if isinstance(arch[key], (list, tuple)) else arch[key]
+        if not isinstance(row, list) or len(row) != 4 or not all(whole(value, 1) for value in row):
+            raise InputError(f'arch: expected four positive integers in {key}, got {brief(row)}')
+    return Arch(tuple(arch['depths']), tuple(arch['dims']))  # type: ignore[arg-type]
 
 
 def resolve_out_indices(out_indices: int | Sequence[int]) -> tuple[int, ...]:
     """Stage numbers 0 to 3, in order; negative ones count from the last."""
-    given = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
-    stages = sorted({i % 4 for i in given if isinstance(i, int) and -4 <= i < 4})
+    given = tuple(out_indices) if isinstance(out_indices, Iterable) else (out_indices,)
+    stages = sorted({i % 4 for i in given if whole(i, -4) and i < 4})
     if not given or len(stages) != len(given):
-        raise InputError(f'out_indices: expected different stage numbers of 0 to 3 (or -4 to -1), got {given}')
+        raise InputError(f'out_indices: expected different stage numbers of 0 to 3 (or -4 to -1), got {brief(out_indices)}')
     return tuple(stages)

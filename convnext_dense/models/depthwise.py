@@ -49,7 +49,7 @@ def depthwise_grads(
         # The forward kernel on the flipped weight: twice as fast as oneDNN's backward one.
         grad_x = F.conv2d(grad, weight.flip(2, 3), padding=REACH, groups=len(weight))
     if needed[1]:
-        if x[0].numel() >= MIN_VALUES.get(x.dtype, torch.inf):
+        if x.shape[1:].numel() >= MIN_VALUES.get(x.dtype, torch.inf):
             grad_weight = weight_grad_by_parts(x, grad).to(weight.dtype)
         else:
             grad_weight = _weight_grad(x, grad, weight)

@@ -16,6 +16,7 @@ from mmseg.utils import SampleList
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from convnext_dense.errors import InputError
 from convnext_dense.models.compiling import recording
 from convnext_dense.models.rows import Resized, WholeMap, strips
 
@@ -51,6 +52,13 @@ def upsampled_cross_entropy(
 
     Bilinear, in float32 or wider; differentiable once.
     """
+    if labels.device.type == 'cpu':  # elsewhere the answer would wait for the device
+        wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= logits.shape[1]))]
+        if len(wrong):
+            raise InputError(
+                f'labels: expected classes 0 to {logits.shape[1] - 1}, or {ignore_index} where a pixel is ignored; got '
+                f'{wrong[0].item()}; set num_classes to the number of classes of the data'
+            )
     return _UpsampledCrossEntropy.apply(logits, labels, ignore_index, align_corners)
 
 
@@ -81,7 +89,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                         resized.grad_to(x.view(stop - start, size[1], channels), start, stop, grad)
                 if grad is not None:
                     grads.append(grad.permute(2, 0, 1).to(logits.dtype))
-        ctx.save_for_backward(*([torch.stack(grads)] if grads else []))
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(torch.stack(grads) if grads else torch.zeros_like(logits))
         ctx.mark_non_differentiable(correct)
         return total.to(wide), correct
 

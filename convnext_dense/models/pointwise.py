@@ -169,6 +169,8 @@ def _tiles(y: Tensor, w1: Tensor, whole_images: bool, keep: Tensor | None) -> It
     batch, pixels = len(y), y.shape[1] * y.shape[2]
     if keep is None and not whole_images:
         batch, pixels = 1, batch * pixels
+    if batch * pixels == 0:
+        return
     most = pixels if whole_images else max(TILE.get(y.device.type, TILE['cuda']) // len(w1), 1)
     count = -(-pixels // most)
     size = -(-pixels // count)

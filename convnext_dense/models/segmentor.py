@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -13,7 +15,11 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
 from convnext_dense.errors import InputError
+from convnext_dense.expect import brief, expect_flag, whole
 from convnext_dense.models.rows import Cropped, Resized, Rows, WholeMap, strips
+from convnext_dense.text import suggest
+
+TEST_CFG = ('mode', 'crop_size', 'stride', 'keep_logits', 'batch_size')
 
 
 @MODELS.register_module()
@@ -23,6 +29,10 @@ class LeanEncoderDecoder(EncoderDecoder):
     Two entries of `test_cfg` are its own: `keep_logits` (default True, as in mmseg; False leaves `seg_logits` out of the
     results and never makes the full-size maps), and `batch_size`, windows of a row that are computed together (default 1).
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.test_cfg = checked_test_cfg(self.test_cfg)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Images (B, 3, H, W) to data samples with `pred_sem_seg`, (1, H, W) classes of the original size."""
@@ -59,6 +69,38 @@ class LeanEncoderDecoder(EncoderDecoder):
         return Resized(rows, tuple(meta['ori_shape'][:2]), self.align_corners)
 
 
+def checked_test_cfg(given: Any) -> ConfigDict:
+    """`test_cfg` as mmseg takes it, with this class's own entries.
+
+    Raises:
+        InputError: for an unknown entry or mode, and for windows that leave gaps or are no windows.
+    """
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        raise InputError(f"test_cfg: expected a dict, as dict(mode='whole'), got {brief(given)}")
+    for key in given:
+        if key not in TEST_CFG:
+            raise InputError(f'test_cfg: unknown entry {key!r}; {suggest(str(key), TEST_CFG)}')
+    mode = given.get('mode', 'whole')
+    if mode not in ('slide', 'whole'):
+        raise InputError(f"test_cfg.mode: expected 'slide' or 'whole', got {brief(mode)}")
+    expect_flag('test_cfg.keep_logits', given.get('keep_logits', True))
+    if not whole(given.get('batch_size', 1), 1):
+        raise InputError(f'test_cfg.batch_size: expected 1 or more windows, got {brief(given["batch_size"])}')
+    if mode == 'slide':
+        for key in ('crop_size', 'stride'):
+            pair = given.get(key)
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(whole(side, 1) for side in pair):
+                raise InputError(f'test_cfg.{key}: expected (height, width) in pixels for mode slide, got {brief(pair)}')
+        if any(step > crop for step, crop in zip(given['stride'], given['crop_size'])):
+            raise InputError(
+                f'test_cfg.stride: expected at most crop_size={given["crop_size"]}, since pixels between windows would have no '
+                f'class; got {given["stride"]}'
+            )
+    return ConfigDict({'mode': mode, **given})
+
+
 def choose(rows: Rows, channels: int, device: torch.device) -> Tensor:
     """The class of the highest logit at each pixel, (1, H, W)."""
     out = torch.empty(1, *rows.size, dtype=torch.long, device=device)
@@ -74,8 +116,6 @@ class Windows:
         cfg = model.test_cfg
         self.model, self.image, self.size = model, image, tuple(image.shape[2:])
         self.batch = cfg.get('batch_size', 1)
-        if self.batch < 1:
-            raise InputError(f'test_cfg.batch_size: expected 1 or more windows, got {self.batch}')
         self.window = tuple(min(crop, side) for crop, side in zip(cfg.crop_size, self.size))
         self.tops, self.lefts = (places(*axis) for axis in zip(self.size, cfg.crop_size, cfg.stride))
         self.next = 0  # row of windows

@@ -15,6 +15,7 @@ from mmseg.models.decode_heads import UPerHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from convnext_dense.errors import InputError
 from convnext_dense.models.compiling import recording
 from convnext_dense.models.fusion import conv_of_upsampled, pays
 from convnext_dense.models.pixel_loss import StripLoss
@@ -32,7 +33,13 @@ class FastUPerHead(StripLoss, UPerHead):
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """Maps of falling size, to (B, channels, H, W) of the first one's."""
+        if not isinstance(inputs, (list, tuple)) or len(inputs) <= max(self.in_index):
+            got = f'{len(inputs)} maps' if isinstance(inputs, (list, tuple)) else type(inputs).__name__
+            raise InputError(f'input: expected the maps of in_index={list(self.in_index)}, got {got}')
         inputs = self._transform_inputs(inputs)
+        shapes = [tuple(x.shape) for x in inputs]
+        if any(len(shape) != 4 or shape[1] != channels for shape, channels in zip(shapes, self.in_channels)):
+            raise InputError(f'input: expected maps (B, C, H, W) of in_channels={list(self.in_channels)}, got {shapes}')
         laterals = [convolve(conv, x) for conv, x in zip(self.lateral_convs, inputs)]
         laterals.append(self.psp_forward(inputs))
         for i in range(len(laterals) - 1, 0, -1):

@@ -28,7 +28,8 @@ STRIP_VALUES = 4_000_000  # of the transformed tiles of a strip: about 16 MB in 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.conv2d of (B, C, H, W) by (O, C, 3, 3) with zero padding 1, channels last."""
-    if pays(x, weight):
+    # What does not fit is left to F.conv2d, which says so.
+    if x.ndim == 4 and x.shape[1] == weight.shape[1] and x.dtype == weight.dtype and pays(x, weight):
         return _Winograd.apply(x, weight, bias)
     return F.conv2d(x, weight, bias, padding=1)
 

@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
+from convnext_dense.expect import number, whole
 from convnext_dense.tooling.nodes import component, leaves
 
 SIMULATED = 2000  # steps of a schedule that are looked at
@@ -30,16 +31,6 @@ LARGEST = 2**31 - 1
 SHARES = re.compile(r'model\.(.*\.)?(iou_threshold|score_thr|pos_iou_thr|neg_iou_thr|min_pos_iou|ignore_iof_thr|pos_fraction)')
 COUNTS = re.compile(r'model\.(.*\.)?(sampler\.num|max_per_img|mask_size|roi_feat_size)')
 PLAIN = (bool, int, float, str, type(None))
-
-
-def whole(value: Any, least: int) -> bool:
-    """Whether it is an integer from `least` up; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def number(value: Any, least: float = -math.inf) -> bool:
-    """Whether it is a finite number from `least` up."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= least
 
 
 def check_numbers(cfg: Config) -> None:

@@ -17,12 +17,14 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 from rich.table import Table
 from torch import nn
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
+from convnext_dense.expect import brief, expect_number, number
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import suggest, table_text
 
 BLOCKS_PER_LAYER = 3  # of the third stage: three blocks share a rate
-OPTIONS = ('decay_rate', 'decay_type', 'norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult', 'custom_keys')
+DECAYS = ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult')
+OPTIONS = ('decay_rate', 'decay_type', *DECAYS, 'custom_keys')
 CUSTOM_OPTIONS = ('lr_mult', 'decay_mult')
 
 
@@ -84,23 +86,34 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         InputError: for an unknown option, a model without ConvNeXt, or a backbone parameter with an unknown name.
     """
 
+    def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None) -> None:
+        if not isinstance(optim_wrapper_cfg, dict) or not isinstance(optim_wrapper_cfg.get('optimizer'), dict):
+            raise InputError(f'optim_wrapper: expected a dict with a dict optimizer, got {brief(optim_wrapper_cfg)}')
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+
     def _validate_cfg(self) -> None:
-        super()._validate_cfg()
         cfg = self.paramwise_cfg
-        for option in cfg:
-            if option not in OPTIONS:
-                why = 'it follows from the depths, remove it' if option == 'num_layers' else suggest(option, OPTIONS)
-                raise InputError(f'paramwise_cfg: unknown option {option!r}; {why}')
+        _expect_dict('paramwise_cfg', cfg, OPTIONS)
         if self.base_lr is None or self.base_wd is None:
             raise InputError('optimizer: expected lr and weight_decay in its config, since the groups derive theirs from them')
-        if not 0 < cfg.get('decay_rate', 1.0) <= 1:
-            raise InputError(f'paramwise_cfg.decay_rate: expected a number in (0, 1], got {cfg["decay_rate"]}')
+        expect_number('optimizer.lr', self.base_lr, 0)
+        expect_number('optimizer.weight_decay', self.base_wd, 0)
+        rate = cfg.get('decay_rate', 1.0)
+        if not (number(rate) and 0 < rate <= 1):
+            raise InputError(f'paramwise_cfg.decay_rate: expected a number in (0, 1], got {brief(rate)}')
         if cfg.get('decay_type', 'layer_wise') not in ('layer_wise', 'stage_wise'):
-            raise InputError(f"paramwise_cfg.decay_type: expected 'layer_wise' or 'stage_wise', got {cfg['decay_type']!r}")
-        for key, values in cfg.get('custom_keys', {}).items():
-            for option in values:
-                if option not in CUSTOM_OPTIONS:
-                    raise InputError(f'custom_keys[{key!r}]: unknown option {option!r}; {suggest(option, CUSTOM_OPTIONS)}')
+            given = brief(cfg['decay_type'])
+            raise InputError(f"paramwise_cfg.decay_type: expected 'layer_wise' or 'stage_wise', got {given}")
+        for option in DECAYS:
+            expect_number(f'paramwise_cfg.{option}', cfg.get(option, 0.0), 0)
+        custom_keys = cfg.get('custom_keys', {})
+        _expect_dict('custom_keys', custom_keys)
+        for key, values in custom_keys.items():
+            if not isinstance(key, str) or not key:
+                raise InputError(f'custom_keys: expected parts of parameter names as keys, got {brief(key)}')
+            _expect_dict(f'custom_keys[{key!r}]', values, CUSTOM_OPTIONS)
+            for option, value in values.items():
+                expect_number(f'custom_keys[{key!r}].{option}', value, 0)
 
     def groups(self, model: nn.Module) -> list[Group]:
         """The model's trainable parameters, each once, by (layer id, rate, weight decay)."""
@@ -136,9 +149,23 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         groups = self.groups(model)
         print_log(f'learning-rate groups\n{table_text(groups_table(groups))}', logger='current')
         params = [dict(params=g.params, lr=g.lr, weight_decay=g.weight_decay, param_group=f'layer_{g.layer}') for g in groups]
-        optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': params})
+        try:
+            optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': params})
+        except (TypeError, KeyError, ValueError, AssertionError) as error:
+            given = brief(dict(self.optimizer_cfg))
+            raise InputError(f'optimizer: expected a known type and its arguments, got {given}: {last_line(error)}') from error
         wrapper = {'type': 'OptimWrapper', **self.optim_wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))
+
+
+def _expect_dict(name: str, given: Any, options: Sequence[str] | None = None) -> None:
+    """Stop at what is no dict, and at a key that is none of the options."""
+    if not isinstance(given, dict):
+        raise InputError(f'{name}: expected a dict, got {brief(given)}')
+    for option in given if options is not None else ():
+        if option not in options:
+            why = 'it follows from the depths, remove it' if option == 'num_layers' else suggest(str(option), options)
+            raise InputError(f'{name}: unknown option {option!r}; {why}')
 
 
 def _walk(model: nn.Module, decay_type: str) -> Iterator[tuple[str, nn.Module, nn.Parameter, int, int]]:

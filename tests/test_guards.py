@@ -1,0 +1,46 @@
+"""What is checked of a model before the first step."""
+
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+from torch import nn
+
+from convnext_dense import InputError
+from convnext_dense.training.guards import _check_channels, check_batch_norm
+
+
+class Pooling(nn.Module):
+    def __init__(self, norm: type, scales: tuple[int, ...]) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Conv2d(4, 4, 1), norm(4))
+        self.head.pool_scales = scales
+
+
+@pytest.mark.parametrize(
+    'norm, scales, batch, stops',
+    [
+        (nn.BatchNorm2d, (1, 2), 1, True),
+        (nn.BatchNorm2d, (1, 2), 2, False),
+        (nn.BatchNorm2d, (2, 3), 1, False),
+        (nn.SyncBatchNorm, (1, 2), 1, False),  # sees the images of all processes
+        (nn.InstanceNorm2d, (1,), 1, False),
+    ],
+)
+def test_batch_norm_of_one_value(norm: type, scales: tuple[int, ...], batch: int, stops: bool) -> None:
+    cfg, model = Config(dict(train_dataloader=dict(batch_size=batch))), Pooling(norm, scales)
+    if stops:
+        with pytest.raises(InputError, match='batch_size: expected 2 or more per process, got 1; head pools to 1x1'):
+            check_batch_norm(cfg, model)
+    else:
+        check_batch_norm(cfg, model)
+
+
+@pytest.mark.parametrize('index, channels', [(4, 64), (5, 64), ([0, 1, 2, 4], [8, 16, 32, 64])], ids=str)
+def test_an_index_beyond_the_maps(index, channels) -> None:
+    backbone = SimpleNamespace(out_channels=(8, 16, 32, 64), out_indices=(0, 1, 2, 3))
+    with pytest.raises(InputError, match='in_index: expected indices below 4'):
+        _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=channels, in_index=index))
+    _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=64, in_index=3))
+    with pytest.raises(InputError, match='in_channels: expected 64, .*got 32'):
+        _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=32, in_index=3))

@@ -1,0 +1,53 @@
+"""How many processes there are, and what a launcher needs."""
+
+from argparse import Namespace
+
+import pytest
+from mmengine.config import Config
+
+from convnext_dense import InputError
+from convnext_dense.tooling.launch import prepare
+from convnext_dense.tooling.settle import world_size
+
+NAMES = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch) -> None:
+    for name in (*NAMES, 'RANK', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+
+
+def options(**given) -> Namespace:
+    return Namespace(**dict(launcher='none', local_rank=0, seed=None) | given)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_processes_without_a_launcher(name: str, monkeypatch) -> None:
+    assert world_size() == 1
+    monkeypatch.setenv(name, '1')
+    prepare(Config(dict(model={})), options())
+    monkeypatch.setenv(name, '3')
+    assert world_size() == 3
+    with pytest.raises(InputError, match='expected --launcher pytorch .* for 3 processes, got --launcher none'):
+        prepare(Config(dict(model={})), options())
+
+
+@pytest.mark.parametrize('text', ['0', '-2', 'two', '2.5'])
+def test_a_number_of_processes_that_is_none(text: str, monkeypatch) -> None:
+    monkeypatch.setenv('SLURM_NTASKS', text)
+    with pytest.raises(InputError, match='SLURM_NTASKS in the environment: expected the number of processes'):
+        world_size()
+
+
+def test_the_launcher_needs_its_environment() -> None:
+    with pytest.raises(InputError, match='--launcher pytorch: expected RANK'):
+        prepare(Config(dict(model={})), options(launcher='pytorch'))
+
+
+@pytest.mark.parametrize('seed, own, expected', [(None, 7, 7), (3, 7, 3), (None, None, None)])
+def test_the_seed_of_the_option_or_of_the_config(seed, own, expected) -> None:
+    cfg = Config(dict(model={}, **({} if own is None else dict(randomness=dict(seed=own, deterministic=True)))))
+    prepare(cfg, options(seed=seed))
+    assert cfg.randomness.seed == expected and cfg.randomness.get('deterministic', False) == (own is not None)
+    assert [hook.type for hook in cfg.custom_hooks] == ['ProgressBarHook'] and cfg.launcher == 'none'

@@ -187,11 +187,16 @@ class CocoStatsMetric(BaseMetric):
 
 def _check_prefix(prefix: Any) -> None:
     """Known before the hours of testing: whether its files can be written."""
-    try:
-        folder = next(path for path in Path(f'{prefix}.{TYPES[0]}.json').parents if os.path.lexists(path))
-        writable = isinstance(prefix, str) and folder.is_dir() and os.access(folder, os.W_OK)
-    except (OSError, ValueError):
-        writable = False
+    writable = isinstance(prefix, str)
+    for folder in Path(f'{prefix}.{TYPES[0]}.json').parents:
+        try:
+            folder.lstat()
+        except FileNotFoundError:
+            continue  # it will be made
+        except (OSError, ValueError):
+            writable = False
+        writable = writable and os.access(folder, os.W_OK) and folder.is_dir()
+        break
     if not writable:
         raise InputError(
             f'evaluator outfile_prefix: expected a place that can be written to, got {brief(prefix)}; name another'

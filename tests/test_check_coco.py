@@ -76,6 +76,10 @@ def run_mask(counts, size=(HEIGHT, WIDTH)) -> dict:
         (dict(segmentation=[[1e9, *SQUARE[1:]]]), 'to 1e+09, 15; expected finite numbers in its image of 30x20'),
         (dict(segmentation=[[-1e9, *SQUARE[1:]]]), 'from x, y = -1e+09, 5 to'),
         (dict(segmentation=[[v + 30 for v in SQUARE]]), 'from x, y = 35, 35 to 45, 45; expected finite numbers in its image'),
+        (
+            dict(segmentation=[[30, 5, 40, 5, 40, 15, 30, 15]]),
+            'from x, y = 30, 5 to 40, 15; expected finite numbers in its image',
+        ),
         (dict(segmentation=[[v - 15 for v in SQUARE]]), 'from x, y = -10, -10 to 0, 0; expected'),
         (dict(segmentation=[[5, 5, 10, 10, 15, 15]]), 'has polygons that enclose no area; expected the outline'),
         (run_mask(RUNS, (WIDTH, HEIGHT)), 'has a run-length mask of size [30, 20]; expected [20, 30]'),

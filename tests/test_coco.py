@@ -13,7 +13,7 @@ from PIL import Image
 from convnext_dense import InputError
 from convnext_dense.data.check import SAMPLE, check_split
 from convnext_dense.data.check_coco import coco_problems, left_out
-from convnext_dense.data.coco import class_names, find_annotations, find_images, read_coco
+from convnext_dense.data.coco import _present, class_names, find_annotations, find_images, read_coco
 from convnext_dense.data.shapes import SHAPES
 from convnext_dense.tooling.coco import coco_files, dataset_spec, settle_coco
 from convnext_dense.tooling.options import dicts, load_config
@@ -291,20 +291,14 @@ def test_classes_of_the_same_name(root: Path) -> None:
         settle_coco(config(root), TRAIN_VAL)
 
 
-def test_most_of_the_images_make_the_folder(root: Path) -> None:
-    """Counted whole where the first or the last is there; a folder with neither counts as none."""
-    annotations = root / 'instances_training.json'
-    coco = read_coco(annotations)
-    real = root / 'images' / 'training'
-    first, last = (coco['images'][at]['file_name'] for at in (0, -1))
-    (real / first).unlink()
-    for name in (first, last):
-        other = root / f'only_{name}'
-        other.mkdir()
-        Image.new('L', (7, 7)).save(other / name)
-    assert find_images(str(root), annotations, 'train2017', coco) == real, 'the last is there'
-    (real / last).unlink()
-    assert find_images(str(root), annotations, 'train2017', coco) != real, 'neither is'
+@pytest.mark.parametrize(
+    'gone, counted', [((), 6), ((0,), 5), ((-1,), 5), ((2,), 5), ((0, -1), 0)], ids=['none', 'first', 'last', 'another', 'both']
+)
+def test_images_are_counted_where_the_first_or_the_last_is(root: Path, gone: tuple[int, ...], counted: int) -> None:
+    images = read_coco(root / 'instances_training.json')['images']
+    for at in gone:
+        (root / 'images' / 'training' / images[at]['file_name']).unlink()
+    assert _present(root / 'images' / 'training', images) == counted
 
 
 def test_folders_that_cannot_be_read(root: Path, monkeypatch) -> None:

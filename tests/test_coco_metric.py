@@ -232,9 +232,10 @@ def test_places_that_cannot_be_written(perfect, tmp_path, monkeypatch) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ['file']
 
 
-def test_labels_are_positions_in_the_files_order_of_categories(perfect) -> None:
+@backends
+def test_labels_are_positions_in_the_files_order_of_categories(perfect, backend: str) -> None:
     path, samples = perfect
-    metric = CocoStatsMetric(path, metric='bbox')
+    metric = CocoStatsMetric(path, metric='bbox', backend=backend)
     metric.dataset_meta = dict(classes=('ring', 'disc'))  # a part of the classes; the file's order counts: disc 0, ring 1
     kept = {0: 0, len(SHAPES) - 1: 1}
     for one in samples:

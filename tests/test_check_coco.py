@@ -1,301 +1,316 @@
-"""A COCO file's boxes, flags, sizes and images: what mmdet would take wrongly is named, what it leaves out is said."""
+"""Content of COCO files: named where wrong, and what is accepted trains with the right masks."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mmdet.datasets import CocoDataset
-from mmengine.config import Config
-from PIL import Image
+from pycocotools import mask as coco_mask
 
 from convnext_dense import InputError
-from convnext_dense.data.check import check_data, check_split
-from convnext_dense.data.check_coco import (
-    coco_problems,
-    filters,
-    left_out,
-    nothing_left,
-    nothing_to_find,
-    spread,
-)
-from convnext_dense.data.coco import read_coco
+from convnext_dense.data.check_coco import coco_problems, filters, left_out, nothing_left, nothing_to_find
+from convnext_dense.data.check_masks import mask_problems, run_lengths
+from convnext_dense.data.coco import class_list, read_coco
 
-NAN = float('nan')
-WIDTH, HEIGHT = 40, 30
+WIDTH, HEIGHT = 30, 20
+NAN, INF = float('nan'), float('inf')
+SQUARE = [5, 5, 15, 5, 15, 15, 5, 15]
+RUNS = [100, 50, WIDTH * HEIGHT - 150]
 
 
-def item(key: int = 1, image: int = 1, **fields) -> dict:
-    polygon = [[5, 5, 15, 5, 15, 15, 5, 15]]
-    row = dict(id=key, image_id=image, category_id=1, bbox=[5, 5, 10, 10], area=100, iscrowd=0, segmentation=polygon)
-    return {field: value for field, value in (row | fields).items() if value != 'left out'}
+def content(**fields) -> dict:
+    """A sound file of one image and one object, whose fields are replaced."""
+    item = dict(id=1, image_id=1, category_id=1, bbox=[5, 5, 10, 10], area=100, iscrowd=0, segmentation=[SQUARE])
+    return dict(
+        images=[dict(id=1, file_name='a.jpg', width=WIDTH, height=HEIGHT)],
+        annotations=[{**item, **fields}],
+        categories=[dict(id=1, name='thing')],
+    )
 
 
-def write(root: Path, items, images=None, categories=('thing', 'other'), pictures: bool = True) -> Path:
-    images = images or [dict(id=1, file_name='1.png', width=WIDTH, height=HEIGHT)]
-    rows = [dict(id=i, name=name) for i, name in enumerate(categories, 1)]
-    (root / 'a.json').write_text(json.dumps(dict(images=images, annotations=items, categories=rows)))
-    for image in images if pictures else ():
-        Image.new('RGB', (image['width'], image['height'])).save(root / image['file_name'])
+def write(tmp_path: Path, coco: dict) -> Path:
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(coco))
     read_coco.cache_clear()
-    return root / 'a.json'
+    return path
 
 
-def found(root: Path, items, images=None, **arguments) -> list[str]:
-    path = write(root, items, images)
-    return [
-        line.removeprefix(f'{path}: ')
-        for line in coco_problems(path, root, **(dict(with_masks=False, sample=None) | arguments))
-    ]
+def problems(tmp_path: Path, coco: dict, with_masks: bool = True) -> list[str]:
+    lines = list(coco_problems(write(tmp_path, coco), tmp_path, with_masks, sample=0))
+    return [line for line in lines if 'is missing' not in line]
+
+
+def run_mask(counts, size=(HEIGHT, WIDTH)) -> dict:
+    return dict(segmentation=dict(size=list(size), counts=counts))
 
 
 @pytest.mark.parametrize(
-    'fields, words',
+    'fields, message',
     [
-        (dict(), None),
-        (dict(bbox=[-2, -2, WIDTH + 4, HEIGHT + 4]), None),
-        (dict(bbox=[-2.1, 0, 9, 9]), 'has bbox [-2.1, 0, 9, 9] outside its image of 40x30; expected [x, y, width, height]'),
-        (dict(bbox=[0, -2.1, 9, 9]), 'outside its image'),
-        (dict(bbox=[33, 0, 9.5, 9]), 'outside its image'),
-        (dict(bbox=[0, 24, 9, 8.5]), 'outside its image'),
-        (dict(bbox=[5, 5, 0, 0], area=0), None),  # left out of training, and said to be
-        (dict(bbox=[5, 5, -1, 3]), 'with a negative side'),
-        (dict(bbox=[5, 5, 3, -1]), 'with a negative side'),
-        (dict(bbox=[True, 5, 3, 3]), 'has bbox [True, 5, 3, 3]; expected [x, y, width, height] in pixels'),
-        (dict(bbox=[5, 5, '3', 3]), "has bbox [5, 5, '3', 3]"),
-        (dict(bbox=[5, 5, 3]), 'has bbox [5, 5, 3];'),
-        (dict(bbox=[5, 5, 3, 3, 3]), 'has bbox [5, 5, 3, 3, 3];'),
-        (dict(bbox='5 5 3 3'), "has bbox '5 5 3 3'"),
-        (dict(bbox='left out'), 'has bbox None'),
-        *(
-            (dict(bbox=[*[5] * i, value, *[5] * (3 - i)]), 'expected [x, y, w')
-            for i in range(4)
-            for value in (NAN, 2**31, -(2**31))
-        ),
-        (dict(area='left out'), 'has no area; expected the area of its mask in square pixels'),
-        (dict(area=NAN), 'has area nan'),
-        (dict(area=-1), 'has area -1'),
-        (dict(area=True), 'has area True'),
-        (dict(area='9'), "has area '9'"),
-        (dict(area=10**400), 'has area 1000000'),
-        (dict(iscrowd='left out'), None),
-        (dict(iscrowd=1), None),
-        (dict(iscrowd=True), None),
+        (dict(bbox=[True, True, True, True]), 'bbox [True, True, True, True]; expected [x, y, width, height]'),
+        (dict(bbox=['1', '2', '3', '4']), "bbox ['1', '2', '3', '4']; expected"),
+        (dict(bbox=[1, 2, 3, INF]), 'bbox [1, 2, 3, inf]; expected'),
+        (dict(bbox=[10**400, 2, 3, 4]), '; expected [x, y, width, height]'),
+        (dict(bbox=[5, 5, 1, -1]), 'with a negative side'),
+        (dict(bbox=[-2.5, 5, 4, 4]), 'outside its image of 30x20'),
+        (dict(bbox=[5, -2.5, 4, 4]), 'outside its image of 30x20'),
+        (dict(bbox=[5, 5, 28, 4]), 'outside its image of 30x20'),
+        (dict(bbox=[5, 5, 4, 18]), 'outside its image of 30x20'),
+        (dict(area=NAN), 'has area nan; expected the area'),
+        (dict(area=-1), 'has area -1; expected the area'),
+        (dict(area=True), 'has area True; expected the area'),
         (dict(iscrowd='0'), "has iscrowd '0'; expected 0 or 1"),
-        (dict(iscrowd=2), 'has iscrowd 2'),
-        (dict(iscrowd=1.0), 'has iscrowd 1.0'),
-        (dict(iscrowd=None), 'has iscrowd None'),
-        (dict(iscrowd=[1]), 'has iscrowd [1]'),
-        (dict(ignore=1), None),
-        (dict(ignore='no'), "has ignore 'no'; expected 0 or 1"),
-        (dict(segmentation=[]), None),  # masks are not asked for
+        (dict(iscrowd=None), 'has iscrowd None; expected 0 or 1'),
+        (dict(iscrowd=1.0), 'has iscrowd 1.0; expected 0 or 1'),
+        (dict(ignore=2), 'has ignore 2; expected 0 or 1'),
+        (dict(segmentation='a'), "has segmentation 'a'; expected polygons"),
+        (dict(segmentation=SQUARE), 'has a polygon 5; expected a list'),
+        (dict(segmentation=[[SQUARE] * 6]), 'has a polygon with [5, 5, 15, 5, 15, 15, ...] in it; expected numbers'),
+        (dict(segmentation=[SQUARE, [*SQUARE[:-1], '15']]), "has a polygon with '15' in it; expected numbers"),
+        (dict(segmentation=[[*SQUARE[:-1], True]]), 'has a polygon with True in it; expected numbers'),
+        (
+            dict(segmentation=[SQUARE, [*SQUARE[:-1], NAN]]),
+            'from x, y = 5, nan to 15, nan; expected finite numbers in its image',
+        ),
+        (dict(segmentation=[[*SQUARE[:-1], 10**400]]), 'to 15, inf; expected finite numbers in its image of 30x20'),
+        (dict(segmentation=[[1e9, *SQUARE[1:]]]), 'to 1e+09, 15; expected finite numbers in its image of 30x20'),
+        (dict(segmentation=[[-1e9, *SQUARE[1:]]]), 'from x, y = -1e+09, 5 to'),
+        (dict(segmentation=[[v + 30 for v in SQUARE]]), 'from x, y = 35, 35 to 45, 45; expected finite numbers in its image'),
+        (
+            dict(segmentation=[[30, 5, 40, 5, 40, 15, 30, 15]]),
+            'from x, y = 30, 5 to 40, 15; expected finite numbers in its image',
+        ),
+        (dict(segmentation=[[v - 15 for v in SQUARE]]), 'from x, y = -10, -10 to 0, 0; expected'),
+        (dict(segmentation=[[5, 5, 10, 10, 15, 15]]), 'has polygons that enclose no area; expected the outline'),
+        (run_mask(RUNS, (WIDTH, HEIGHT)), 'has a run-length mask of size [30, 20]; expected [20, 30]'),
+        (run_mask(RUNS, (20.0, 30.0)), 'has a run-length mask of size [20.0, 30.0]; expected [20, 30]'),
+        (run_mask(RUNS, 'ab'), "of size ['a', 'b']; expected"),
+        (dict(segmentation=dict(size=5, counts=RUNS)), 'of size 5; expected [20, 30]'),
+        (run_mask([10, 5]), 'with lengths whose sum is 15; expected lengths of 0 or more whose sum is 600 (30x20)'),
+        (run_mask([]), 'with lengths whose sum is 0; expected'),
+        (run_mask([-5, 605]), 'with the length -5; expected'),
+        (run_mask(['600']), "with the length '600'; expected"),
+        (run_mask([True, 599]), 'with the length True; expected'),
+        (run_mask([2**70]), 'with the length 1180591620717411303424; expected'),
+        (run_mask([600]), 'has a run-length mask without a pixel'),
+        (run_mask(None), 'with counts None; expected'),
+        (run_mask('hello'), "with counts 'hello', which is no compressed text"),
+        (run_mask('é'), 'which is no compressed text'),
+        (run_mask('o' * 9), 'which is no compressed text'),
+        (run_mask('o' * 9 + '0'), 'which is no compressed text'),
+        (run_mask(''), 'with lengths whose sum is 0; expected'),
     ],
 )
-def test_boxes_areas_and_flags(tmp_path, fields: dict, words: str | None) -> None:
-    lines = found(tmp_path, [item(1), item(7, **fields)])
-    assert len(lines) == bool(words), lines
-    assert not words or (lines[0].startswith('annotation 7 (image 1) ') and words in lines[0])
-
-
-def test_masks_where_they_are_asked_for(tmp_path) -> None:
-    lines = found(tmp_path, [item(1), item(7, segmentation=[])], with_masks=True)
-    assert len(lines) == 1 and 'annotation 7 (image 1) has no segmentation' in lines[0]
-
-
-@pytest.mark.parametrize('side', [0, -1, 2**20, 40.0, '40', True, None])
-@pytest.mark.parametrize('key', ['width', 'height'])
-def test_sizes_that_are_none(tmp_path, key: str, side) -> None:
-    images = [dict(id=3, file_name='1.png', width=40, height=30)]
-    path = write(tmp_path, [item(1, 3)], images)
-    content = json.loads(path.read_text())
-    content['images'][0][key] = side
-    path.write_text(json.dumps(content))
-    read_coco.cache_clear()
-    lines = list(coco_problems(path, tmp_path, with_masks=True, sample=None))
-    assert len(lines) == 1 and 'image 3 (1.png) has no width and height in pixels; expected two integers, got' in lines[0]
-
-
-def test_a_picture_of_another_size(tmp_path) -> None:
-    path = write(tmp_path, [item()])
-    Image.new('RGB', (WIDTH, HEIGHT + 1)).save(tmp_path / '1.png')
-    (line,) = coco_problems(path, tmp_path, with_masks=True, sample=None)
-    assert line.endswith('1.png is 40x31, but the annotation file says 40x30 (width x height)')
-
-
-def test_a_picture_of_which_the_resizing_leaves_nothing(tmp_path) -> None:
-    images = [dict(id=1, file_name='1.png', width=1, height=4000)]
-    resize = [dict(type='Resize', scale=(1333, 800), keep_ratio=True)]
-    items = [item(bbox=[0, 0, 1, 50], area=50)]
-    assert found(tmp_path, items, images) == []
-    (line,) = found(tmp_path, items, images, pipeline=resize)
-    assert 'is 1x4000, of which the Resize in the pipeline would leave no pixel; cut it into tiles' in line
-
-
-def test_what_is_in_a_pictures_place(tmp_path) -> None:
-    names = ['folder.png', 'link.png', 'nothing.png', 'x' * 300 + '.png', '1.png']
-    images = [dict(id=i, file_name=name, width=9, height=9) for i, name in enumerate(names)]
-    path = write(tmp_path, [], images, pictures=False)
-    (tmp_path / 'folder.png').mkdir()
-    (tmp_path / 'link.png').symlink_to('nowhere')
-    (tmp_path / '1.png').write_text('no picture')
-    lines = list(coco_problems(path, tmp_path, with_masks=True, sample=None))
-    for key, end in enumerate(['folder.png (a folder; expected a picture)', 'link.png (a broken link)', 'nothing.png']):
-        assert lines[key].startswith(f'{path}: image {key} is missing: ') and lines[key].endswith(end)
-    assert lines[3].endswith('(no path for a file)') or lines[3].endswith('.png')
-    assert '1.png cannot be read' in lines[4] and len(lines) == 5
-
-
-def test_ids_that_stand_for_nothing(tmp_path) -> None:
-    lines = found(tmp_path, [item(1), item(1), item(2, 5), item(3, category_id=9), item(4, category_id=9)])
-    assert lines == [
-        'annotations with the same id: 1',
-        'category id 9 of 2 annotations is not in the list of categories (1, 2)',
-        'annotation 2 is of image 5, which is not in the list of images',
-    ]
-
-
-def test_spread() -> None:
-    assert spread([1, 2, 3], None) == spread([1, 2, 3], 3) == spread([1, 2, 3], 9) == [1, 2, 3]
-    assert spread(list(range(101)), 3) == [0, 50, 100]
-
-
-def drawn(rng: np.random.Generator) -> list[dict]:
-    """Annotations about the limits at which mmdet leaves one out."""
-    x, w = rng.choice([-3, -1, 0, 5, 39, 40, 41], 300), rng.choice([0, 0.5, 0.999, 1, 1.001, 3], 300)
-    y, h = rng.choice([-3, -1, 0, 5, 29, 30, 31], 300), rng.choice([0, 0.5, 0.999, 1, 1.001, 3], 300)
-    flags = dict(ignore=rng.choice([0, 0, 0, 1], 300), iscrowd=rng.choice([0, 0, 0, 1], 300), area=rng.choice([0, 1, 9], 300))
-    flags['category_id'] = rng.choice([1, 1, 2], 300)
-    boxes = np.stack([x, y, w, h], axis=1).astype(float).tolist()
-    return [item(i + 1, bbox=box, **{key: int(v[i]) for key, v in flags.items()}) for i, box in enumerate(boxes)]
-
-
-def as_mmdet(path: Path, root: Path, classes, **filter_cfg) -> list[list[dict]]:
-    """The objects of each image that is kept."""
-    meta, prefix = dict(classes=classes), dict(img=str(root))
-    data = CocoDataset(str(path), data_prefix=prefix, metainfo=meta, pipeline=[], filter_cfg=filter_cfg, serialize_data=False)
-    return [data.get_data_info(i)['instances'] for i in range(len(data))]
-
-
-def test_what_is_left_out_is_what_mmdet_leaves_out(tmp_path) -> None:
-    items = drawn(np.random.default_rng(0))
-    for classes in (('thing',), ('thing', 'other')):
-        path = write(tmp_path, items)
-        (kept,) = as_mmdet(path, tmp_path, classes, filter_empty_gt=True)
-        said = left_out(path, False, classes=classes).split(': ', 1)[1].split('; ')
-        numbers = {text.split(' ', 1)[1][:9]: int(text.split()[0]) for text in said}
-        given = [one for one in items if one['category_id'] <= len(classes)]
-        assert len(kept) == len(given) - numbers['objects o'] - numbers['objects m'], said
-        assert numbers['crowds, w'] == sum(one['iscrowd'] for one in given)
-    # Each in an image of its own: is an object left to train on?
-    images = [dict(id=one['id'], file_name='1.png', width=WIDTH, height=HEIGHT) for one in items]
-    path = write(tmp_path, [one | dict(image_id=one['id']) for one in items], images, pictures=False)
-    for one, kept in zip(items, as_mmdet(path, tmp_path, ('thing', 'other')), strict=True):
-        trained = any(not instance['ignore_flag'] for instance in kept)
-        assert bool(list(nothing_left(write(tmp_path, [one], pictures=False), False, 0))) is not trained, one
-
-
-SEVERAL = [dict(id=i, file_name=f'{i}.png', width=side, height=50) for i, side in enumerate((20, 32, 40))]
-
-
-@pytest.mark.parametrize('least', [0, 20, 21, 32, 33, 41])
-@pytest.mark.parametrize('empty', [True, False])
-@pytest.mark.parametrize('holder', [0, 2])
-def test_no_image_is_left_where_mmdet_keeps_none(tmp_path, least: int, empty: bool, holder: int) -> None:
-    path = write(tmp_path, [item(1, holder)], SEVERAL, pictures=False)
-    given = dict(filter_empty_gt=empty, min_size=least)
-    lines = list(nothing_left(path, *filters(dict(filter_cfg=given))))
-    assert len(lines) == (not as_mmdet(path, tmp_path, ('thing', 'other'), **given))
-    assert all('no image is left to train on: of 3, ' in line and f'below {least} pixels' in line for line in lines)
-    small = f'{sum(side < least for side in (20, 32, 40))} images with a side below {least} pixels (filter_cfg.min_size)'
-    assert (small in (left_out(path, not empty, least) or '')) is (least > 20)
-
-
-def test_what_is_said_of_a_set_without_objects(tmp_path) -> None:
-    path = write(tmp_path, [], SEVERAL, pictures=False)
-    assert left_out(path, True) == 'no object to train on: every image is background'
-    assert left_out(path, False).startswith('left out of training: 3 images without objects')
-    assert list(nothing_left(path, True, 0)) == []
-    assert 'of 3, 0 have a side below 0 pixels' in next(nothing_left(path, False, 0))
-    write(tmp_path, [item(1, 0, iscrowd=1), item(2, 1, ignore=1), item(3, 2, area=0)], SEVERAL, pictures=False)
-    assert 'no object is left to train on: all 3 are crowds, ignored or empty' in next(nothing_left(path, False, 0))
-    assert left_out(path, False, classes=('other',)).endswith('no object to train on: every image is background')
+def test_what_an_annotation_has_wrong_is_named(tmp_path, fields, message: str) -> None:
+    (line,) = problems(tmp_path, content(**fields))
+    assert line.startswith(f'{tmp_path}/a.json: annotation 1 (image 1) has ') and message in line, line
+    if 'segmentation' in fields:
+        assert problems(tmp_path, content(**fields), with_masks=False) == []
 
 
 @pytest.mark.parametrize(
-    'items, classes, sound',
+    'fields',
     [
-        ([], None, False),
-        ([item(iscrowd=1)], None, False),
-        ([item()], None, True),
-        ([item(1, iscrowd=1), item(2)], None, True),
-        ([item()], ('thing',), True),
-        ([item()], ('other',), False),
+        dict(bbox=[-2, -2, 34, 24]),
+        dict(bbox=[5, 5, 0, 0], area=0),
+        dict(area=0, segmentation=[[5, 5, 10, 10, 15, 15]]),
+        dict(area=0, **run_mask([600])),
+        dict(iscrowd=True, ignore=False),
+        dict(segmentation=[[-10, -10, 50, 5, 5, 35]]),  # over the border: pycocotools cuts it off
+        dict(segmentation=[SQUARE, [5, 5, 10, 10, 15, 15]]),  # one part of an object without area
+        run_mask([0, 600]),
+        run_mask([100, 0, 0, 50, 450]),
     ],
 )
-def test_something_to_find(tmp_path, items, classes, sound: bool) -> None:
-    lines = list(nothing_to_find(write(tmp_path, items), classes))
-    assert len(lines) == (not sound) and all('every number of the evaluation would be -1' in line for line in lines)
+def test_what_trains_rightly_is_no_problem(tmp_path, fields) -> None:
+    assert problems(tmp_path, content(**fields)) == []
+
+
+def test_a_crowd_is_flagged_where_it_may_be_left_out(tmp_path) -> None:
+    coco = content()
+    del coco['annotations'][0]['iscrowd']
+    assert problems(tmp_path, coco) == []
+
+
+@pytest.mark.parametrize('share', [0.02, 0.5, 0.98])
+@pytest.mark.parametrize('shape', [(1, 1), (3, 700), (300, 411)])
+def test_run_lengths_are_those_of_pycocotools(shape: tuple[int, int], share: float) -> None:
+    mask = (np.random.default_rng(0).random(shape) < share).astype(np.uint8)
+    encoded = coco_mask.encode(np.asfortranarray(mask))
+    pixels = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(pixels)) + 1
+    expected = np.diff([0, *edges, pixels.size]).tolist()
+    expected = [0, *expected] if pixels[0] else expected
+    assert run_lengths(encoded['counts'].decode()).tolist() == expected
+    assert run_lengths(expected).tolist() == expected
+
+
+def test_problems_of_many_masks_are_those_of_each() -> None:
+    good, bad = dict(segmentation=[SQUARE, SQUARE], area=1), dict(segmentation=[SQUARE, [5] * 5 + [NAN]], area=1)
+    flat, strange = dict(segmentation=[[5] * 6] * 2, area=1), dict(segmentation=[[None] * 6], area=1)
+    items = [good, bad, good, flat, strange, good]
+    found = mask_problems((item, (WIDTH, HEIGHT)) for item in items)
+    assert {id(item) for item, _ in found} == {id(bad), id(flat), id(strange)}
 
 
 @pytest.mark.parametrize(
-    'given, expected',
+    'key, field, value, expected',
     [
-        (None, (True, 0)),
-        (dict(), (True, 0)),
-        (dict(filter_empty_gt=True), (False, 0)),
-        (dict(filter_empty_gt=False, min_size=32.5), (True, 32.5)),
-        *((given, None) for given in ([1], 'x', 5, *(dict(min_size=v) for v in ('32', NAN, True, [1], None)))),
+        *(('annotations', 'id', value, 'an integer') for value in ([1], 1.0, '1', None, True, -1, 2**53, {})),
+        *(('annotations', key, [1], 'an integer') for key in ('image_id', 'category_id')),
+        *(('images', 'id', value, 'an integer') for value in ([1], '1')),
+        *(('images', 'file_name', value, 'text') for value in (7, '', ' ', None, ['a'], 'a\0b', '\ud800')),
+        *(('categories', 'name', value, 'text') for value in (None, '', 7, ['a'])),
+        ('categories', 'id', '1', 'an integer'),
     ],
 )
-def test_filters(given, expected) -> None:
-    if expected is not None:
-        assert filters(dict(filter_cfg=given)) == expected
-    else:
-        with pytest.raises(InputError, match=r'filter_cfg: expected dict\(filter_empty_gt=True, min_size=PIXELS\), got'):
+def test_ids_and_names_of_other_types(tmp_path, key: str, field: str, value, expected: str) -> None:
+    coco = content()
+    coco[key][0][field] = value
+    with pytest.raises(InputError) as caught:
+        read_coco(write(tmp_path, coco))
+    line = str(caught.value)
+    assert f'a.json: {key}[0]' in line and f'has {field} ' in line and f'; expected {expected}' in line
+    assert len(line.splitlines()) == 1 and line.isprintable()
+
+
+def test_the_largest_and_the_smallest_id(tmp_path) -> None:
+    coco = content(id=0, image_id=2**53 - 1)
+    coco['images'][0]['id'] = 2**53 - 1
+    assert problems(tmp_path, coco) == []
+
+
+@pytest.mark.parametrize('value', [0, -1, 2**20, 30.0, '30', True, None, [30]])
+def test_sides_of_an_image(tmp_path, value) -> None:
+    coco = content()
+    coco['images'][0]['width'] = value
+    (line,) = problems(tmp_path, coco)
+    assert f'image 1 (a.jpg) has no width and height in pixels; expected two integers, got {value!r} and 20' in line
+
+
+@pytest.mark.parametrize(
+    'raw, message',
+    [
+        (b'[' * 100_000, 'nested too deep'),
+        (b'\xef\xbb\xbf{}', 'cannot be read .*BOM'),
+        ('{"images": "é"}'.encode('latin-1'), 'cannot be read .*utf-8'),
+        (b'{"a": ' + b'9' * 5000 + b'}', 'cannot be read'),
+        (b'', 'cannot be read'),
+    ],
+    ids=['deep', 'BOM', 'latin-1', 'long number', 'empty'],
+)
+def test_a_file_that_is_no_json(tmp_path, raw: bytes, message: str) -> None:
+    (tmp_path / 'a.json').write_bytes(raw)
+    with pytest.raises(InputError, match=f'expected COCO JSON.*a.json which .*{message}'):
+        read_coco(tmp_path / 'a.json')
+
+
+def test_a_file_that_cannot_be_opened(tmp_path, monkeypatch) -> None:
+    def fail(self, **_):
+        raise PermissionError(13, 'Permission denied')
+
+    path = write(tmp_path, content())
+    monkeypatch.setattr(Path, 'read_text', fail)
+    with pytest.raises(InputError, match='a.json which cannot be read .*Permission denied'):
+        read_coco(path)
+
+
+def test_names_that_no_file_can_have(tmp_path) -> None:
+    coco = content()
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
+    for name, hint in (('x' * 5000, ' (no path for a file)'), ('folder', ' (a folder; expected'), ('link', ' (a broken link)')):
+        coco['images'][0]['file_name'] = name
+        (line,) = coco_problems(write(tmp_path, coco), tmp_path, True, None)
+        assert f'image 1 is missing: {tmp_path}/{name}' in line and hint in line
+
+
+@pytest.mark.parametrize(
+    'fields, keeps_empty, min_size, message',
+    [
+        ({}, False, HEIGHT, None),
+        ({}, False, HEIGHT + 1, 'no image is left to train on: of 1, 1 have a side below 21 pixels .* and 0 no object'),
+        ({}, True, HEIGHT + 1, 'no image is left'),
+        (dict(category_id=9), False, 0, 'no image is left to train on: of 1, 0 have a side below 0 pixels .* and 1 no object'),
+        (dict(category_id=9), True, 0, None),
+        (dict(iscrowd=1), False, 0, 'no object is left to train on: all 1 are crowds'),
+        (dict(ignore=1), False, 0, 'no object is left'),
+        (dict(area=0), False, 0, 'no object is left'),
+        (dict(bbox=[5, 5, 0.9, 5]), False, 0, 'no object is left'),
+        (dict(bbox=[5, 5, 5, 0.9]), False, 0, 'no object is left'),
+        (dict(bbox=[-2, 5, 2, 5]), False, 0, 'no object is left'),
+        (dict(bbox=[5, 20, 2, 2]), False, 0, 'no object is left'),
+        (dict(bbox=[5, 5, 1, 1]), False, 0, None),
+        (dict(area=0), True, 0, None),
+    ],
+)
+def test_nothing_left_to_train_on(tmp_path, fields, keeps_empty: bool, min_size: int, message: str | None) -> None:
+    path = write(tmp_path, content(**fields))
+    lines = list(nothing_left(path, keeps_empty, min_size))
+    assert not lines if message is None else len(lines) == 1
+    if message:
+        with pytest.raises(InputError, match=message):
+            raise InputError(lines[0])
+
+
+@pytest.mark.parametrize(
+    'fields, line',
+    [
+        (dict(bbox=[5, 5, 1, 1]), None),
+        (dict(bbox=[5, 5, 0.5, 4]), 'left out of training: 1 objects of less than a pixel a side'),
+        (dict(area=0), 'left out of training: 1 objects of less than a pixel a side'),
+        (dict(ignore=1, area=0), 'left out of training: 1 objects marked ignore'),
+        (dict(iscrowd=1), 'left out of training: 1 crowds, whose regions are neither object nor background'),
+    ],
+)
+def test_what_is_left_out_is_said(tmp_path, fields, line: str | None) -> None:
+    path = write(tmp_path, content(**fields))
+    assert left_out(path, keeps_empty=False, min_size=HEIGHT) == line
+
+
+def test_small_images_and_background_alone_are_said(tmp_path) -> None:
+    path = write(tmp_path, content())
+    assert '1 images with a side below 21 pixels (filter_cfg.min_size)' in left_out(path, True, HEIGHT + 1)
+    assert left_out(path, True, classes=('other',)) == 'no object to train on: every image is background'
+
+
+def test_nothing_to_evaluate_on(tmp_path) -> None:
+    assert list(nothing_to_find(write(tmp_path, content()))) == []
+    assert list(nothing_to_find(write(tmp_path, content()), classes=('thing',))) == []
+    for coco, classes in ((content(iscrowd=1), None), (content(), ('other',)), (dict(content(), annotations=[]), None)):
+        (line,) = nothing_to_find(write(tmp_path, coco), classes)
+        assert 'no object is annotated' in line and 'would be -1' in line
+
+
+def test_the_filter_of_a_config() -> None:
+    assert filters({}) == (True, 0)
+    assert filters(dict(filter_cfg=dict(filter_empty_gt=True, min_size=32))) == (False, 32)
+    for given in ('x', dict(min_size='a'), dict(min_size=NAN)):
+        with pytest.raises(InputError, match='filter_cfg: expected'):
             filters(dict(filter_cfg=given))
 
 
-def loader(path: Path, **dataset) -> dict:
-    spec = dict(type='CocoDataset', ann_file=str(path), data_prefix=dict(img=str(path.parent)), pipeline=[])
-    return dict(dataset=spec | dict(metainfo=dict(classes=('thing', 'other'))) | dataset)
-
-
 @pytest.mark.parametrize(
-    'name, pipeline, evaluator, with_masks',
+    'meta, message',
     [
-        ('train_dataloader', [dict(type='LoadAnnotations', with_mask=True)], None, True),
-        ('train_dataloader', [dict(type='LoadAnnotations', with_bbox=True)], None, False),
-        ('val_dataloader', [], dict(type='CocoMetric', metric=['bbox', 'segm']), True),
-        ('val_dataloader', [], dict(type='CocoMetric', metric='segm'), True),
-        ('val_dataloader', [], dict(type='CocoMetric', metric='bbox'), False),
-        ('val_dataloader', [], dict(type='CocoMetric'), False),
-        ('val_dataloader', [], dict(type='CocoStatsMetric'), True),
-        ('val_dataloader', [], [dict(type='CocoStatsMetric', metric='bbox')], False),
-        ('val_dataloader', [dict(type='LoadAnnotations', with_mask=True)], dict(metric='bbox'), True),
-        ('test_dataloader', [], dict(type='CocoStatsMetric'), True),
+        ([1], r'metainfo: expected dict\(classes='),
+        (dict(classes='disc'), "metainfo.classes: expected a list of names, got 'disc'"),
+        (dict(classes=[]), 'expected a list of names'),
+        (dict(classes=['a', 1]), 'expected a list of names'),
+        (dict(classes=['a', 'b', 'a']), 'expected different names, got a more than once'),
+        (dict(classes=['a', 'b'], palette=[[1, 2, 3]]), 'metainfo.palette: expected 2 colours .* got 1 entries'),
+        (dict(classes=['a'], palette=[[1, 2]]), 'expected 1 colours'),
+        (dict(classes=['a'], palette=[[1, 2, 256]]), 'expected 1 colours'),
+        (dict(classes=['a'], palette=[[1, -2, 25]]), 'expected 1 colours'),
+        (dict(classes=['a'], palette=5), 'expected 1 colours .* got 0 entries'),
     ],
 )
-def test_masks_are_looked_at_where_they_are_used(tmp_path, name: str, pipeline, evaluator, with_masks: bool) -> None:
-    path = write(tmp_path, [item(), item(2, segmentation=[])])
-    cfg = Config({'default_scope': 'mmdet', name: loader(path, pipeline=pipeline)})
-    if evaluator:
-        cfg[name.replace('dataloader', 'evaluator')] = evaluator
-    lines = check_split(name, cfg)
-    assert len(lines) == with_masks and all('has no segmentation' in line for line in lines)
-    assert check_split(name, cfg, 'off') == []
+def test_class_lists_by_hand(meta, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        class_list(dict(metainfo=meta))
 
 
-def test_each_split_has_its_own_question(tmp_path) -> None:
-    path = write(tmp_path, [item(iscrowd=1)])
-    names = ('train_dataloader', 'val_dataloader')
-    cfg = Config({'default_scope': 'mmdet', **{name: loader(path) for name in names}})
-    train, val = (check_split(name, cfg) for name in names)
-    assert len(train) == 0 and len(val) == 1 and 'no object is annotated' in val[0]
-    cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True)
-    assert 'no object is left to train on' in check_split('train_dataloader', cfg)[0]
-    cfg.val_evaluator = dict(type='CocoMetric', format_only=True)
-    assert check_split('val_dataloader', cfg) == []
-    cfg.train_dataloader.dataset.metainfo.classes = ('other',)
-    assert 'no image is left to train on' in check_split('train_dataloader', cfg)[0]
-    with pytest.raises(InputError, match='data: 1 problem: .*no image is left'):
-        check_data(cfg, names)
+def test_class_lists_that_are_right() -> None:
+    assert class_list({}) is None and class_list(dict(metainfo=dict(palette=[]))) is None
+    assert class_list(dict(metainfo=dict(classes=['b', 'a'], palette=[(0, 0, 0), (255, 255, 255)]))) == ('b', 'a')
+    assert class_list(dict(metainfo=dict(classes=('a',), palette=[]))) == ('a',)

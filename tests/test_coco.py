@@ -13,7 +13,7 @@ from PIL import Image
 from convnext_dense import InputError
 from convnext_dense.data.check import SAMPLE, check_split
 from convnext_dense.data.check_coco import coco_problems, left_out
-from convnext_dense.data.coco import class_names, find_annotations, find_images, read_coco
+from convnext_dense.data.coco import _present, class_names, find_annotations, find_images, read_coco
 from convnext_dense.data.shapes import SHAPES
 from convnext_dense.tooling.coco import coco_files, dataset_spec, settle_coco
 from convnext_dense.tooling.options import dicts, load_config
@@ -251,6 +251,112 @@ def test_numbers_that_disagree(root: Path) -> None:
         with pytest.raises(InputError, match=f'{key}: expected 5, .*got 80'):
             settle_coco(config(root), TRAIN_VAL, overrides={key: 80})
     settle_coco(config(root), TRAIN_VAL, overrides={'num_classes': 5})
+
+
+def test_a_number_of_things_that_disagrees(root: Path) -> None:
+    """As of Mask2Former's heads, whose class weights depend on it: named, never set."""
+    cfg = config(root)
+    cfg.model.roi_head.mask_head.num_things_classes = 5
+    settle_coco(cfg, TRAIN_VAL)
+    cfg.model.roi_head.mask_head.num_things_classes = 80
+    with pytest.raises(InputError, match='PasteMaskHead.num_things_classes: expected 5, .*; got 80; set it, and class_weight'):
+        settle_coco(cfg, TRAIN_VAL)
+    with pytest.raises(InputError, match='model.x.num_things_classes: expected 5, .*; got 7'):
+        settle_coco(config(root), TRAIN_VAL, overrides={'model.x.num_things_classes': 7})
+
+
+@pytest.mark.parametrize(
+    'fields, message',
+    [
+        (dict(ann_file=5), 'ann_file: expected a path as text .* got 5'),
+        (dict(ann_file=''), 'ann_file: expected a path'),
+        (dict(data_root=[1]), r'data_root: expected a path .* got \[1\]'),
+        (dict(data_prefix='x'), r"data_prefix: expected dict\(img='FOLDER'\), got 'x'"),
+        (dict(data_prefix=dict(img=5)), 'data_prefix.img: expected a path'),
+        (dict(metainfo=dict(classes='disc')), "metainfo.classes: expected a list of names, got 'disc'"),
+        (dict(filter_cfg='x'), 'filter_cfg: expected'),
+    ],
+)
+def test_data_sets_that_cannot_be(root: Path, fields: dict, message: str) -> None:
+    cfg = config(root)
+    dict.update(dataset_spec(cfg, 'train_dataloader'), fields)
+    with pytest.raises(InputError, match=message):
+        settle_coco(cfg, TRAIN_VAL)
+
+
+def test_classes_of_the_same_name(root: Path) -> None:
+    for name in ('instances_training.json', 'instances_validation.json'):
+        edit(root, lambda coco: coco['categories'][1].update(name='disc'), name)
+    with pytest.raises(InputError, match='categories of different names, got in .*training.json more than once: disc'):
+        settle_coco(config(root), TRAIN_VAL)
+
+
+@pytest.mark.parametrize(
+    'gone, counted', [((), 6), ((0,), 5), ((-1,), 5), ((2,), 5), ((0, -1), 0)], ids=['none', 'first', 'last', 'another', 'both']
+)
+def test_images_are_counted_where_the_first_or_the_last_is(root: Path, gone: tuple[int, ...], counted: int) -> None:
+    images = read_coco(root / 'instances_training.json')['images']
+    for at in gone:
+        (root / 'images' / 'training' / images[at]['file_name']).unlink()
+    assert _present(root / 'images' / 'training', images) == counted
+
+
+def test_folders_that_cannot_be_read(root: Path, monkeypatch) -> None:
+    annotations = root / 'instances_training.json'
+    coco = read_coco(annotations)
+    (root / 'loop').symlink_to(root / 'loop')
+
+    def fail(self):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(Path, 'iterdir', fail)
+    assert find_images(str(root), annotations, 'images/training', coco) == root / 'images' / 'training'
+    with pytest.raises(InputError, match='found none'):
+        find_images(str(root / 'loop'), root / 'loop' / 'a.json', 'train2017', coco)
+
+
+def test_a_file_without_annotations_is_one_of_images_alone(root: Path) -> None:
+    edit(root, lambda coco: coco.pop('annotations'))
+    assert read_coco(root / 'instances_training.json')['annotations'] == []
+    cfg = config(root)
+    settle_coco(cfg, TRAIN_VAL)
+    (line,) = check_split('train_dataloader', cfg)
+    assert 'no image is left to train on: of 6' in line
+    edit(root, lambda coco: coco.pop('annotations'), 'instances_validation.json')
+    (line,) = check_split('val_dataloader', cfg)
+    assert 'no object is annotated' in line
+    cfg.val_evaluator.format_only = True
+    assert check_split('val_dataloader', cfg) == []
+
+
+def test_masks_are_checked_where_the_evaluation_needs_them(root: Path) -> None:
+    edit(root, lambda coco: coco['annotations'][0].update(segmentation='x'), 'instances_validation.json')
+    cfg = config(root)
+    settle_coco(cfg, TRAIN_VAL)
+    spec = dataset_spec(cfg, 'val_dataloader')
+    spec.pipeline = [step for step in spec.pipeline if step['type'] != 'LoadAnnotations']
+    for evaluator, wrong in (
+        (dict(type='CocoStatsMetric'), True),
+        (dict(type='CocoStatsMetric', metric='bbox'), False),
+        ([dict(type='CocoMetric', metric=['bbox', 'segm'])], True),
+        (dict(type='CocoMetric', metric='bbox'), False),
+    ):
+        cfg.val_evaluator = evaluator
+        assert len(check_split('val_dataloader', cfg)) == wrong, evaluator
+
+
+def test_a_picture_of_which_resizing_leaves_nothing(root: Path) -> None:
+    Image.new('RGB', (9000, 1)).save(root / 'images' / 'validation' / 'scene_00000.jpg')
+
+    def change(coco: dict) -> None:
+        coco['images'][0].update(width=9000, height=1)
+        coco['annotations'] = [item for item in coco['annotations'] if item['image_id'] != 1]
+
+    edit(root, change, 'instances_validation.json')
+    cfg = config(root)
+    settle_coco(cfg, TRAIN_VAL)
+    (line,) = check_split('val_dataloader', cfg)
+    assert 'scene_00000.jpg is 9000x1, of which the Resize in the pipeline would leave no pixel' in line
 
 
 def test_files_with_other_classes(root: Path) -> None:

@@ -164,9 +164,78 @@ def test_format_only_writes_and_computes_nothing(perfect, tmp_path) -> None:
     assert {'image_id', 'category_id', 'score', 'bbox'} == set(json.loads((tmp_path / 'run.bbox.json').read_text())[0])
 
 
-def test_labels_are_positions_in_the_files_order_of_categories(perfect) -> None:
+def metric_of(path: str, samples: list[dict], **options) -> dict[str, float]:
+    metric = CocoStatsMetric(path, **options)
+    metric.dataset_meta = dict(classes=SHAPES)
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))
+
+
+@backends
+def test_a_part_of_the_images_is_measured_on_that_part(perfect, backend: str) -> None:
+    """Objects of images that were not predicted on are no misses."""
     path, samples = perfect
-    metric = CocoStatsMetric(path, metric='bbox')
+    metrics = metric_of(path, samples[:2], backend=backend)
+    assert metrics['coco/bbox_mAP'] == pytest.approx(1) and metrics['coco/segm_AR@100'] == pytest.approx(1)
+
+
+@backends
+def test_an_object_that_is_not_found_is_a_miss(perfect, backend: str) -> None:
+    path, samples = perfect
+    pred = samples[0]['pred_instances']
+    first = sample(
+        pred['bboxes'][1:].tolist(), [0.9] * (len(pred['bboxes']) - 1), pred['labels'][1:].tolist(), pred['masks'][1:]
+    )
+    metrics = metric_of(path, [dict(first, img_id=samples[0]['img_id']), *samples[1:]], backend=backend)
+    assert 0.5 < metrics['coco/bbox_AR@100'] < 0.99
+
+
+@backends
+def test_ids_from_zero_and_without_iscrowd(perfect, tmp_path, backend: str) -> None:
+    """pycocotools itself takes a match with the object of id 0 for a false one, and fails without iscrowd."""
+    path, samples = perfect
+    content = json.loads(Path(path).read_text())
+    for number, item in enumerate(content['annotations']):
+        item['id'] = number
+        del item['iscrowd']
+    for image in content['images']:
+        image['id'] -= 1
+    for item in content['annotations']:
+        item['image_id'] -= 1
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    metrics = metric_of(
+        str(tmp_path / 'a.json'), [dict(one, img_id=one['img_id'] - 1) for one in samples], backend=backend, metric=['bbox']
+    )
+    assert metrics['coco/bbox_mAP'] == pytest.approx(1)
+
+
+def test_the_ground_truth_is_left_as_it_was() -> None:
+    truth = one_image([[0, 0, 20, 20]])
+    before = json.dumps(truth)
+    coco_stats(truth, [found([0, 0, 20, 20], 0.9)], 'segm')
+    assert json.dumps(truth) == before
+
+
+def test_places_that_cannot_be_written(perfect, tmp_path, monkeypatch) -> None:
+    path, samples = perfect
+    (tmp_path / 'file').write_text('x')
+    for prefix in (str(tmp_path / 'file' / 'run'), 5, str(tmp_path / ('x' * 300) / 'run')):
+        with pytest.raises(InputError, match='outfile_prefix: expected a place that can be written'):
+            CocoStatsMetric(path, outfile_prefix=prefix)
+
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('convnext_dense.detection.coco_metric.os.replace', full)
+    with pytest.raises(InputError, match='run.bbox.json cannot be written .*No space left'):
+        metric_of(path, samples, outfile_prefix=str(tmp_path / 'run'))
+    assert [file.name for file in tmp_path.iterdir()] == ['file']
+
+
+@backends
+def test_labels_are_positions_in_the_files_order_of_categories(perfect, backend: str) -> None:
+    path, samples = perfect
+    metric = CocoStatsMetric(path, metric='bbox', backend=backend)
     metric.dataset_meta = dict(classes=('ring', 'disc'))  # a part of the classes; the file's order counts: disc 0, ring 1
     kept = {0: 0, len(SHAPES) - 1: 1}
     for one in samples:
@@ -185,6 +254,11 @@ def test_wrong_arguments(shapes: str, monkeypatch) -> None:
         CocoStatsMetric(path, metric='boxes')
     with pytest.raises(InputError, match='expected one of pycocotools, faster-coco-eval, got .coco.'):
         CocoStatsMetric(path, backend='coco')
+    for wrong in (5, [['bbox']], [], ['bbox', 'boxes'], None):
+        with pytest.raises(InputError, match="evaluator metric: expected 'bbox', 'segm' or both"):
+            CocoStatsMetric(path, metric=wrong)
+    with pytest.raises(InputError, match='ann_file: expected the path of a COCO file, got 5'):
+        CocoStatsMetric(5)
     with pytest.raises(InputError, match='format_only: expected outfile_prefix'):
         CocoStatsMetric(path, format_only=True)
     metric = CocoStatsMetric(path)

@@ -46,3 +46,14 @@ def test_bit_equal(rescale: bool, agnostic: bool, activated: bool, threshold: fl
 def test_same_weights() -> None:
     ours, theirs = PasteMaskHead(**SETTINGS).state_dict(), FCNMaskHead(**SETTINGS).state_dict()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
+
+
+@pytest.mark.parametrize('kind', [PasteMaskHead, FCNMaskHead])
+def test_a_logit_at_the_threshold_is_mask(kind: type) -> None:
+    """A probability of 0.5 counts as mask, as `>=` has it."""
+    boxes, meta = torch.tensor([[2.0, 1.0, 6.0, 5.0]]), dict(scale_factor=(1.0, 1.0), ori_shape=(8, 9))
+    head, test_cfg = kind(**SETTINGS), ConfigDict(mask_thr_binary=0.5)
+    masks = head._predict_by_feat_single(torch.zeros(1, 3, 28, 28), boxes, torch.tensor([1]), meta, test_cfg, True)
+    expected = torch.zeros(1, 8, 9, dtype=torch.bool)
+    expected[:, 1:5, 2:6] = True
+    assert torch.equal(masks, expected)

@@ -68,3 +68,76 @@ def test_an_existing_folder_is_left_alone(root, tmp_path) -> None:
     with pytest.raises(InputError, match='at least one scene'):
         write_shapes(tmp_path / 'new', train=0, val=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_light_and_noise_beyond_the_range_are_clipped(monkeypatch) -> None:
+    """Without clipping, values over 255 would come round as dark pixels."""
+    import convnext_dense.data.shapes as shapes
+
+    real, clipped = np.clip, []
+
+    def clip(values, low, high):
+        clipped.append((low, high, values.max(), values.min()))
+        return real(values, low, high)
+
+    monkeypatch.setattr(shapes.cv2, 'GaussianBlur', lambda image, *_: np.where(image > image.mean(), 900.0, -900.0))
+    monkeypatch.setattr(shapes.np, 'clip', clip)
+    image = draw_scene(0, 'training', 0).image
+    assert set(np.unique(image)) == {0, 255}
+    assert clipped[-1][:2] == (0, 255) and clipped[-1][2] > 800 and clipped[-1][3] < -800
+
+
+@pytest.mark.parametrize(
+    'given, message',
+    [
+        (dict(train=-1), 'at least one scene .* got -1 training and 1 validation'),
+        (dict(val=0), 'at least one scene .* got 1 training and 0 validation'),
+        (dict(val=100_001), 'at most 100000'),
+        (dict(train=1.5), 'at least one scene'),
+        (dict(seed=-1), 'seed: expected an integer of 0 or more, got -1'),
+        (dict(seed='a'), "seed: expected .* got 'a'"),
+    ],
+)
+def test_wrong_numbers(tmp_path, given, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        write_shapes(tmp_path / 'new', **{**dict(train=1, val=1), **given})
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written(tmp_path) -> None:
+    (tmp_path / 'file').write_text('x')
+    (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
+    (tmp_path / 'other.partial').mkdir()
+    for name, message in (
+        ('file/new', 'file/new: expected a place to write the set to .*Not a directory'),
+        ('x' * 300, 'expected a place to write the set to .*name too long'),
+        ('loop', 'expected a folder that is not there yet'),
+        ('loop/new', 'expected a place to write the set to'),
+        ('other', 'other.partial: expected no such folder'),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_shapes(tmp_path / name, train=1, val=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'loop', 'other.partial']
+
+
+@pytest.mark.parametrize(
+    'error, raised', [(OSError(28, 'No space left on device'), InputError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_a_set_that_is_half_written_is_removed(tmp_path, monkeypatch, error: BaseException, raised: type) -> None:
+    from pathlib import Path
+
+    write, calls = Path.write_bytes, []
+
+    def fail(self, content):
+        calls.append(self)
+        if len(calls) > 2:
+            raise error
+        return write(self, content)
+
+    monkeypatch.setattr(Path, 'write_bytes', fail)
+    with pytest.raises(raised, match='No space left' if raised is InputError else None):
+        write_shapes(tmp_path / 'deep' / 'new', train=3, val=1)
+    assert len(calls) == 3 and not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    write_shapes(tmp_path / 'deep' / 'new', train=1, val=1)
+    assert [path.name for path in (tmp_path / 'deep').iterdir()] == ['new']

@@ -16,6 +16,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.text import listed
 
 ADE20K_SOURCE = 'https://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 IGNORED = 255  # by mmseg's losses and metrics
 EMBEDDED = ('ShapesDataset',)
 HOW_TO_GET = {
@@ -46,6 +47,8 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
     for key, suffix in (('img_suffix', dataset.img_suffix), ('seg_map_suffix', dataset.seg_map_suffix)):
         if not isinstance(suffix, str) or not suffix:
             raise InputError(f"data ({name}): expected {key} as text, such as '.png', in the data set; got {brief(suffix)}")
+    if not isinstance(dataset.reduce_zero_label, bool):
+        raise InputError(f'data ({name}): expected reduce_zero_label True or False, got {brief(dataset.reduce_zero_label)}')
     if not dataset.metainfo.get('classes'):
         raise InputError(f'data ({name}): expected classes, got none from {kind}; set metainfo=dict(classes=[...])')
     return folders
@@ -60,7 +63,7 @@ def seg_problems(
         InputError: if there is no image, or no mask at all.
     """
     pairs = _pairs(name, dataset, folders)
-    problems = _strays(folders['img_path'], dataset, {image for image, _ in pairs})
+    problems = _strays(folders, dataset, {image for image, _ in pairs})
     problems += [f'{image} is missing (in the list {dataset.ann_file})' for image, _ in pairs if not is_file(image)]
     problems += [f'{image} has no mask {mask}' for image, mask in pairs if not is_file(mask)]
     whole = [pair for pair in pairs if all(map(is_file, pair))]
@@ -84,7 +87,7 @@ def _pairs(name: str, dataset: Any, folders: dict[str, Path]) -> list[tuple[Path
     """The images and their masks, of which there are some."""
     try:
         pairs = [(Path(item['img_path']), Path(item['seg_map_path'])) for item in dataset.load_data_list()]
-    except (OSError, AssertionError, ValueError) as error:
+    except (OSError, AssertionError, TypeError, ValueError) as error:
         raise InputError(f'data ({name}): the list of images cannot be read ({error}); check data_root and ann_file') from error
     for key, missing in (
         ('img_path', not pairs or not any(is_file(image) for image, _ in pairs)),
@@ -95,7 +98,12 @@ def _pairs(name: str, dataset: Any, folders: dict[str, Path]) -> list[tuple[Path
             there = Counter(path.suffix or path.name for path in _files(folders[key]))
             suffix = max(there, key=there.get, default='')
             found = ', '.join(f'{count} {kind}' for kind, count in there.most_common(3))
-            hint = f"found {found}: set {name}.dataset.{option}='{suffix}' or" if there else 'it is empty:'
+            if not there:
+                hint = 'it is empty:'
+            elif suffix == _suffix(dataset, key):
+                hint = f'found {found} of other names or folders than the images: rename them or'
+            else:
+                hint = f"found {found}: set {name}.dataset.{option}='{suffix}' or"
             tree = _tree(dataset, folders)
             raise InputError(f'data ({name}): expected {tree}; got no {what} in {folders[key]}, {hint} pass --data-root DIR')
     return pairs
@@ -107,20 +115,25 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(names) if not name.startswith('.'))
 
 
-def _strays(folder: Path, dataset: Any, images: set[Path]) -> list[str]:
-    """What looks like an image of the data set, but mmseg passes over it in silence."""
+def _strays(folders: dict[str, Path], dataset: Any, images: set[Path]) -> list[str]:
+    """What is meant as an image of the data set, since it looks like one or has a mask, but mmseg passes over in silence."""
     if dataset.ann_file:  # a list names the images
         return []
     suffix = dataset.img_suffix
     problems = []
-    for place, below, names in os.walk(folder):
+    for place, below, names in os.walk(folders['img_path']):
+        masks = folders['seg_map_path'] / Path(place).relative_to(folders['img_path'])
         problems += [f'{Path(place, name)} is a folder; expected a picture' for name in below if name.endswith(suffix)]
         for path in (Path(place, name) for name in names):
             if path in images or path.name.startswith('.'):
                 continue
             if path.name.endswith(suffix):
                 problems.append(f'{path} is a broken link' if path.is_symlink() else f'{path} is no file')
-            elif path.suffix.lower() == suffix.lower():
+            elif path.suffix.lower() == suffix.lower() or (
+                path.suffix.lower() in PICTURES
+                and masks / path.name != path
+                and is_file(masks / (path.stem + dataset.seg_map_suffix))
+            ):
                 problems.append(f'{path} has another suffix than the {suffix} that is read; rename it')
     return problems
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from convnext_dense import InputError
-from convnext_dense.training.guards import _check_channels, check_batch_norm
+from convnext_dense.training.guards import _check_channels, check_batch_norm, check_evaluators
 
 
 class Pooling(nn.Module):
@@ -44,3 +44,14 @@ def test_an_index_beyond_the_maps(index, channels) -> None:
     _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=64, in_index=3))
     with pytest.raises(InputError, match='in_channels: expected 64, .*got 32'):
         _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=32, in_index=3))
+
+
+@pytest.mark.parametrize('evaluators', ['dict', 'list'])
+def test_arguments_of_evaluators(evaluators: str) -> None:
+    import convnext_dense.detection  # noqa: F401
+
+    wrong = dict(type='CocoStatsMetric', nonsense=1)
+    cfg = Config(dict(default_scope='mmdet', val_evaluator=wrong if evaluators == 'dict' else [dict(type='Other'), wrong]))
+    check_evaluators(cfg, 'test_evaluator')  # which is not there
+    with pytest.raises((InputError, TypeError), match='nonsense'):
+        check_evaluators(cfg, 'test_evaluator', 'val_evaluator')

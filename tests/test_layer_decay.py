@@ -224,7 +224,9 @@ def test_a_wrapper_without_an_optimizer(given) -> None:
 )
 def test_what_the_optimizer_refuses_is_one_line(wrong: dict) -> None:
     constructor = LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', **BASE) | wrong))
-    with pytest.raises(InputError, match='optimizer: expected a known type and its arguments, got') as caught:
+    with pytest.raises(
+        InputError, match='optim_wrapper: expected an optimizer of a known type with its arguments, got'
+    ) as caught:
         constructor(Segmentor())
     assert '\n' not in str(caught.value)
 

@@ -37,7 +37,7 @@ class FastUPerHead(StripLoss, UPerHead):
             got = f'{len(inputs)} maps' if isinstance(inputs, (list, tuple)) else type(inputs).__name__
             raise InputError(f'input: expected the maps of in_index={list(self.in_index)}, got {got}')
         inputs = self._transform_inputs(inputs)
-        shapes = [tuple(x.shape) for x in inputs]
+        shapes = [] if recording() else [tuple(x.shape) for x in inputs]
         if any(len(shape) != 4 or shape[1] != channels for shape, channels in zip(shapes, self.in_channels)):
             raise InputError(f'input: expected maps (B, C, H, W) of in_channels={list(self.in_channels)}, got {shapes}')
         laterals = [convolve(conv, x) for conv, x in zip(self.lateral_convs, inputs)]

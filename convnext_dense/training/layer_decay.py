@@ -96,8 +96,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         _expect_dict('paramwise_cfg', cfg, OPTIONS)
         if self.base_lr is None or self.base_wd is None:
             raise InputError('optimizer: expected lr and weight_decay in its config, since the groups derive theirs from them')
-        expect_number('optimizer.lr', self.base_lr, 0)
-        expect_number('optimizer.weight_decay', self.base_wd, 0)
+        expect_number('optim_wrapper.optimizer.lr', self.base_lr, 0)
+        expect_number('optim_wrapper.optimizer.weight_decay', self.base_wd, 0)
         rate = cfg.get('decay_rate', 1.0)
         if not (number(rate) and 0 < rate <= 1):
             raise InputError(f'paramwise_cfg.decay_rate: expected a number in (0, 1], got {brief(rate)}')
@@ -153,7 +153,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': params})
         except (TypeError, KeyError, ValueError, AssertionError) as error:
             given = brief(dict(self.optimizer_cfg))
-            raise InputError(f'optimizer: expected a known type and its arguments, got {given}: {last_line(error)}') from error
+            raise InputError(
+                f'optim_wrapper: expected an optimizer of a known type with its arguments, got {given}: {last_line(error)}'
+            ) from error
         wrapper = {'type': 'OptimWrapper', **self.optim_wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))
 

@@ -179,6 +179,16 @@ def test_labels_are_positions_in_the_files_order_of_categories(perfect) -> None:
     assert metric.evaluate(len(samples))['coco/bbox_mAP'] == pytest.approx(1)
 
 
+def test_a_part_of_the_images_is_measured_on_that_part(perfect) -> None:
+    path, samples = perfect
+    for part, expected in ((samples[1:3], 1), ([samples[1], sample([], [], [], torch.zeros(0, 9, 9), 3)], None)):
+        metric = CocoStatsMetric(path, metric='bbox')
+        metric.dataset_meta = dict(classes=SHAPES)
+        metric.process(None, part)
+        found = metric.evaluate(len(part))['coco/bbox_mAP']
+        assert found == pytest.approx(expected) if expected else found < 1, 'an image without detections counts'
+
+
 def test_wrong_arguments(shapes: str, monkeypatch) -> None:
     path = str(Path(shapes, 'instances_validation.json'))
     with pytest.raises(InputError, match=r"expected 'bbox', 'segm' or both, got \['boxes'\]"):

@@ -43,6 +43,16 @@ def test_bit_equal(rescale: bool, agnostic: bool, activated: bool, threshold: fl
     assert 0 < ours[: -BOXES.numel()].float().mean() < 255
 
 
+def test_a_logit_of_0_is_in_the_mask() -> None:
+    """Its probability is the threshold of 0.5 exactly."""
+    logits, boxes = torch.zeros(1, 1, 32, 32), torch.tensor([[4.0, 4.0, 36.0, 36.0]])  # a pixel each: nothing is rounded
+    meta, test_cfg = dict(scale_factor=(1.0, 1.0), ori_shape=(40, 40)), ConfigDict(mask_thr_binary=0.5)
+    for kind in (PasteMaskHead, FCNMaskHead):
+        head = kind(**SETTINGS, class_agnostic=True)
+        masks = head._predict_by_feat_single(logits, boxes.clone(), torch.zeros(1, dtype=torch.long), meta, test_cfg)
+        assert masks[0, 4:36, 4:36].all() and masks.sum() == 32 * 32
+
+
 def test_same_weights() -> None:
     ours, theirs = PasteMaskHead(**SETTINGS).state_dict(), FCNMaskHead(**SETTINGS).state_dict()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}

@@ -164,9 +164,10 @@ def test_format_only_writes_and_computes_nothing(perfect, tmp_path) -> None:
     assert {'image_id', 'category_id', 'score', 'bbox'} == set(json.loads((tmp_path / 'run.bbox.json').read_text())[0])
 
 
-def test_labels_are_positions_in_the_files_order_of_categories(perfect) -> None:
+@backends
+def test_labels_are_positions_in_the_files_order_of_categories(perfect, backend: str) -> None:
     path, samples = perfect
-    metric = CocoStatsMetric(path, metric='bbox')
+    metric = CocoStatsMetric(path, metric='bbox', backend=backend)
     metric.dataset_meta = dict(classes=('ring', 'disc'))  # a part of the classes; the file's order counts: disc 0, ring 1
     kept = {0: 0, len(SHAPES) - 1: 1}
     for one in samples:
@@ -179,10 +180,11 @@ def test_labels_are_positions_in_the_files_order_of_categories(perfect) -> None:
     assert metric.evaluate(len(samples))['coco/bbox_mAP'] == pytest.approx(1)
 
 
-def test_a_part_of_the_images_is_measured_on_that_part(perfect) -> None:
+@backends
+def test_a_part_of_the_images_is_measured_on_that_part(perfect, backend: str) -> None:
     path, samples = perfect
     for part, expected in ((samples[1:3], 1), ([samples[1], sample([], [], [], torch.zeros(0, 9, 9), 3)], None)):
-        metric = CocoStatsMetric(path, metric='bbox')
+        metric = CocoStatsMetric(path, metric='bbox', backend=backend)
         metric.dataset_meta = dict(classes=SHAPES)
         metric.process(None, part)
         found = metric.evaluate(len(part))['coco/bbox_mAP']

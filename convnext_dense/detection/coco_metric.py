@@ -164,12 +164,9 @@ class CocoStatsMetric(BaseMetric):
         truth = dict(read_coco.__wrapped__(Path(self.ann_file)))  # not kept in memory
         names = self.dataset_meta['classes']
         ids = [category['id'] for category in truth['categories'] if category['name'] in names]
-        # A run on a part of the images is measured on that part.
+        # A run on a part of the images or classes is measured on that part; the evaluators pass over other annotations.
         seen = {result['img_id'] for result in results}
         truth['images'] = [image for image in truth['images'] if image['id'] in seen]
-        truth['annotations'] = [
-            item for item in truth['annotations'] if item['image_id'] in seen and item['category_id'] in ids
-        ]
         truth['categories'] = [category for category in truth['categories'] if category['id'] in ids]
         metrics: dict[str, float] = {}
         for kind in self.metrics:

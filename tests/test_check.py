@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import ROOT, SHAPES, one_line
 from mmengine.config import Config, ConfigDict
 from PIL import Image
 
 from convnext_dense import InputError
-from convnext_dense.data.check import SAMPLE, check_data, check_num_classes, check_split
+from convnext_dense.data.check import SAMPLE, check_data, check_num_classes, check_split, data_classes
 from convnext_dense.data.shapes import CLASSES, write_shapes
 
 
@@ -126,3 +127,103 @@ def test_a_head_with_another_number_of_classes(root) -> None:
     cfg.model = dict(decode_head=dict(num_classes=7))
     with pytest.raises(InputError, match='num_classes: expected 6, the classes of ShapesDataset; got 7'):
         check_num_classes(cfg, 'train_dataloader')
+
+
+@pytest.mark.parametrize('part', ['decode_head', 'auxiliary_head'])
+@pytest.mark.parametrize(
+    'head, got',
+    [
+        (dict(num_classes=6), None),
+        ([dict(num_classes=6), dict(num_classes=6)], None),
+        ([dict(num_classes=6), dict(num_classes=5)], '5'),
+        (dict(num_classes=6.0), '6.0'),
+        (dict(num_classes='6'), "'6'"),
+        (dict(num_classes=True), 'True'),
+        (dict(channels=7), None),
+        (None, None),
+        ('head', None),
+    ],
+)
+def test_heads_of_every_kind(root, part: str, head, got: str | None) -> None:
+    cfg = config(root)
+    cfg.model = {part: head}
+    if got is None:
+        check_num_classes(cfg, 'train_dataloader')
+    else:
+        with pytest.raises(InputError, match=f'model.{part}.num_classes: expected 6, .*; got {got}$'):
+            check_num_classes(cfg, 'train_dataloader')
+
+
+def test_the_classes_of_the_data(root) -> None:
+    assert data_classes(config(root), 'train_dataloader') == CLASSES
+    assert data_classes(config(root, metainfo=dict(classes=('disc', 'ring'))), 'train_dataloader') == ('disc', 'ring')
+
+
+@pytest.mark.parametrize(
+    'dataset, message',
+    [
+        (
+            dict(metainfo=dict(classes=('disc', 'wolf'))),
+            'expected some of the classes that ShapesDataset has .* got disc, wolf',
+        ),
+        (dict(metainfo=dict(classes='disc')), "metainfo.classes: expected a list of names, got 'disc'"),
+        (dict(kind='ShapeDataset'), 'the data set cannot be built from this config: .*ShapeDataset'),
+        (dict(kind='NoDataset'), 'cannot be built from this config'),
+        (dict(no_such_key=3), 'cannot be built from this config: .*no_such_key'),
+    ],
+)
+def test_data_sets_that_cannot_be_built(root, dataset: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        problems(root, **dataset)
+
+
+@pytest.mark.parametrize(
+    'loader', [5, 'shapes', [dict(dataset=dict())], dict(batch_size=2), dict(dataset=[1]), dict(dataset=None)]
+)
+def test_loaders_without_a_data_set(loader) -> None:
+    cfg = Config(dict(train_dataloader=loader))
+    for check in (check_split, check_num_classes):
+        with pytest.raises(InputError, match=r'train_dataloader: expected dict\(dataset=dict\(type=...\), ...\), got'):
+            check(cfg, 'train_dataloader') if check is check_num_classes else check('train_dataloader', cfg)
+
+
+@pytest.mark.parametrize('loader', [None, dict()])
+def test_no_loader_is_no_problem(loader) -> None:
+    cfg = Config(dict(train_dataloader=loader))
+    assert check_split('train_dataloader', cfg) == [] and check_split('val_dataloader', cfg) == []
+    check_num_classes(cfg, 'train_dataloader')
+
+
+@pytest.mark.parametrize('count', [1, 3, 4, 5])
+def test_how_problems_are_counted(tmp_path, count: int) -> None:
+    write_shapes(tmp_path / 'shapes', train=count + 1, val=1)
+    for index in range(count):
+        mask_path(tmp_path / 'shapes', index).unlink()
+    with pytest.raises(InputError) as caught:
+        check_data(config(tmp_path / 'shapes'), ['train_dataloader'])
+    message = str(caught.value)
+    assert message.startswith(f'data: {count} problem{"s" if count > 1 else ""}: ') and message.count('has no mask') == min(
+        count, 3
+    )
+    assert message.endswith(
+        (f'; and {count - 3} more (tools/check_data.py lists all)' if count > 3 else '') + '; mend or remove these files'
+    )
+
+
+def test_the_tool_lists_all(root, tool) -> None:
+    assert tool('check_data', SHAPES, '--data-root', str(root)) == (0, '')
+    for index in range(3):
+        mask_path(root, index).write_bytes(b'no png')
+    status, err = tool('check_data', SHAPES, '--data-root', str(root))
+    assert (status, err) == (1, '')
+
+
+def test_the_tool_takes_what_the_config_has(root, tool) -> None:
+    """One of the two splits is enough; none is not."""
+    nothing = str(ROOT / 'configs/_base_/models/upernet_convnext.py')
+    one_line(
+        *tool('check_data', nothing), 'upernet_convnext.py: expected train_dataloader or val_dataloader, got neither; name'
+    )
+    args = ['check_data', SHAPES, '--data-root', str(root), '--cfg-options']
+    assert tool(*args, 'train_dataloader=None')[0] == tool(*args, 'val_dataloader=None')[0] == 0
+    one_line(*tool(*args, 'train_dataloader=None', 'val_dataloader=None'), 'got neither')

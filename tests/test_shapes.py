@@ -156,3 +156,18 @@ def test_detections_about_the_objects() -> None:
         assert set(row) == {'image_id', 'category_id', 'score', 'segmentation', 'bbox'} and row['image_id'] == own['image_id']
         if own['bbox'][0] > 10 and own['bbox'][0] + own['bbox'][2] < 118:
             assert abs(row['bbox'][0] - own['bbox'][0]) <= 6
+
+
+@pytest.mark.parametrize('low, expected', [(True, (150, 110)), (False, (255, 255))])
+def test_the_limits_of_a_vivid_colour(low: bool, expected: tuple[int, int]) -> None:
+    class Extreme:
+        def normal(self, mean: float, deviation: float) -> float:
+            return mean
+
+        def integers(self, start: int, stop: int) -> int:
+            return start if low else stop - 1
+
+    colours = [shapes._vivid(Extreme(), kind) for kind in range(len(SHAPES))]
+    for kind, colour in enumerate(colours):
+        hsv = np.array([[[36 * kind, *expected]]], np.uint8)
+        assert (colour == cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0]).all()

@@ -9,6 +9,7 @@ from PIL import Image
 from convnext_dense import InputError
 from convnext_dense.data.check import SAMPLE, check_data, check_num_classes, check_split, data_classes
 from convnext_dense.data.shapes import CLASSES, write_shapes
+from convnext_dense.tooling.coco import settle_coco
 
 
 @pytest.fixture
@@ -168,12 +169,14 @@ def test_the_classes_of_the_data(root) -> None:
         ),
         (dict(metainfo=dict(classes='disc')), "metainfo.classes: expected a list of names, got 'disc'"),
         (dict(kind='ShapeDataset'), 'the data set cannot be built from this config: .*ShapeDataset'),
+        (dict(kind=''), 'cannot be built from this config'),
         (dict(kind='NoDataset'), 'cannot be built from this config'),
         (dict(no_such_key=3), 'cannot be built from this config: .*no_such_key'),
     ],
 )
 def test_data_sets_that_cannot_be_built(root, dataset: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
+        settle_coco(config(root, **dataset), ('train_dataloader',))
         problems(root, **dataset)
 
 

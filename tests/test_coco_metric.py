@@ -207,3 +207,15 @@ def test_wrong_arguments(shapes: str, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, 'faster_coco_eval', None)
     with pytest.raises(InputError, match='pip install faster-coco-eval'):
         CocoStatsMetric(path, backend='faster-coco-eval')
+
+
+@pytest.mark.parametrize('prefix', [5, ['a'], True, 'a\0b', 'x' * 300, 'file/run', 'read_only/run'])
+def test_places_that_cannot_be_written_to(tmp_path, monkeypatch, prefix) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    (tmp_path / 'read_only').mkdir()
+    monkeypatch.setattr('os.access', lambda path, mode: Path(path).name != 'read_only')  # root may write anywhere
+    with pytest.raises(InputError, match='outfile_prefix: expected a place that can be written to, got '):
+        CocoStatsMetric('a.json', outfile_prefix=prefix)
+    CocoStatsMetric('a.json', outfile_prefix='deep/er/run')
+    assert not Path('deep').exists()

@@ -46,7 +46,7 @@ def test_bit_equal(rescale: bool, agnostic: bool, activated: bool, threshold: fl
 def test_a_logit_of_0_is_in_the_mask() -> None:
     """Its probability is the threshold of 0.5 exactly."""
     logits, boxes = torch.zeros(1, 1, 32, 32), torch.tensor([[4.0, 4.0, 36.0, 36.0]])  # a pixel each: nothing is rounded
-    meta, test_cfg = dict(scale_factor=(1.0, 1.0), ori_shape=(40, 40)), ConfigDict(mask_thr_binary=0.5)
+    meta, test_cfg = dict(scale_factor=(2.0, 2.0), ori_shape=(20, 20)), ConfigDict(mask_thr_binary=0.5)
     for kind in (PasteMaskHead, FCNMaskHead):
         head = kind(**SETTINGS, class_agnostic=True)
         masks = head._predict_by_feat_single(logits, boxes.clone(), torch.zeros(1, dtype=torch.long), meta, test_cfg)

@@ -185,7 +185,10 @@ class CocoStatsMetric(BaseMetric):
 def _check_prefix(prefix: Any) -> None:
     """Known before the hours of testing: whether its files can be written."""
     try:
-        folder = next(path for path in Path(f'{prefix}.{TYPES[0]}.json').parents if os.path.lexists(path))
+        path = Path(f'{prefix}.{TYPES[0]}.json.partial')
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that no file can have
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
         writable = isinstance(prefix, str) and folder.is_dir() and os.access(folder, os.W_OK)
     except (OSError, ValueError):
         writable = False

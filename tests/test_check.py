@@ -143,11 +143,12 @@ def test_a_head_with_another_number_of_classes(root) -> None:
         (dict(channels=7), None),
         (None, None),
         ('head', None),
+        ('no model', None),
     ],
 )
 def test_heads_of_every_kind(root, part: str, head, got: str | None) -> None:
     cfg = config(root)
-    cfg.model = {part: head}
+    cfg.model = {part: head} if head != 'no model' else 5
     if got is None:
         check_num_classes(cfg, 'train_dataloader')
     else:
@@ -188,6 +189,14 @@ def test_loaders_without_a_data_set(loader) -> None:
     for check in (check_split, check_num_classes):
         with pytest.raises(InputError, match=r'train_dataloader: expected dict\(dataset=dict\(type=...\), ...\), got'):
             check(cfg, 'train_dataloader') if check is check_num_classes else check('train_dataloader', cfg)
+
+
+@pytest.mark.parametrize('inner', [None, 5, [1], 'x'])
+def test_wrappers_of_no_data_set(root, inner) -> None:
+    cfg = config(root)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=inner)
+    with pytest.raises(InputError, match=r'train_dataloader.dataset: expected dict\(type=...\) in the innermost, got'):
+        check_split('train_dataloader', cfg)
 
 
 @pytest.mark.parametrize('loader', [None, dict()])

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 
 from convnext_dense.detection import PasteMaskHead
+from convnext_dense.detection.rpn_head import FastRPNHead
 
 SETTINGS = dict(num_convs=1, in_channels=4, conv_out_channels=4, num_classes=3)
 BOXES = torch.tensor(
@@ -56,3 +58,8 @@ def test_a_logit_of_0_is_in_the_mask() -> None:
 def test_same_weights() -> None:
     ours, theirs = PasteMaskHead(**SETTINGS).state_dict(), FCNMaskHead(**SETTINGS).state_dict()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
+
+
+def test_the_heads_are_found_by_name() -> None:
+    for kind in (PasteMaskHead, FastRPNHead):
+        assert MODELS.get(kind.__name__) is kind

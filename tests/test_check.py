@@ -377,7 +377,7 @@ def test_the_hint_to_draw_the_set_is_for_a_folder_that_is_not_there(root, tmp_pa
         (dict(bogus=1), "cannot be built from this config: .*'bogus'"),
         (dict(img_suffix=5), "expected img_suffix as text, such as '.png', .*got 5"),
         (dict(seg_map_suffix=''), "expected seg_map_suffix as text, such as '.png', .*got ''"),
-        (dict(reduce_zero_label='no'), "expected reduce_zero_label True or False, got 'no'"),
+        (dict(reduce_zero_label='no'), "expected reduce_zero_label to be True or False, got 'no'"),
         (dict(ann_file='nothing.txt'), 'the list of images cannot be read .*nothing.txt'),
         (dict(kind='BaseSegDataset'), 'expected classes, got none from BaseSegDataset'),
         (dict(kind='Nonsense'), 'Nonsense is not in the'),

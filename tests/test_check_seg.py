@@ -259,6 +259,12 @@ def test_a_list_of_images(tmp_path) -> None:
         (dict(seg_map_suffix=None), 'expected seg_map_suffix as text, .*got None'),
         (dict(img_suffix=''), "expected img_suffix as text, .*got ''"),
         (dict(ann_file=5), 'ann_file|cannot be built'),
+        (dict(ann_file=None), 'expected ann_file, the path of a list, or none; got None'),
+        (dict(data_root='x' * 5000), 'got no folder x'),
+        *(
+            (dict(reduce_zero_label=v), 'expected reduce_zero_label to be True or')
+            for v in (None, 'x', 2, 1.0, float('nan'), [1])
+        ),
     ],
 )
 def test_parts_of_the_config_that_are_none(tmp_path, dataset, words: str) -> None:

@@ -67,7 +67,8 @@ def check_num_classes(cfg: Config, name: str) -> None:
     dataset = _build(spec, cfg.get('default_scope')) if spec is not None else None
     classes = dataset.metainfo.get('classes') if dataset is not None else None
     for head in ('decode_head', 'auxiliary_head'):
-        heads = (cfg.get('model') or {}).get(head)
+        model = cfg.get('model')
+        heads = model.get(head) if isinstance(model, dict) else None
         for node in heads if isinstance(heads, (list, tuple)) else [heads]:
             predicted = node.get('num_classes') if isinstance(node, dict) else None
             if classes and predicted is not None and (type(predicted) is not int or predicted != len(classes)):
@@ -87,6 +88,8 @@ def _spec(cfg: Config, name: str) -> Any:
     loader = cfg.get(name) or {}
     if not isinstance(loader, dict) or (loader and not isinstance(loader.get('dataset'), dict)):
         raise InputError(f'{name}: expected dict(dataset=dict(type=...), ...), got {brief(loader)}')
+    if loader and not isinstance(innermost(loader), dict):
+        raise InputError(f'{name}.dataset: expected dict(type=...) in the innermost, got {brief(innermost(loader))}')
     return loader.get('dataset')
 
 

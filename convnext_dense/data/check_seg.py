@@ -10,7 +10,7 @@ from typing import Any
 
 from convnext_dense.data.check_coco import spread
 from convnext_dense.data.coco import brief
-from convnext_dense.data.pictures import Size, UnreadableError, image_size, is_file, mask_values, values_of
+from convnext_dense.data.pictures import Size, UnreadableError, image_size, is_file, is_folder, mask_values, values_of
 from convnext_dense.data.pipeline import smallest_side, steps
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
@@ -38,7 +38,7 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
             raise InputError(f'data ({name}): expected data_prefix.{key}, a folder, in the data set; got {brief(folder)}')
     folders = {key: Path(folder) for key, folder in folders.items()}
     for folder in folders.values():
-        if not folder.is_dir():
+        if not is_folder(folder):
             root = Path(dataset.data_root or folder)
             hint = '' if kind not in HOW_TO_GET or (kind in EMBEDDED and root.exists()) else f'; {HOW_TO_GET[kind]}'
             raise InputError(
@@ -47,8 +47,11 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
     for key, suffix in (('img_suffix', dataset.img_suffix), ('seg_map_suffix', dataset.seg_map_suffix)):
         if not isinstance(suffix, str) or not suffix:
             raise InputError(f"data ({name}): expected {key} as text, such as '.png', in the data set; got {brief(suffix)}")
-    if not isinstance(dataset.reduce_zero_label, bool):
-        raise InputError(f'data ({name}): expected reduce_zero_label True or False, got {brief(dataset.reduce_zero_label)}')
+    if not isinstance(dataset.ann_file, str):
+        raise InputError(f'data ({name}): expected ann_file, the path of a list, or none; got {brief(dataset.ann_file)}')
+    reduced = dataset.reduce_zero_label
+    if not isinstance(reduced, int) or reduced not in (0, 1):
+        raise InputError(f'data ({name}): expected reduce_zero_label to be True or False, got {brief(reduced)}')
     if not dataset.metainfo.get('classes'):
         raise InputError(f'data ({name}): expected classes, got none from {kind}; set metainfo=dict(classes=[...])')
     return folders

@@ -34,6 +34,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there, likewise."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def image_size(path: Path) -> tuple[Size, int]:
     """The size that training reads an image at, and its EXIF orientation, after which mmcv turns it.
 

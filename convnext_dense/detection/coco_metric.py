@@ -164,7 +164,7 @@ class CocoStatsMetric(BaseMetric):
         truth = dict(read_coco.__wrapped__(Path(self.ann_file)))  # not kept in memory
         names = self.dataset_meta['classes']
         ids = [category['id'] for category in truth['categories'] if category['name'] in names]
-        # A run on a part of the images, or classes, is measured on that part: annotations of others are not asked for.
+        # A run on a part of the images or classes is measured on that part; the evaluators pass over other annotations.
         seen = {result['img_id'] for result in results}
         truth['images'] = [image for image in truth['images'] if image['id'] in seen]
         truth['categories'] = [category for category in truth['categories'] if category['id'] in ids]
@@ -184,16 +184,14 @@ class CocoStatsMetric(BaseMetric):
 
 def _check_prefix(prefix: Any) -> None:
     """Known before the hours of testing: whether its files can be written."""
-    writable = isinstance(prefix, str)
-    for folder in Path(f'{prefix}.{TYPES[0]}.json').parents:
-        try:
-            folder.lstat()
-        except FileNotFoundError:
-            continue  # it will be made
-        except (OSError, ValueError):
-            writable = False
-        writable = writable and os.access(folder, os.W_OK) and folder.is_dir()
-        break
+    try:
+        path = Path(f'{prefix}.{TYPES[0]}.json.partial')
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that no file can have
+        folder = next(parent for parent in path.parents if os.path.lexists(parent))
+        writable = isinstance(prefix, str) and folder.is_dir() and os.access(folder, os.W_OK)
+    except (OSError, ValueError):
+        writable = False
     if not writable:
         raise InputError(
             f'evaluator outfile_prefix: expected a place that can be written to, got {brief(prefix)}; name another'

@@ -43,6 +43,8 @@ def component(kind: Any, scope: str | None = None) -> Any:
     """The class behind a config's `type`, from whichever registry of `scope` or mmengine has it; None if there is none."""
     if not isinstance(kind, str):
         return kind
+    if not kind:
+        return None
     if scope is not None:
         import_module(f'{scope}.registry')
     for root in vars(registries).values():

@@ -1,0 +1,137 @@
+"""What is wrong with a data set is named with file and value."""
+
+import pytest
+from conftest import ROOT, SHAPES, one_line
+from mmengine.config import Config
+
+from convnext_dense import InputError
+from convnext_dense.data.check import check_data, check_num_classes, check_split, data_classes
+from convnext_dense.data.shapes import CLASSES, write_shapes
+from convnext_dense.tooling.coco import settle_coco
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_shapes(tmp_path / 'shapes', train=3, val=1)
+    return tmp_path / 'shapes'
+
+
+def config(root, kind: str = 'ShapesDataset', **dataset) -> Config:
+    import convnext_dense.data.shapes_seg  # noqa: F401
+
+    prefix = dict(img_path='images/training', seg_map_path='annotations/training')
+    loader = dict(dataset=dict(type=kind, data_root=str(root), data_prefix=prefix, pipeline=[], **dataset))
+    return Config(dict(default_scope='mmseg', train_dataloader=loader))
+
+
+def problems(root, **kwargs) -> list[str]:
+    return check_split('train_dataloader', config(root, **kwargs), mode='all')
+
+
+def mask_path(root, index: int = 1):
+    return root / 'annotations' / 'training' / f'scene_{index:05d}.png'
+
+
+def image_path(root, index: int = 1):
+    return root / 'images' / 'training' / f'scene_{index:05d}.jpg'
+
+
+@pytest.mark.parametrize('part', ['decode_head', 'auxiliary_head'])
+@pytest.mark.parametrize(
+    'head, got',
+    [
+        (dict(num_classes=6), None),
+        ([dict(num_classes=6), dict(num_classes=6)], None),
+        ([dict(num_classes=6), dict(num_classes=5)], '5'),
+        (dict(num_classes=6.0), '6.0'),
+        (dict(num_classes='6'), "'6'"),
+        (dict(num_classes=True), 'True'),
+        (dict(channels=7), None),
+        (None, None),
+        ('head', None),
+        ('no model', None),
+    ],
+)
+def test_heads_of_every_kind(root, part: str, head, got: str | None) -> None:
+    cfg = config(root)
+    cfg.model = {part: head} if head != 'no model' else 5
+    if got is None:
+        check_num_classes(cfg, 'train_dataloader')
+    else:
+        with pytest.raises(InputError, match=f'model.{part}.num_classes: expected 6, .*; got {got}$'):
+            check_num_classes(cfg, 'train_dataloader')
+
+
+def test_the_classes_of_the_data(root) -> None:
+    assert data_classes(config(root), 'train_dataloader') == CLASSES
+    assert data_classes(config(root, metainfo=dict(classes=('disc', 'ring'))), 'train_dataloader') == ('disc', 'ring')
+
+
+@pytest.mark.parametrize(
+    'dataset, message',
+    [
+        (
+            dict(metainfo=dict(classes=('disc', 'wolf'))),
+            'expected some of the classes that ShapesDataset has .* got disc, wolf',
+        ),
+        (dict(metainfo=dict(classes='disc')), "metainfo.classes: expected a list of names, got 'disc'"),
+        (dict(kind='ShapeDataset'), 'the data set cannot be built from this config: .*ShapeDataset'),
+        (dict(kind=''), 'cannot be built from this config'),
+        (dict(kind='NoDataset'), 'cannot be built from this config'),
+        (dict(no_such_key=3), 'cannot be built from this config: .*no_such_key'),
+    ],
+)
+def test_data_sets_that_cannot_be_built(root, dataset: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        settle_coco(config(root, **dataset), ('train_dataloader',))
+        problems(root, **dataset)
+
+
+@pytest.mark.parametrize('inner', [None, 5, [1], 'x'])
+def test_wrappers_of_no_data_set(root, inner) -> None:
+    cfg = config(root)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=inner)
+    with pytest.raises(InputError, match=r'train_dataloader.dataset: expected dict\(type=...\) in the innermost, got'):
+        check_split('train_dataloader', cfg)
+
+
+@pytest.mark.parametrize('loader', [None, dict()])
+def test_no_loader_is_no_problem(loader) -> None:
+    cfg = Config(dict(train_dataloader=loader))
+    assert check_split('train_dataloader', cfg) == [] and check_split('val_dataloader', cfg) == []
+    check_num_classes(cfg, 'train_dataloader')
+
+
+@pytest.mark.parametrize('count', [1, 3, 4, 5])
+def test_how_problems_are_counted(tmp_path, count: int) -> None:
+    write_shapes(tmp_path / 'shapes', train=count + 1, val=1)
+    for index in range(count):
+        mask_path(tmp_path / 'shapes', index).unlink()
+    with pytest.raises(InputError) as caught:
+        check_data(config(tmp_path / 'shapes'), ['train_dataloader'])
+    message = str(caught.value)
+    assert message.startswith(f'data: {count} problem{"s" if count > 1 else ""}: ') and message.count('has no mask') == min(
+        count, 3
+    )
+    assert message.endswith(
+        (f'; and {count - 3} more (tools/check_data.py lists all)' if count > 3 else '') + '; mend or remove these files'
+    )
+
+
+def test_the_tool_lists_all(root, tool) -> None:
+    assert tool('check_data', SHAPES, '--data-root', str(root)) == (0, '')
+    for index in range(3):
+        mask_path(root, index).write_bytes(b'no png')
+    status, err = tool('check_data', SHAPES, '--data-root', str(root))
+    assert (status, err) == (1, '')
+
+
+def test_the_tool_takes_what_the_config_has(root, tool) -> None:
+    """One of the two splits is enough; none is not."""
+    nothing = str(ROOT / 'configs/_base_/models/upernet_convnext.py')
+    one_line(
+        *tool('check_data', nothing), 'upernet_convnext.py: expected train_dataloader or val_dataloader, got neither; name'
+    )
+    args = ['check_data', SHAPES, '--data-root', str(root), '--cfg-options']
+    assert tool(*args, 'train_dataloader=None')[0] == tool(*args, 'val_dataloader=None')[0] == 0
+    one_line(*tool(*args, 'train_dataloader=None', 'val_dataloader=None'), 'got neither')

@@ -1,0 +1,264 @@
+"""COCO files: found, read, checked; their classes in every head."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SHAPES_COCO
+from mmengine.config import Config
+
+from convnext_dense import InputError
+from convnext_dense.data.check_coco import coco_problems
+from convnext_dense.data.coco import (
+    _present,
+    brief,
+    class_list,
+    coco_files,
+    find_images,
+    innermost,
+    read_coco,
+)
+from convnext_dense.tooling.coco import dataset_spec, settle_coco
+from convnext_dense.tooling.options import load_config
+
+TRAIN_VAL = ('train_dataloader', 'val_dataloader')
+
+
+@pytest.fixture
+def root(shapes: str, tmp_path) -> Path:
+    """A copy of the toy set to spoil."""
+    return Path(shutil.copytree(shapes, tmp_path / 'shapes'))
+
+
+def edit(root: Path, change: Callable[[dict], None], name: str = 'instances_training.json') -> Path:
+    path = root / name
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    read_coco.cache_clear()
+    return path
+
+
+def problems(root: Path) -> list[str]:
+    return list(coco_problems(root / 'instances_training.json', root / 'images' / 'training', with_masks=True, sample=None))
+
+
+def annotation(**fields) -> Callable[[dict], None]:
+    def change(coco: dict) -> None:
+        coco['annotations'][2].update(fields)
+
+    return change
+
+
+def repeat(key: str, **fields) -> Callable[[dict], None]:
+    def change(coco: dict) -> None:
+        coco[key].append(dict(coco[key][0], **fields))
+
+    return change
+
+
+def spoilt(key: str, field: str, value) -> dict:
+    coco = dict(
+        images=[dict(id=1, file_name='a.jpg', width=9, height=9)],
+        annotations=[dict(id=1, image_id=1, category_id=1)],
+        categories=[dict(id=1, name='thing')],
+    )
+    coco[key][0][field] = value
+    return coco
+
+
+IDS = [
+    ('images', 'id'),
+    ('annotations', 'id'),
+    ('annotations', 'image_id'),
+    ('annotations', 'category_id'),
+    ('categories', 'id'),
+]
+NAMES = [('images', 'file_name'), ('categories', 'name')]
+WRONG_IDS = ['1', 1.0, True, None, [1], dict(a=1), -1, 2**53, float('nan')]
+WRONG_NAMES = [5, None, True, ['a.jpg'], dict(), '', '  ', 'a\0.jpg', '\ud800.jpg']
+
+
+@pytest.mark.parametrize(
+    'key, field, value, expected',
+    [(*place, value, 'an integer of 0 or more') for place in IDS for value in WRONG_IDS]
+    + [(*place, value, 'text') for place in NAMES for value in WRONG_NAMES],
+)
+def test_ids_and_names_of_other_types(tmp_path, key: str, field: str, value, expected: str) -> None:
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(spoilt(key, field, value)))
+    with pytest.raises(InputError) as caught:
+        read_coco(path)
+    message = str(caught.value)
+    assert message.startswith(f'data: {path}: {key}[0] ') and message.endswith(f'; expected {expected}'), message
+    assert f'has {field} {brief(value)}' in message and '\n' not in message
+
+
+@pytest.mark.parametrize(('key', 'field', 'value'), [*((*place, v) for place in IDS for v in (0, 2**53 - 1)), (*NAMES[0], '5')])
+def test_ids_and_names_at_the_limits(tmp_path, key: str, field: str, value) -> None:
+    (tmp_path / 'a.json').write_text(json.dumps(spoilt(key, field, value)))
+    assert read_coco(tmp_path / 'a.json')[key][0][field] == value
+
+
+def test_three_wrong_values_are_named(tmp_path) -> None:
+    coco = spoilt('images', 'id', 'x')
+    for count in (3, 4, 9):
+        (tmp_path / 'a.json').write_text(json.dumps(coco | dict(images=coco['images'] * count)))
+        read_coco.cache_clear()
+        with pytest.raises(
+            InputError, match=f'; and {count - 3} more$' if count > 3 else "images.2. has id 'x'; .*of 0 or more$"
+        ):
+            read_coco(tmp_path / 'a.json')
+
+
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (b'[' * 100_000 + b']' * 100_000, 'which is nested too deep to be read'),
+        (b'{"a":' * 100_000 + b'1' + b'}' * 100_000, 'which is nested too deep to be read'),
+        ('{"images": "\u00e9"}'.encode('latin-1'), 'expected COCO JSON in UTF-8, got .* which cannot be read'),
+        (b'', 'which cannot be read'),
+        (b'{"images": [' + b'1' * 5000 + b']}', 'which cannot be read'),  # more digits than Python converts
+        (b'\xef\xbb\xbf{}', 'which cannot be read'),  # with a byte order mark
+    ],
+    ids=['lists', 'dicts', 'latin-1', 'empty', 'digits', 'mark'],
+)
+def test_content_that_cannot_be_read(tmp_path, content: bytes, words: str) -> None:
+    (tmp_path / 'a.json').write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_coco(tmp_path / 'a.json')
+
+
+def test_no_file(tmp_path) -> None:
+    for path in (tmp_path, tmp_path / 'a.json', tmp_path / ('x' * 999)):
+        with pytest.raises(InputError, match='which is not there; pass --train-ann or --val-ann FILE'):
+            read_coco(path)
+
+
+def test_a_file_without_annotations_is_one_of_images_to_test(tmp_path) -> None:
+    coco = spoilt('images', 'id', 1)
+    del coco['annotations']
+    (tmp_path / 'a.json').write_text(json.dumps(coco))
+    assert read_coco(tmp_path / 'a.json')['annotations'] == []
+
+
+def test_long_values_are_shortened() -> None:
+    deep: list = []
+    for _ in range(2000):
+        deep = [deep]
+    for value in (deep, 'x' * 9999, list(range(9999)), b'x' * 9999):
+        assert len(brief(value)) < 150
+    assert brief('a') == "'a'"
+
+
+@pytest.mark.parametrize(
+    'meta, expected',
+    [
+        (None, None),
+        (dict(), None),
+        (dict(palette=[]), None),
+        (dict(classes=['a', 'b']), ('a', 'b')),
+        (dict(classes=('a', 'b'), palette=[(0, 0, 0), [255, 255, 255]]), ('a', 'b')),
+        ([1], r'metainfo: expected dict\(classes=\[...\]\), got \[1\]'),
+        (dict(classes='ab'), "metainfo.classes: expected a list of names, got 'ab'"),
+        (dict(classes=None), 'metainfo.classes: expected a list of names, got None'),
+        (dict(classes=[]), r'got \[\]'),
+        (dict(classes=['a', 5]), r"got \['a', 5\]"),
+        (dict(classes=['a', '']), r"got \['a', ''\]"),
+        (dict(classes=dict(a=1)), "got {'a': 1}"),
+        (dict(classes=['a', 'b', 'a']), 'expected different names, got a more than once'),
+        (dict(classes=['a', 'b'], palette=[[1, 2, 3]]), r'palette: expected 2 colours .*; got 1 entries'),
+        (dict(classes=['a'], palette=[[1, 2]]), r'expected 1 colours .*; got \[\[1, 2\]\]'),
+        (dict(classes=['a'], palette=[[1, 2, 256]]), r'got \[\[1, 2, 256\]\]'),
+        (dict(classes=['a'], palette=[[1, 2, -1]]), r'got \[\[1, 2, -1\]\]'),
+        (dict(classes=['a'], palette=[[1, 2, True]]), 'True'),
+        (dict(classes=['a'], palette=['red']), 'red'),
+        (dict(classes=['a'], palette='random'), '0 entries'),
+        (dict(classes=['a'], palette=dict(a=1)), '0 entries'),
+    ],
+)
+def test_class_lists(meta, expected) -> None:
+    if not isinstance(expected, str):
+        assert class_list(dict(metainfo=meta)) == expected
+    else:
+        with pytest.raises(InputError, match=expected):
+            class_list(dict(metainfo=meta))
+
+
+@pytest.mark.parametrize(
+    'spec, words',
+    [
+        (dict(data_prefix=['a']), r"data_prefix: expected dict\(img='FOLDER'\), got \['a'\]"),
+        (dict(data_prefix='a'), "got 'a'"),
+        *((dict(data_prefix=dict(img=v)), 'data_prefix.img: expected a path as text') for v in ([], ['a'], 5, None, True)),
+        *((dict(ann_file=v), 'ann_file: expected a path as text') for v in ([], ['a'], 5, None, '', dict(a=1))),
+        *((dict(data_root=v), 'data_root: expected a path as text') for v in (['a'], 5, dict(a=1))),
+    ],
+)
+def test_paths_that_are_none(root: Path, spec: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        coco_files(dict(ann_file='a.json') | spec)
+    cfg = config(root)
+    for name in TRAIN_VAL:
+        dataset_spec(cfg, name).update(spec)
+    with pytest.raises(InputError, match=words):
+        settle_coco(cfg, TRAIN_VAL)
+
+
+def test_paths() -> None:
+    files = coco_files(dict(ann_file='a.json', data_root=None, data_prefix=None))
+    assert (files.annotations, files.images) == (Path('a.json'), Path())
+    files = coco_files(dict(ann_file='a.json', data_root='root', data_prefix=dict(img='b')))
+    assert (files.annotations, files.images) == (Path('root/a.json'), Path('root/b'))
+    assert innermost(dict(dataset=dict(dataset=dict(type='a')))) == dict(type='a') and innermost(5) == 5
+
+
+@pytest.mark.parametrize(
+    'there, expected', [('abcd', 4), ('acd', 3), ('abc', 3), ('bcd', 3), ('ad', 2), ('a', 1), ('d', 1), ('bc', 0), ('', 0)]
+)
+def test_how_many_images_are_there(tmp_path, there: str, expected: int) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    assert _present(tmp_path, [dict(file_name=name) for name in 'abcd']) == expected
+
+
+def test_the_folder_with_most_images_where_none_has_all(root: Path) -> None:
+    annotations = root / 'instances_training.json'
+    coco, photos = read_coco(annotations), root / 'images' / 'training'
+    for name, missing in (('few', (1, 2, 3)), ('most', (2,)), ('some', (2, 3))):
+        shutil.copytree(photos, root / name)
+        for index in missing:
+            (root / name / coco['images'][index]['file_name']).unlink()
+    shutil.rmtree(root / 'images')
+    assert find_images(str(root), annotations, 'train2017', coco) == root / 'most'
+
+
+def test_folders_that_cannot_be_looked_into(root: Path, tmp_path) -> None:
+    (root / 'loop').symlink_to(root / 'loop')
+    annotations = root / 'instances_training.json'
+    coco = read_coco(annotations)
+    assert find_images(str(root), annotations, 'x' * 999, coco) == root / 'images' / 'training'
+    assert find_images(str(tmp_path / 'nowhere'), annotations, 'train2017', coco) == root / 'images' / 'training'
+
+
+def config(root: Path, name: str = SHAPES_COCO) -> Config:
+    read_coco.cache_clear()
+    return load_config(name, data_root=str(root))
+
+
+CASCADE = str(ROOT / 'configs/cascade_mask_rcnn_convnext_t_coco.py')
+
+
+def test_things_of_a_panoptic_head(root: Path) -> None:
+    for number, fits in ((5, True), (4, False), (80, False)):
+        cfg = config(root)
+        cfg.model.panoptic_head = dict(type='PanopticHead', num_things_classes=number)
+        if fits:
+            settle_coco(cfg, TRAIN_VAL)
+        else:
+            with pytest.raises(InputError, match=f'PanopticHead.num_things_classes: expected 5, .*got {number}; set it'):
+                settle_coco(cfg, TRAIN_VAL)
+    with pytest.raises(InputError, match='model.panoptic_head.num_things_classes: expected 5, .*got 80; leave it out'):
+        settle_coco(config(root), TRAIN_VAL, overrides={'model.panoptic_head.num_things_classes': 80})

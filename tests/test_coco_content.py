@@ -262,3 +262,10 @@ def test_things_of_a_panoptic_head(root: Path) -> None:
                 settle_coco(cfg, TRAIN_VAL)
     with pytest.raises(InputError, match='model.panoptic_head.num_things_classes: expected 5, .*got 80; leave it out'):
         settle_coco(config(root), TRAIN_VAL, overrides={'model.panoptic_head.num_things_classes': 80})
+
+
+def test_the_file_to_validate_on_reaches_the_test_set_too(root: Path) -> None:
+    cfg = load_config(SHAPES_COCO, None, str(root))
+    settle_coco(cfg, TRAIN_VAL, val_ann='instances_validation.json')
+    assert cfg.test_dataloader.dataset.ann_file == 'instances_validation.json'
+    assert cfg.test_evaluator.ann_file == str(root / 'instances_validation.json')

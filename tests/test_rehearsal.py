@@ -146,6 +146,15 @@ def test_wrong_parts_of_a_detector(changes: dict, expected: str, shapes: str) ->
     assert re.search(expected, found), found
 
 
+def test_a_detector_without_masks(shapes: str) -> None:
+    cfg = settled(SHAPES_COCO, shapes)
+    cfg.model.type = 'FasterRCNN'
+    for key in ('mask_head', 'mask_roi_extractor'):
+        cfg.model.roi_head.pop(key)
+    cfg.val_evaluator.metric = 'bbox'
+    assert list(rehearse(cfg, build_on_meta(cfg), TRAINING)) == ['train_dataloader', 'val_dataloader']
+
+
 def test_training_without_validation(shapes: str) -> None:
     cfg = settled(SHAPES, shapes, val_dataloader=None, val_cfg=None, val_evaluator=None)
     check_parts(cfg, TRAINING)

@@ -178,6 +178,8 @@ def test_masks_without_a_class_to_learn(root, change, reduced: bool, message: st
 def test_one_class_and_ignored_pixels_can_be_learnt(root) -> None:
     masks(root, lambda m: np.where(m > 1, 255, 0).astype(np.uint8))
     assert problems(root, kind='BaseSegDataset', metainfo=dict(classes=['thing'])) == []
+    (line,) = problems(root, kind='BaseSegDataset', metainfo=dict(classes=['thing']), reduce_zero_label=True)
+    assert 'nothing to learn' in line and '0 to 1, where 0 and 255 are ignored: write 1 (to 1)' in line
 
 
 def test_a_class_beyond_the_sample_is_found(root, monkeypatch) -> None:
@@ -268,7 +270,7 @@ def test_sides_that_validation_needs(root) -> None:
         (dict(type='Resize', scale=(100, 50), keep_ratio=True), 20),
         (dict(type='mmseg.Resize', scale=(50, 100), keep_ratio=True), 20),
         (dict(type='Resize', scale=(100, 50)), 50),
-        (dict(type='Resize', scale_factor=0.51, keep_ratio=True), 20),
+        (dict(type='Resize', scale_factor=0.52, keep_ratio=True), 21),
         (dict(type='RandomResize', scale=(1000, 50), ratio_range=(0.5, 2.0), keep_ratio=True), 25),
         (dict(type='RandomChoiceResize', scales=[(100, 80), (10, 5)], keep_ratio=True), 2),
         (dict(type='RandomCrop', crop_size=(5, 5)), 40),

@@ -329,6 +329,31 @@ def test_a_file_without_annotations_is_one_of_images_alone(root: Path) -> None:
     assert check_split('val_dataloader', cfg) == []
 
 
+def test_masks_are_checked_where_training_needs_them(root: Path) -> None:
+    edit(root, lambda coco: coco['annotations'][0].update(segmentation='x'))
+    cfg = config(root)
+    settle_coco(cfg, TRAIN_VAL)
+    assert len(check_split('train_dataloader', cfg)) == 1
+    for step in dataset_spec(cfg, 'train_dataloader').pipeline:
+        step.pop('with_mask', None)
+    assert check_split('train_dataloader', cfg) == []
+
+
+def test_folders_with_images_of_the_same_names_are_told_apart_by_their_sizes(root: Path) -> None:
+    annotations = root / 'instances_training.json'
+    coco = read_coco(annotations)
+    (root / 'images' / 'training').rename(root / 'photos')
+    shutil.copytree(root / 'photos', root / 'copies')
+    Image.new('L', (7, 7)).save(root / 'copies' / coco['images'][3]['file_name'])
+    assert find_images(str(root), annotations, 'train2017', coco) == root / 'photos', 'one is of another size'
+    first = coco['images'][0]
+    Image.new('L', (first['height'], first['width'])).save(root / 'photos' / first['file_name'])
+    assert find_images(str(root), annotations, 'train2017', coco) == root / 'photos', 'turned, as by its EXIF'
+    (root / 'photos' / first['file_name']).write_bytes(b'broken')
+    with pytest.raises(InputError, match='expected one folder with the images'):
+        find_images(str(root), annotations, 'train2017', coco)
+
+
 def test_masks_are_checked_where_the_evaluation_needs_them(root: Path) -> None:
     edit(root, lambda coco: coco['annotations'][0].update(segmentation='x'), 'instances_validation.json')
     cfg = config(root)

@@ -1,11 +1,12 @@
-"""PasteMaskHead's masks are FCNMaskHead's, bit for bit."""
+"""PasteMaskHead's masks are FCNMaskHead's, bit for bit; FastRPNHead's maps are RPNHead's."""
 
 import pytest
 import torch
+from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmengine.config import ConfigDict
 
-from convnext_dense.detection import PasteMaskHead
+from convnext_dense.detection import FastRPNHead, PasteMaskHead
 
 SETTINGS = dict(num_convs=1, in_channels=4, conv_out_channels=4, num_classes=3)
 BOXES = torch.tensor(
@@ -57,3 +58,14 @@ def test_a_logit_at_the_threshold_is_mask(kind: type) -> None:
     expected = torch.zeros(1, 8, 9, dtype=torch.bool)
     expected[:, 1:5, 2:6] = True
     assert torch.equal(masks, expected)
+
+
+def test_the_rpn_heads_maps() -> None:
+    fast, plain = (
+        FastRPNHead(in_channels=4, feat_channels=8).double().eval(),
+        RPNHead(in_channels=4, feat_channels=8).double().eval(),
+    )
+    fast.load_state_dict(plain.state_dict())
+    maps = [torch.randn(2, 4, side, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) for side in (7, 12)]
+    for ours, theirs in zip(fast(maps), plain(maps)):
+        torch.testing.assert_close(ours, theirs)

@@ -26,7 +26,7 @@ def test_the_same_seed_gives_the_same_scene() -> None:
 
 
 def test_labels_are_the_instances_and_every_class_occurs() -> None:
-    seen = set()
+    seen, count = set(), 0
     for index in range(40):
         scene = draw_scene(0, 'training', index)
         labels = np.ones_like(scene.labels)
@@ -35,8 +35,10 @@ def test_labels_are_the_instances_and_every_class_occurs() -> None:
             labels[mask > 0] = kind + 2
         assert (labels == scene.labels).all()
         seen |= set(np.unique(labels))
+        count += len(scene.instances)
     assert seen == set(range(1, len(CLASSES) + 1))
     assert len(PALETTE) == len(CLASSES) == len(SHAPES) + 1
+    assert count == 143, 'shapes that would cover more than their share of others are not drawn'
 
 
 @pytest.mark.parametrize('split', SPLITS)

@@ -144,7 +144,7 @@ def check_schedule(schedulers: Any, wrapper: Any, loop: Any) -> None:
         for step in range(2, min(steps, SIMULATED) + 1 if some else 0):  # the first one's rate is set already
             for scheduler in some:
                 scheduler.step()
-            rates = [(float(group['lr']), group['initial_lr']) for group in wrapper.param_groups]
+            rates = [(float(group['lr']), group.get('initial_lr', group['lr'])) for group in wrapper.param_groups]
             wrong = [rate for rate, first in rates if not (number(rate, -1e-12) and rate <= RISE * first)]
             if wrong:
                 when = f'{"epoch" if by_epoch else "iteration"} {step}'

@@ -179,7 +179,7 @@ def test_one_class_and_ignored_pixels_can_be_learnt(root) -> None:
     masks(root, lambda m: np.where(m > 1, 255, 0).astype(np.uint8))
     assert problems(root, kind='BaseSegDataset', metainfo=dict(classes=['thing'])) == []
     (line,) = problems(root, kind='BaseSegDataset', metainfo=dict(classes=['thing']), reduce_zero_label=True)
-    assert 'nothing to learn' in line and '0 to 1, where 0 and 255 are ignored: write 1 (to 1)' in line
+    assert 'nothing to learn' in line and '0 to 1, where 0 and 255 are ignored: write 1 in place of 255' in line
 
 
 def test_a_class_beyond_the_sample_is_found(root, monkeypatch) -> None:

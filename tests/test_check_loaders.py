@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import ROOT, SHAPES, one_line
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from convnext_dense import InputError
 from convnext_dense.data.check import check_data, check_num_classes, check_split, data_classes
@@ -135,3 +135,17 @@ def test_the_tool_takes_what_the_config_has(root, tool) -> None:
     args = ['check_data', SHAPES, '--data-root', str(root), '--cfg-options']
     assert tool(*args, 'train_dataloader=None')[0] == tool(*args, 'val_dataloader=None')[0] == 0
     one_line(*tool(*args, 'train_dataloader=None', 'val_dataloader=None'), 'got neither')
+
+
+def test_joined_data_sets_are_looked_into(root) -> None:
+    cfg = config(root)
+    one = cfg.train_dataloader.dataset
+    joined = ConfigDict(type='ConcatDataset', datasets=[one, ConfigDict(type='RepeatDataset', times=2, dataset=one)])
+    cfg.train_dataloader.dataset = joined
+    assert check_split('train_dataloader', cfg) == [] and data_classes(cfg, 'train_dataloader') == CLASSES
+    mask_path(root).unlink()
+    assert len(check_split('train_dataloader', cfg)) == 2
+    for wrong in ([], 'x', [3]):
+        cfg.train_dataloader.dataset = ConfigDict(type='ConcatDataset', datasets=wrong)
+        with pytest.raises(InputError, match='cannot be built from this config'):
+            check_split('train_dataloader', cfg)

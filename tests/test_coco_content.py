@@ -269,3 +269,13 @@ def test_the_file_to_validate_on_reaches_the_test_set_too(root: Path) -> None:
     settle_coco(cfg, TRAIN_VAL, val_ann='instances_validation.json')
     assert cfg.test_dataloader.dataset.ann_file == 'instances_validation.json'
     assert cfg.test_evaluator.ann_file == str(root / 'instances_validation.json')
+
+
+def test_joined_training_sets_leave_the_classes_to_the_validation_file(root: Path) -> None:
+    cfg = load_config(SHAPES_COCO, None, str(root))
+    one = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, one])
+    lines = settle_coco(cfg, TRAIN_VAL)
+    assert any('classes: 5 from' in line and 'instances_validation.json' in line for line in lines)
+    assert cfg.val_evaluator.ann_file == str(root / 'instances_validation.json')
+    assert cfg.model.roi_head.bbox_head.num_classes == 5

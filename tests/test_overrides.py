@@ -7,6 +7,7 @@ from conftest import SHAPES, SHAPES_COCO
 from mmengine.config import Config
 
 from convnext_dense import InputError
+from convnext_dense.tooling.nodes import component
 from convnext_dense.tooling.options import load_config, seed
 from convnext_dense.tooling.overrides import check_overrides
 
@@ -101,3 +102,9 @@ def test_seeds() -> None:
 def test_a_config_that_is_a_folder(tmp_path) -> None:
     with pytest.raises(InputError, match='which is a folder'):
         load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize('kind', ['', '../..', '.', 'a..b', 'a b', 'a.', None, 3])
+def test_types_that_are_no_names(kind: object) -> None:
+    assert component(kind, 'mmseg') is (kind if not isinstance(kind, str) else None)
+    assert component('LoggerHook', 'mmseg').__name__ == 'LoggerHook'

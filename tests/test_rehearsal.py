@@ -137,6 +137,7 @@ def test_wrong_parts(changes: dict, expected: str, shapes: str) -> None:
         ({'model.neck.num_outs': 2**31}, 'num_outs: expected a number of at most 2147483647'),
         ({'default_hooks.checkpoint.max_keep_ckpts': 0}, 'max_keep_ckpts: expected a whole number from 1 up, or -1 for all'),
         ({'visualizer.vis_backends': [dict(type=(1, 2))]}, r'vis_backends: .*\(1, 2\)'),
+        ({'val_evaluator.ann_file': 'nowhere.json'}, 'ann_file: expected a COCO annotation file, got nowhere.json'),
         ({'train_cfg.max_epochs': 2.5}, 'max_epochs: expected int'),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',

@@ -31,8 +31,19 @@ def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
         InputError: if the folders are not there or hold no image, with the expected tree.
     """
     spec = _spec(cfg, name)
-    if spec is None:
-        return []
+    return [] if spec is None else [line for part in parts(spec) for line in _problems(name, part, cfg, mode)]
+
+
+def parts(spec: Any) -> list[Any]:
+    """The data sets that a ConcatDataset is made of, or the one that there is."""
+    inner = innermost(spec)
+    joined = inner.get('datasets') if isinstance(inner, dict) else None
+    if not isinstance(joined, (list, tuple)) or not joined or not all(isinstance(one, dict) for one in joined):
+        return [spec]
+    return [part for one in joined for part in parts(one)]
+
+
+def _problems(name: str, spec: Any, cfg: Config, mode: str) -> list[str]:
     dataset = _build(spec, cfg.get('default_scope'))
     if is_coco_class(type(dataset)):
         return [] if mode == 'off' else list(_coco_split(name, spec, cfg, mode))
@@ -95,7 +106,7 @@ def _spec(cfg: Config, name: str) -> Any:
 
 def _build(spec: Any, scope: str | None) -> Any:
     """The data set without its files and pipeline."""
-    spec = copy.deepcopy(innermost(spec))
+    spec = copy.deepcopy(innermost(parts(spec)[0]))
     class_list(spec)
     try:
         with DefaultScope.overwrite_default_scope(scope):

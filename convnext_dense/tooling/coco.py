@@ -69,8 +69,8 @@ def settle_coco(
             lines.append(_settle_files(name, spec, ann))
         elif ann and spec is not None:
             spec['ann_file'] = ann
-    first = specs[names[0]]
-    if not is_coco(cfg, first):
+    first = next((specs[name] for name in names if is_coco(cfg, specs[name])), None)
+    if first is None:
         return []
     classes = _settle_classes(cfg, {name: spec for name, spec in specs.items() if name in names and is_coco(cfg, spec)})
     lines.append(_settle_heads(cfg, classes, coco_files(first).annotations, overrides or {}))
@@ -79,7 +79,7 @@ def settle_coco(
         for node in dicts(cfg.get(f'{name}_evaluator') or {}):
             if is_coco(cfg, spec) and 'ann_file' in node:
                 node['ann_file'] = str(coco_files(spec).annotations)
-    if names[0] == 'train_dataloader':
+    if first is specs['train_dataloader']:
         lines.append(left_out(coco_files(first).annotations, *filters(first), classes))
     return [line for line in dict.fromkeys(lines) if line]
 

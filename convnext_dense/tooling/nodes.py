@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -43,7 +44,7 @@ def component(kind: Any, scope: str | None = None) -> Any:
     """The class behind a config's `type`, from whichever registry of `scope` or mmengine has it; None if there is none."""
     if not isinstance(kind, str):
         return kind
-    if not kind:
+    if not re.fullmatch(r'\w+(\.\w+)*', kind):  # a registry would take what is before a dot for a package
         return None
     if scope is not None:
         import_module(f'{scope}.registry')

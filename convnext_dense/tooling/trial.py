@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,7 +41,16 @@ def first_batch(loader: DataLoader) -> Any:
 
 
 def try_metrics(evaluator: Evaluator, batch: Any, dataset: Any) -> None:
-    """Measure a mask against itself: IoUMetric asks what its metrics are called only after the first evaluation."""
+    """Measure a mask against itself: IoUMetric asks what its metrics are called only after the first evaluation.
+
+    A file of annotations that a metric reads only then must be there.
+    """
+    for metric in evaluator.metrics:
+        file = getattr(metric, 'ann_file', None)
+        if isinstance(file, str) and not os.path.isfile(file):
+            raise InputError(
+                f'{type(metric).__name__}.ann_file: expected a COCO annotation file, got {file} which is not there'
+            )
     samples = batch.get('data_samples') if isinstance(batch, dict) else None
     sample = copy.deepcopy(samples[0]) if samples else None
     if sample is None or 'gt_sem_seg' not in sample:

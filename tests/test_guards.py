@@ -55,3 +55,11 @@ def test_arguments_of_evaluators(evaluators: str) -> None:
     check_evaluators(cfg, 'test_evaluator')  # which is not there
     with pytest.raises((InputError, TypeError), match='nonsense'):
         check_evaluators(cfg, 'test_evaluator', 'val_evaluator')
+
+
+@pytest.mark.parametrize('index, channels', [(1, [16]), ([1], 16), ([0, 'x'], [8, 16]), (None, 16), (1.0, 16)])
+def test_indices_of_another_kind_than_the_channels(index, channels) -> None:
+    backbone = SimpleNamespace(out_channels=(8, 16), out_indices=(0, 1))
+    head = SimpleNamespace(in_index=index, in_channels=channels)
+    with pytest.raises(InputError, match='model.head: expected in_channels and in_index both numbers or both lists'):
+        _check_channels(backbone, 'head', head)

@@ -347,3 +347,16 @@ def test_converted_weights_load_in_the_library() -> None:
     assert rest.unexpected_keys == [] and all(name.startswith('classifier') for name in rest.missing_keys)
     config = hf('ConvNext', out_features=[f'stage{i}' for i in range(1, 5)])()
     assert transformers.ConvNextBackbone(config).load_state_dict(convert(atto, 'transformers').state).missing_keys == []
+
+
+def test_a_stem_under_a_strange_name_is_none() -> None:
+    stem = {f'downsample_layers.0.0.{name}': torch.zeros(4) for name in ('weight', 'bias')}
+    assert recognise(stem) is not None and recognise({f'backbone.{name}': value for name, value in stem.items()}) is not None
+    assert recognise({f'neck.{name}': value for name, value in stem.items()}) is None
+
+
+@pytest.mark.parametrize('width, ndim', [(95, 4), (96, 2)])
+def test_timms_pointwise_layers_are_linear_from_a_width_of_96(width: int, ndim: int) -> None:
+    state = ConvNeXt(dict(depths=[1] * 4, dims=[width] * 4)).state_dict()
+    theirs, _ = from_official(state, LAYOUTS['timm'], (1, 1, 1, 1), grn=False)
+    assert theirs['stages.0.blocks.0.mlp.fc1.weight'].ndim == ndim

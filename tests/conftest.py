@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
 
 from convnext_dense import ops
 from convnext_dense.data.shapes import write_shapes
@@ -41,6 +42,15 @@ def rounding(*lengths: int, dtype: torch.dtype = torch.float32) -> float:
 
 
 needs_lite = pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
+
+
+@pytest.fixture(autouse=True)
+def default_scope() -> Iterator[None]:
+    """No test leaves mmengine's default scope to the next one: which tests share a process is not fixed."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

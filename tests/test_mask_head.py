@@ -5,6 +5,7 @@ import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
 
 from convnext_dense.detection import FastRPNHead, PasteMaskHead
 
@@ -61,10 +62,8 @@ def test_a_logit_at_the_threshold_is_mask(kind: type) -> None:
 
 
 def test_the_rpn_heads_maps() -> None:
-    fast, plain = (
-        FastRPNHead(in_channels=4, feat_channels=8).double().eval(),
-        RPNHead(in_channels=4, feat_channels=8).double().eval(),
-    )
+    with DefaultScope.overwrite_default_scope('mmdet'):  # whatever a test before has left
+        fast, plain = (kind(in_channels=4, feat_channels=8).double().eval() for kind in (FastRPNHead, RPNHead))
     fast.load_state_dict(plain.state_dict())
     maps = [torch.randn(2, 4, side, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) for side in (7, 12)]
     for ours, theirs in zip(fast(maps), plain(maps)):

@@ -75,6 +75,8 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
         ({'param_scheduler.1.begin': 5000}, 'param_scheduler: .*begin=5000, end=2000'),
         ({'train_dataloader.dataset.pipeline.2.crop_size': (0, 0)}, 'train_dataloader: .*crop_size.0. > 0.*does not hold'),
         ({'val_evaluator.iou_metrics': ['mNonsense']}, "val_evaluator: .*'mNonsense'"),
+        ({'val_dataloader.dataset.pipeline.2.meta_keys': (0, 2)}, 'val_dataloader.*meta_keys .* with ori_shape, img_shape'),
+        ({'val_dataloader.dataset.pipeline.2.meta_keys': ('ori_shape',)}, 'with img_shape, which .*got ori_shape;'),
         ({'randomness': dict(seed=-1)}, 'randomness: .*between 0 and'),
         ({'log_level': 'LOUD'}, 'log_level: '),
         ({'default_hooks.logger.interval': 'x'}, 'default_hooks.logger.interval: expected int, as LoggerHook takes it'),
@@ -138,6 +140,18 @@ def test_wrong_parts(changes: dict, expected: str, shapes: str) -> None:
         ({'default_hooks.checkpoint.max_keep_ckpts': 0}, 'max_keep_ckpts: expected a whole number from 1 up, or -1 for all'),
         ({'visualizer.vis_backends': [dict(type=(1, 2))]}, r'vis_backends: .*\(1, 2\)'),
         ({'val_evaluator.ann_file': 'nowhere.json'}, 'ann_file: expected a COCO annotation file, got nowhere.json'),
+        (
+            {'val_dataloader.dataset.pipeline.3.meta_keys': ('img_id', 'ori_shape')},
+            'meta_keys .* with img_shape, scale_factor, which',
+        ),
+        (
+            {'val_dataloader.dataset.pipeline.3.meta_keys': ('ori_shape', 'img_shape', 'scale_factor')},
+            'meta_keys .* with img_id',
+        ),
+        (
+            {'train_dataloader.dataset.pipeline.4.meta_keys': ()},
+            'train_dataloader.*meta_keys .* with img_shape, which .*got none',
+        ),
         ({'train_cfg.max_epochs': 2.5}, 'max_epochs: expected int'),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',

@@ -130,7 +130,8 @@ def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str])
         if split in splits and getattr(runner, f'_{split}_loop') is not None:
             with part(f'{split}_cfg or {split}_evaluator'):
                 loop = getattr(runner, f'build_{split}_loop')(getattr(runner, f'_{split}_loop'))
-                try_metrics(loop.evaluator, batches[f'{split}_dataloader'], loop.dataloader.dataset)
+                name = f'{split}_dataloader'
+                try_metrics(loop.evaluator, name, batches[name], loop.dataloader.dataset)
     check_hooks(runner.hooks)
     return datasets
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.model import initialize
 from mmengine.registry import MODELS
 from mmseg.evaluation import IoUMetric
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.compiling import shapes_alone
 from convnext_dense.models.convnext import ConvNeXt
+
+# What the models ask of a sample's meta data: to predict at the original size, and a detector to keep boxes within the image.
+META_OF_PREDICTION = {SegDataSample: ('ori_shape', 'img_shape'), DetDataSample: ('ori_shape', 'img_shape', 'scale_factor')}
+META_OF_TRAINING = {DetDataSample: ('img_shape',)}
 
 
 @contextmanager
@@ -40,7 +46,7 @@ def first_batch(loader: DataLoader) -> Any:
     return loader.collate_fn([loader.dataset[0]])
 
 
-def try_metrics(evaluator: Evaluator, batch: Any, dataset: Any) -> None:
+def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> None:
     """Measure a mask against itself: IoUMetric asks what its metrics are called only after the first evaluation.
 
     A file of annotations that a metric reads only then must be there.
@@ -52,6 +58,8 @@ def try_metrics(evaluator: Evaluator, batch: Any, dataset: Any) -> None:
                 f'{type(metric).__name__}.ann_file: expected a COCO annotation file, got {file} which is not there'
             )
     samples = batch.get('data_samples') if isinstance(batch, dict) else None
+    if samples and any(hasattr(metric, 'ann_file') or hasattr(metric, '_coco_api') for metric in evaluator.metrics):
+        _check_meta(name, samples, {DetDataSample: ('img_id',)})
     sample = copy.deepcopy(samples[0]) if samples else None
     if sample is None or 'gt_sem_seg' not in sample:
         return
@@ -76,6 +84,7 @@ def check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training:
         )
     if isinstance(batch['inputs'][0], (list, tuple)):  # its first view
         batch = {key: value[0] for key, value in batch.items()}
+    _check_meta(name, batch.get('data_samples') or (), META_OF_TRAINING if training else META_OF_PREDICTION)
     with part('model.data_preprocessor'):
         inputs = MODELS.build(copy.deepcopy(spec))(batch, training)['inputs']
     if not isinstance(inputs, Tensor):
@@ -95,6 +104,17 @@ def check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training:
     if hasattr(model, 'extract_feat') and not any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
         with part(f'model, on an image of {tuple(inputs.shape[2:])} pixels of {name}'), torch.no_grad(), shapes_alone():
             _check_shapes(model.eval(), inputs.to('meta'))
+
+
+def _check_meta(name: str, samples: Sequence[Any], needed: Mapping[type, tuple[str, ...]]) -> None:
+    """Models look the entries up at the first prediction, which may be hours away."""
+    for sample in samples:
+        missing = [key for key in needed.get(type(sample), ()) if key not in sample.metainfo_keys()]
+        if missing:
+            raise InputError(
+                f'{name}.dataset.pipeline: expected meta_keys of its last transform with {", ".join(missing)}, which the model '
+                f'reads; got {", ".join(map(str, sample.metainfo_keys())) or "none"}; add them, or leave meta_keys out'
+            )
 
 
 def _check_shapes(model: nn.Module, image: Tensor) -> None:

@@ -171,10 +171,10 @@ def child(file: str, source: str, tests: list[str], folder: str) -> None:
     sys.meta_path.insert(0, _Changed(file, source))
     import_module(PACKAGE)
     spec = import_module(f'{PACKAGE}.ops').ext_spec()
-    kernels, stand_in = util.module_from_spec(spec), sys.modules['mmcv._ext']
-    spec.loader.exec_module(kernels)
-    stand_in.__class__ = type(kernels)
-    stand_in.__dict__.update(kernels.__dict__)
+    operators, stand_in = util.module_from_spec(spec), sys.modules['mmcv._ext']
+    spec.loader.exec_module(operators)
+    stand_in.__class__ = type(operators)
+    stand_in.__dict__.update(operators.__dict__)
     import pytest
 
     arguments = ['-m', 'not slow', '-x', '-q', '-p', 'no:cacheprovider', '--basetemp', f'{folder}/tmp', '--rootdir', str(ROOT)]

@@ -10,6 +10,7 @@ from conftest import needs_lite
 
 import convnext_dense
 from convnext_dense import ops
+from convnext_dense.mmcv_ext.finder import EXT
 
 mmcv_ops = pytest.importorskip('mmcv.ops')
 
@@ -71,10 +72,10 @@ def test_version_is_told() -> None:
 
 
 def test_the_finder_comes_after_all_others(monkeypatch) -> None:
-    others = [finder for finder in sys.meta_path if getattr(finder, 'answers', None) != ops.EXT]
+    others = [finder for finder in sys.meta_path if getattr(finder, 'answers', None) != EXT]
     monkeypatch.setattr(sys, 'meta_path', list(others))
     ops.install()
-    assert sys.meta_path[:-1] == others and sys.meta_path[-1].answers == ops.EXT
+    assert sys.meta_path[:-1] == others and sys.meta_path[-1].answers == EXT
     assert sys.meta_path[-1].find_spec('mmcv.other') is None
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from conftest import needs_lite
 from torch.autograd import gradcheck
 
-from convnext_dense import kernels
+from convnext_dense.mmcv_ext import operators
 
 mmcv_ops = pytest.importorskip('mmcv.ops')
 devices = pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_scale_of_the_weight_gradient_of_deform_conv() -> None:
     geometry = dict(dH=2, dW=2, padH=1, padW=1, dilationH=1, dilationW=1, group=2, deformable_group=2)
     grads = [torch.full_like(weight, 3.0) for _ in range(3)]
     for grad, scale in zip(grads, ({}, dict(scale=1), dict(scale=2.5))):
-        kernels.deform_conv_backward_parameters(x, offset, torch.ones(2, 6, 4, 3).double(), grad, x, x, **scale, **geometry)
+        operators.deform_conv_backward_parameters(x, offset, torch.ones(2, 6, 4, 3).double(), grad, x, x, **scale, **geometry)
     torch.testing.assert_close(grads[0], grads[1])
     torch.testing.assert_close(grads[2] - 3, 2.5 * (grads[1] - 3))
     assert (grads[1] != 3).all()  # added to what was there

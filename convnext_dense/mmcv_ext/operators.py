@@ -1,4 +1,4 @@
-"""The functions of `mmcv._ext` that `convnext_dense.ops` answers with, from torchvision's kernels and PyTorch.
+"""The functions of `mmcv._ext` that this package answers with, from torchvision's kernels and PyTorch.
 
 They have the signatures of mmcv/ops/csrc/pytorch/pybind.cpp: results are written into tensors that mmcv allocates. Where
 torchvision has no kernel for a reduced precision, the work is done in float32.
@@ -327,7 +327,7 @@ def get_compiling_cuda_version() -> str:
     return f'none (torchvision {torchvision.__version__})'
 
 
-KERNELS: dict[str, Callable[..., Any]] = {
+OPERATORS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
         nms,

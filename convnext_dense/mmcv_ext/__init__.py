@@ -1,0 +1,1 @@
+"""What answers `mmcv._ext` where mmcv has no compiled one: the finder, and mmcv's operators."""

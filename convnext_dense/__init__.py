@@ -16,11 +16,22 @@ from convnext_dense import ops
 ops.install()
 
 from convnext_dense.errors import InputError  # noqa: E402
-from convnext_dense.models.convnext import ARCHS, Arch, ConvNeXt  # noqa: E402
+from convnext_dense.models.archs import ARCHS, Arch  # noqa: E402
+from convnext_dense.models.convnext import ConvNeXt  # noqa: E402
 from convnext_dense.training.checkpoint import allow_checkpoint_types  # noqa: E402
 from convnext_dense.training.layer_decay import LayerDecayOptimWrapperConstructor  # noqa: E402
 from convnext_dense.version import __version__  # noqa: E402
+from convnext_dense.weights.initializer import StrictPretrainedInit  # noqa: E402
 
 allow_checkpoint_types()
 
-__all__ = ['ARCHS', 'Arch', 'ConvNeXt', 'InputError', 'LayerDecayOptimWrapperConstructor', '__version__', 'ops']
+__all__ = [
+    'ARCHS',
+    'Arch',
+    'ConvNeXt',
+    'InputError',
+    'LayerDecayOptimWrapperConstructor',
+    'StrictPretrainedInit',
+    '__version__',
+    'ops',
+]

@@ -5,6 +5,7 @@ import torch
 from mmengine.registry import MODELS
 
 from convnext_dense import ConvNeXt, InputError
+from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.training.guards import check_weights
 from convnext_dense.weights import load
 
@@ -193,7 +194,7 @@ def test_an_init_cfg_that_cannot_be(tmp_path, monkeypatch, options: dict, messag
     with pytest.raises(InputError, match=message):
         model.init_weights() if through == 'init_weights' else check_weights(Config(dict(model={})), model)
     model.init_cfg = [dict(type='Constant', val=0, layer='Conv2d'), model.init_cfg]
-    with pytest.raises(InputError, match=r"init_cfg: expected dict\(type='Pretrained', checkpoint=...\) alone, got a list"):
+    with pytest.raises(InputError, match=message):
         model.init_weights() if through == 'init_weights' else check_weights(Config(dict(model={})), model)
 
 
@@ -207,7 +208,25 @@ def test_a_path_object_is_a_path(tmp_path) -> None:
     torch.save(official(), tmp_path / 'a.pth')
     model = ConvNeXt(SMALL, init_cfg=dict(type='Pretrained', checkpoint=tmp_path / 'a.pth'))
     model.init_weights()
-    assert load.pretrained_options(dict(type='Constant', val=0)) is load.pretrained_options(None) is None
+
+
+@pytest.mark.parametrize('of_class', [False, True])
+def test_a_checkpoint_among_other_initialisers_is_loaded_strictly_and_last(tmp_path, of_class: bool) -> None:
+    from mmengine.model import PretrainedInit
+
+    state = official()
+    torch.save(state, tmp_path / 'a.pth')
+    pretrained = dict(type=PretrainedInit if of_class else 'Pretrained', checkpoint=str(tmp_path / 'a.pth'))
+    model = ConvNeXt(SMALL, init_cfg=[pretrained, dict(type='Constant', val=0.5, layer=['Linear', 'LayerNorm2d'])])
+    model.init_weights()
+    assert model.is_init and model.norm0.weight.eq(0.5).all()  # which the file lacks
+    assert torch.equal(model.stages[0][0].pwconv1.weight, state['stages.0.0.pwconv1.weight'])
+    del state['stages.0.0.pwconv1.weight']
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match='pwconv1'):
+        model.init_weights()
+    with pytest.raises(InputError, match=r"init_cfg: expected one dict\(type='Pretrained', checkpoint=...\), got 2"):
+        ConvNeXt(SMALL, init_cfg=[pretrained, pretrained])
 
 
 def test_statistics_that_differ_are_a_line_of_the_log(tmp_path) -> None:
@@ -225,7 +244,7 @@ def test_statistics_that_differ_are_a_line_of_the_log(tmp_path) -> None:
 
 def test_a_list_of_initialisers_is_left_to_mmengine() -> None:
     kinds = [dict(type='Constant', val=0.5, layer='Conv2d'), dict(type='Constant', val=0.25, layer='Linear')]
-    assert load.pretrained_options(kinds) is None and load.pretrained_options([]) is None
+    assert split_init_cfg(kinds) == (kinds, None) and split_init_cfg([]) == split_init_cfg(None) == ([], None)
     model = ConvNeXt(SMALL, init_cfg=kinds)
     model.init_weights()
     assert model.stages[0][0].pwconv1.weight.eq(0.25).all() and model.downsample_layers[0][0].weight.eq(0.5).all()

@@ -14,7 +14,7 @@ from convnext_dense.data.check_seg import find_folders, seg_problems
 from convnext_dense.data.coco import brief, class_list, coco_files, innermost, is_coco_class, read_coco
 from convnext_dense.data.pipeline import says, steps
 from convnext_dense.errors import InputError
-from convnext_dense.models.convnext import MIN_SIDE
+from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.text import listed
 
 SAMPLE = 64  # images, with their masks, opened per split in a quick scan

@@ -10,56 +10,24 @@ Legend: B images, C channels, H W height and width in pixels of the map at hand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
-from mmengine.registry import MODELS, WEIGHT_INITIALIZERS
+from mmengine.model import BaseModule, initialize
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_flag, expect_images, expect_number, expect_whole, number, whole
+from convnext_dense.models.archs import EPS, MIN_SIDE, resolve_arch
 from convnext_dense.models.compiling import compile_arguments, recording
 from convnext_dense.models.convolution import Conv2d
 from convnext_dense.models.depthwise import depthwise_conv
+from convnext_dense.models.init_cfg import STRICT, split_init_cfg
 from convnext_dense.models.pointwise import GRN_EPS, pointwise_mlp
-from convnext_dense.text import suggest
-
-EPS = 1e-6  # as in the official code
-MIN_SIDE = 32  # pixels of an image's height and width: the stride of the last map
-
-
-@dataclass(frozen=True)
-class Arch:
-    """Blocks and channels of the four stages, and the epsilon of every LayerNorm."""
-
-    depths: tuple[int, int, int, int]
-    dims: tuple[int, int, int, int]
-    eps: float = EPS
-
-
-def _arch(depths: tuple[int, int, int, int], width: int, eps: float = EPS) -> Arch:
-    return Arch(depths, (width, 2 * width, 4 * width, 8 * width), eps)
-
-
-# Section 3 of the paper, and atto to nano and huge of arXiv 2301.00808, table 8. V2 has all but small and xlarge.
-ARCHS: dict[str, Arch] = {
-    'atto': _arch((2, 2, 6, 2), 40),
-    'femto': _arch((2, 2, 6, 2), 48),
-    'pico': _arch((2, 2, 6, 2), 64),
-    'nano': _arch((2, 2, 8, 2), 80),
-    'tiny': _arch((3, 3, 9, 3), 96),
-    'small': _arch((3, 3, 27, 3), 96),
-    'base': _arch((3, 3, 27, 3), 128),
-    'large': _arch((3, 3, 27, 3), 192),
-    'xlarge': _arch((3, 3, 27, 3), 256),
-    'huge': _arch((3, 3, 27, 3), 352),
-    'xxlarge': _arch((3, 4, 30, 3), 384, eps=1e-5),  # OpenCLIP's
-}
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -196,13 +164,7 @@ class ConvNeXt(BaseModule):
         compile: bool | Mapping[str, Any] = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        for node in init_cfg if isinstance(init_cfg, (list, tuple)) else [] if init_cfg is None else [init_cfg]:
-            kind = node.get('type') if isinstance(node, dict) else None
-            if not isinstance(kind, (str, type)):
-                raise InputError(f'init_cfg: expected None, a dict with a type, or a list of such; got {brief(init_cfg)}')
-            if isinstance(kind, str) and WEIGHT_INITIALIZERS.get(kind) is None:
-                known = suggest(kind, WEIGHT_INITIALIZERS.module_dict)
-                raise InputError(f'init_cfg: expected a known initialiser, got {kind!r}; {known}')
+        split_init_cfg(init_cfg)
         super().__init__(init_cfg)
         self.arch = resolve_arch(arch)
         depths, dims, eps = self.arch.depths, self.arch.dims, self.arch.eps
@@ -258,14 +220,12 @@ class ConvNeXt(BaseModule):
                 ) from error
 
     def init_weights(self) -> None:
-        """Load `init_cfg`'s checkpoint strictly; other kinds of `init_cfg` are mmengine's."""
-        from convnext_dense.weights.load import load_pretrained, pretrained_options
-
-        options = pretrained_options(self.init_cfg)
-        if options is None:
+        """Load `init_cfg`'s checkpoint strictly (`weights.load`), after the other initialisers, which are mmengine's."""
+        others, pretrained = split_init_cfg(self.init_cfg)
+        if pretrained is None:
             super().init_weights()
             return
-        load_pretrained(self, **options)
+        initialize(self, [*others, dict(pretrained, type=STRICT)])
         self.is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -310,21 +270,6 @@ class ConvNeXt(BaseModule):
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
-
-
-def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
-    """A name of `ARCHS`, or a dict of `depths` and `dims`, as an `Arch`."""
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise InputError(f'arch: expected one of {", ".join(ARCHS)}, or a dict of depths and dims; got {arch!r}')
-        return ARCHS[arch]
-    if not isinstance(arch, Mapping) or set(arch) != {'depths', 'dims'}:
-        raise InputError(f'arch: expected a name, or a dict with the keys depths and dims; got {arch!r}')
-    for key in ('depths', 'dims'):
-        row = list(arch[key]) if isinstance(arch[key], (list, tuple)) else arch[key]
-        if not isinstance(row, list) or len(row) != 4 or not all(whole(value, 1) for value in row):
-            raise InputError(f'arch: expected four positive integers in {key}, got {brief(row)}')
-    return Arch(tuple(arch['depths']), tuple(arch['dims']))  # type: ignore[arg-type]
 
 
 def resolve_out_indices(out_indices: int | Sequence[int]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.model import initialize
+from mmengine.model import PretrainedInit, initialize
 from mmengine.registry import MODELS
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
@@ -160,7 +160,11 @@ def check_init(model: nn.Module) -> None:
     """Stop at an `init_cfg` that initialises nothing; those that read weights are checked with the weights."""
     for module in model.modules():
         given = getattr(module, 'init_cfg', None) or []
-        kinds = [one for one in (given if isinstance(given, list) else [given]) if one.get('type') != 'Pretrained']
+        kinds = [
+            one
+            for one in (given if isinstance(given, list) else [given])
+            if one.get('type') not in ('Pretrained', PretrainedInit)
+        ]
         if kinds:
             with part(f'init_cfg of {type(module).__name__}'):
                 initialize(module, copy.deepcopy(kinds))

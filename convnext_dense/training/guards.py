@@ -16,9 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.training.resume import check_resume
 from convnext_dense.weights.fetch import resolve
-from convnext_dense.weights.load import check_whole_model, match_or_stop, pretrained_options
+from convnext_dense.weights.load import check_whole_model, match_or_stop
 from convnext_dense.weights.open import kind_of_path, open_checkpoint, reason, shown
 from convnext_dense.weights.stats import differs, expected_stats
 
@@ -105,7 +106,7 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
         return lines + (check_resume(open_checkpoint(cfg.load_from), cfg, model) if cfg.get('resume') else [])
     lines = []
     for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
-        options = pretrained_options(backbone.init_cfg)
+        _, options = split_init_cfg(backbone.init_cfg)
         if options is not None:
             pretrained = match_or_stop(backbone, **options)
             stats = expected_stats(pretrained.path, pretrained.state, pretrained.match.found)

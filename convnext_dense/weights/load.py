@@ -15,7 +15,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.convnext import ARCHS, ConvNeXt
+from convnext_dense.models.archs import ARCHS
+from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import listed
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.layouts import StateDict
@@ -31,19 +32,6 @@ class Pretrained:
     match: Match
     path: str
     state: Mapping[str, Tensor]
-
-
-def pretrained_options(init_cfg: Any) -> dict[str, Any] | None:
-    """The options of an `init_cfg` that loads weights strictly; None for the kinds that mmengine takes.
-
-    Raises:
-        InputError: for a list with such a one, which mmengine would load as far as it fits.
-    """
-    if isinstance(init_cfg, (list, tuple)) and any(pretrained_options(node) is not None for node in init_cfg):
-        raise InputError("init_cfg: expected dict(type='Pretrained', checkpoint=...) alone, got a list; leave out the others")
-    if not isinstance(init_cfg, dict) or init_cfg.get('type') != 'Pretrained':
-        return None
-    return {key: value for key, value in init_cfg.items() if key != 'type'}
 
 
 def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> Pretrained:

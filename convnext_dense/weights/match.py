@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.convnext import ARCHS, ConvNeXt
+from convnext_dense.models.archs import ARCHS
+from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import listed
 from convnext_dense.weights.layouts import BOTH, LAYOUTS, Found, StateDict, recognise, to_official
 from convnext_dense.weights.whole import HEADS

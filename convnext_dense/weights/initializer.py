@@ -1,0 +1,25 @@
+"""The initialiser by which the backbone loads published weights: `models` names it, so that no model imports the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.registry import WEIGHT_INITIALIZERS
+
+from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.init_cfg import STRICT
+
+
+@WEIGHT_INITIALIZERS.register_module(name=STRICT)
+class StrictPretrainedInit:
+    """Load a checkpoint of any published layout into a backbone, whole or not at all; options as `load_pretrained`'s."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def __call__(self, backbone: ConvNeXt) -> None:
+        from convnext_dense.weights.load import (
+            load_pretrained,  # only where weights are loaded: `import convnext_dense` is cheap
+        )
+
+        load_pretrained(backbone, **self.options)

@@ -18,9 +18,9 @@ ops.install()
 from convnext_dense.errors import InputError  # noqa: E402
 from convnext_dense.models.archs import ARCHS, Arch  # noqa: E402
 from convnext_dense.models.convnext import ConvNeXt  # noqa: E402
-from convnext_dense.training.checkpoint import allow_checkpoint_types  # noqa: E402
 from convnext_dense.training.layer_decay import LayerDecayOptimWrapperConstructor  # noqa: E402
 from convnext_dense.version import __version__  # noqa: E402
+from convnext_dense.weights.checkpoint_types import allow_checkpoint_types  # noqa: E402
 from convnext_dense.weights.initializer import StrictPretrainedInit  # noqa: E402
 
 allow_checkpoint_types()

@@ -163,7 +163,7 @@ def _open_shards(index: Path) -> dict[str, Any]:
 
 
 def _open_torch(path: Path, start: bytes, size: int) -> dict[str, Any]:
-    from convnext_dense.training.checkpoint import allow_checkpoint_types
+    from convnext_dense.weights.checkpoint_types import allow_checkpoint_types
 
     try:
         packed = zipfile.is_zipfile(path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
-from convnext_dense.training.checkpoint import allow_checkpoint_types, checkpoint_types, history_method
+from convnext_dense.weights.checkpoint_types import allow_checkpoint_types, checkpoint_types, history_method
 
 
 def training_checkpoint() -> dict:

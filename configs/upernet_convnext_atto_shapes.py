@@ -10,7 +10,7 @@ _base_ = [
     './_base_/schedules/adamw_160k.py',
     './_base_/runtime.py',
 ]
-custom_imports = dict(imports=['convnext_dense.segmentation', 'convnext_dense.data.shapes_seg'])
+custom_imports = dict(imports=['convnext_dense.segmentation', 'convnext_dense.segmentation.shapes_dataset'])
 
 # From scratch in minutes: weights scaled by their fan-in start faster than the official 0.02 at 40 channels.
 fan_in = dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', nonlinearity='linear', distribution='normal')

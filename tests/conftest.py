@@ -16,6 +16,7 @@ from mmengine.registry import DefaultScope
 
 from convnext_dense import ops
 from convnext_dense.data.shapes import write_shapes
+from convnext_dense.kernels import strips, winograd
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = str(ROOT / 'configs/upernet_convnext_atto_shapes.py')
@@ -41,6 +42,12 @@ def rounding(*lengths: int, dtype: torch.dtype = torch.float32) -> float:
     return 4 * torch.finfo(dtype).eps * sum(length**0.5 for length in lengths)
 
 
+def image(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    """(B, C, H, W) of normal random numbers, the same at each run, channels last."""
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 needs_lite = pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
 
 
@@ -51,6 +58,19 @@ def default_scope() -> Iterator[None]:
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture
+def always(monkeypatch) -> None:
+    """Minimal filtering on maps of every size."""
+    monkeypatch.setattr(winograd, 'MIN_PIXELS', 1)
+    monkeypatch.setattr(winograd, 'MIN_CHANNELS', 1)
+
+
+@pytest.fixture
+def small_strips(monkeypatch) -> None:
+    """Maps in strips of a few rows, small ones too."""
+    monkeypatch.setattr(strips, 'VALUES', 2000)
 
 
 @pytest.fixture(scope='session')

@@ -213,9 +213,9 @@ def import_all() -> None:
     import mmseg.datasets.transforms
     import mmseg.models  # noqa: F401
 
-    import convnext_dense.data.shapes_seg
     import convnext_dense.detection
     import convnext_dense.segmentation
+    import convnext_dense.segmentation.shapes_dataset
     import convnext_dense.tooling.rehearsal  # noqa: F401
 
 

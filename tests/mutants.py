@@ -5,7 +5,7 @@ once; each mutant is a fork of that process, which imports `convnext_dense` with
 fast tests. The tree is never written to. Tests that start a process of their own do not see the change.
 
     python tests/mutants.py --rooms weights,models --sample 100 --seed 1
-    python tests/mutants.py --files convnext_dense/models/rows.py --sample 0        # every mutation of a file
+    python tests/mutants.py --files convnext_dense/kernels/strips.py --sample 0        # every mutation of a file
 """
 
 from __future__ import annotations
@@ -59,15 +59,18 @@ DEVELOPMENT = {
 }  # tools that only we run: not in the sample
 # Sizes of tiles and strips, and when a faster way pays: they change no number, so nothing but a clock could notice.
 SPEED = {'TILE', 'PART', 'PART_ROIS', 'MIN_VALUES', 'MIN_PIXELS', 'MIN_CHANNELS', 'STRIP_VALUES', 'VALUES', 'BUFFER', 'CHUNK'}
-SPEED |= {'pays', '_groups'}
+SPEED |= {'fewer_multiplications', 'is_faster', '_groups'}
 SAME = {'Eq_Is', 'Is_Eq', 'NotEq_IsNot', 'IsNot_NotEq'}  # of the small numbers and constants that the code compares
 # (file, part of the line that is changed): why no test on the CPU can notice.
 EQUIVALENT = {
-    ('models/pointwise.py', 'keep[image].item() == 0'): 'the factors are 0 or above',
-    ('models/pointwise.py', '.dtype != weight.dtype and x.is_cuda'): 'of CUDA alone',
-    ('models/fusion.py', 'align_corners=align_corners)[0].t()'): 'a batch of one: its first is its last',
-    ('models/segmentor.py', '_low_logits(image)[0]'): 'a batch of one: its first is its last',
-    ('models/uper_head.py', 'i > 0 and pays('): 'the first map has the size itself, at which it never pays',
+    ('kernels/pointwise.py', 'keep[image].item() == 0'): 'the factors are 0 or above',
+    ('kernels/pointwise.py', '.dtype != weight.dtype and x.is_cuda'): 'of CUDA alone',
+    ('kernels/upsampled_conv.py', 'align_corners=align_corners)[0].t()'): 'a batch of one: its first is its last',
+    ('segmentation/segmentor.py', '_low_logits(image)[0]'): 'a batch of one: its first is its last',
+    (
+        'segmentation/uper_head.py',
+        'i > 0 and fewer_multiplications(',
+    ): 'the first map has the size itself, at which it never pays',
 }
 
 

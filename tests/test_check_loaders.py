@@ -17,7 +17,7 @@ def root(tmp_path):
 
 
 def config(root, kind: str = 'ShapesDataset', **dataset) -> Config:
-    import convnext_dense.data.shapes_seg  # noqa: F401
+    import convnext_dense.segmentation.shapes_dataset  # noqa: F401
 
     prefix = dict(img_path='images/training', seg_map_path='annotations/training')
     loader = dict(dataset=dict(type=kind, data_root=str(root), data_prefix=prefix, pipeline=[], **dataset))

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from conftest import rounding
 from torch.autograd import gradcheck
 
-from convnext_dense.models import depthwise
-from convnext_dense.models.depthwise import depthwise_conv, weight_grad_by_parts
+from convnext_dense.kernels import depthwise
+from convnext_dense.kernels.depthwise import depthwise_conv, weight_grad_by_parts
 
 
 def tensors(batch, channels, height, width, dtype=torch.float64):

@@ -84,7 +84,7 @@ train_cfg = dict(max_epochs=1)
 
 MMSEG_CONFIG = """
 _base_ = ['mmseg::_base_/models/upernet_r50.py', 'mmseg::_base_/default_runtime.py']
-custom_imports = dict(imports=['convnext_dense', 'convnext_dense.data.shapes_seg'])
+custom_imports = dict(imports=['convnext_dense', 'convnext_dense.segmentation.shapes_dataset'])
 
 norm_cfg = dict(type='BN')
 model = dict(

@@ -5,13 +5,13 @@ from functools import partial
 import pytest
 import torch
 import torch.distributed
-from conftest import rounding
+from conftest import image, rounding
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.nn.parallel import DistributedDataParallel
 
 from convnext_dense import ConvNeXt
-from convnext_dense.models import pointwise
+from convnext_dense.kernels import onednn, pointwise
 from convnext_dense.models.convnext import Block
 
 WIDTH, SMALL = 12, dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
@@ -24,11 +24,6 @@ def block(use_grn: bool, dtype: torch.dtype = torch.float32, width: int = WIDTH,
     for param in made.parameters():
         param.data = 0.4 * torch.randn_like(param)
     return made
-
-
-def image(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
-    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def results(module: nn.Module, run, x: Tensor) -> dict[str, Tensor]:
@@ -73,7 +68,7 @@ def test_equals_the_plain_layers_without_layer_scale(use_grn):
 def test_equals_the_plain_layers_without_onednn(use_grn, monkeypatch):
     ours, x = block(use_grn), image(2, WIDTH, 9, 10)
     with_it = results(ours, ours.tiled, x)
-    monkeypatch.setattr(pointwise, 'onednn_computes', lambda dtype: False)
+    monkeypatch.setattr(onednn, 'onednn_computes', lambda dtype: False)
     assert_same(results(ours, ours.tiled, x), with_it, rounding(WIDTH, 4 * WIDTH, 2 * 9 * 10))
 
 
@@ -196,29 +191,6 @@ def test_distributed_data_parallel(tmp_path):
             torch.testing.assert_close(grad, param.grad)
     finally:
         torch.distributed.destroy_process_group()
-
-
-def test_a_processor_that_refuses_a_type_takes_the_standard_layer(monkeypatch):
-    """oneDNN has the operator, but no kernel for bfloat16 where the processor has none: asked once, then never again."""
-
-    def refuses(*args):
-        raise RuntimeError('could not create a primitive descriptor')
-
-    x, weight, bias, other = (image(1, 1, *size)[0, 0].bfloat16() for size in ((24, 32), (16, 32), (1, 16), (24, 16)))
-    bias = bias[0]
-    pointwise.onednn_computes.cache_clear()
-    try:
-        monkeypatch.setattr(pointwise, '_onednn_linear', refuses)
-        assert not pointwise.onednn_computes(torch.bfloat16)
-        plain = torch.nn.functional.linear(x, weight, bias)
-        assert pointwise.linear(x, weight, bias).equal(plain)
-        assert pointwise.linear_gelu(x, weight, bias).equal(torch.nn.functional.gelu(plain))
-        assert pointwise.linear_add(x, weight, other).equal(other + torch.nn.functional.linear(x, weight))
-        monkeypatch.setattr(pointwise, '_onednn_linear', lambda x, weight, *rest, **options: x @ weight.t() + 1)
-        pointwise.onednn_computes.cache_clear()
-        assert not pointwise.onednn_computes(torch.float32), 'wrong numbers are no linear layer'
-    finally:
-        pointwise.onednn_computes.cache_clear()
 
 
 @versions

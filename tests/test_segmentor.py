@@ -2,66 +2,21 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import rounding
-from mmengine.config import ConfigDict
-from mmengine.structures import PixelData
-from mmseg.registry import MODELS
-from mmseg.structures import OHEMPixelSampler, SegDataSample
+from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
-from torch.autograd import gradcheck
+from segmentors import image, pair, sample, segmentor
 
 import convnext_dense.segmentation  # noqa: F401
 from convnext_dense import InputError
-from convnext_dense.models import pixel_loss, rows
-from convnext_dense.models.pixel_loss import upsampled_cross_entropy
-from convnext_dense.models.rows import Resized, WholeMap, strips
-from convnext_dense.models.segmentor import checked_test_cfg, places
+from convnext_dense.segmentation.segmentor import checked_test_cfg, places
 
-CLASSES = 7
 LENGTH = 9 * 4 * 16  # of the longest sums, those of the fusion's convolution
 
 
 @pytest.fixture(autouse=True)
-def small_strips(monkeypatch):
+def scope(small_strips) -> None:
     register_all_modules(init_default_scope=True)
-    for module in (rows, pixel_loss):
-        monkeypatch.setattr(module, 'strips', lambda size, channels: strips(size, channels, 5 * size[1] * channels))
-
-
-def segmentor(lean: bool, **test_cfg):
-    torch.manual_seed(0)
-    head = dict(num_classes=CLASSES, norm_cfg=dict(type='BN'), align_corners=False, dropout_ratio=0.0)
-    uper = dict(type='FastUPerHead' if lean else 'UPerHead', in_index=[0, 1, 2, 3], in_channels=[8, 16, 24, 32], channels=16)
-    fcn = dict(type='FastFCNHead' if lean else 'FCNHead', in_index=2, in_channels=24, channels=8, num_convs=1)
-    model = dict(
-        type='LeanEncoderDecoder' if lean else 'EncoderDecoder',
-        backbone=dict(type='ConvNeXt', arch=dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), layer_scale_init_value=1.0),
-        decode_head=head | uper,
-        auxiliary_head=head | fcn | dict(concat_input=False),
-        test_cfg=test_cfg,
-    )
-    built = MODELS.build(ConfigDict(model)).eval()
-    for module in built.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.weight.data *= 3
-    return built
-
-
-def pair(**test_cfg):
-    stock = {key: value for key, value in test_cfg.items() if key not in ('batch_size', 'keep_logits')}
-    theirs, ours = segmentor(False, **stock), segmentor(True, **test_cfg)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def sample(size, ori_shape, **meta) -> SegDataSample:
-    meta = dict(img_shape=size, pad_shape=size, ori_shape=ori_shape, padding_size=[0, 0, 0, 0]) | meta
-    return SegDataSample(metainfo=meta)
-
-
-def image(*size: int, batch: int = 1) -> torch.Tensor:
-    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
 def assert_same_classes(ours: SegDataSample, theirs: SegDataSample) -> None:
@@ -143,21 +98,6 @@ def test_wrong_test_cfg_is_refused_when_the_model_is_built():
         segmentor(True, mode='nonsense')
 
 
-@pytest.mark.parametrize('label', [-1, CLASSES, 254])
-def test_a_label_outside_the_classes(label):
-    logits, labels = torch.zeros(1, CLASSES, 4, 4), torch.full((1, 4, 4), 255)
-    labels[0, 2, 1] = label
-    with pytest.raises(InputError, match=f'labels: expected classes 0 to 6, or 255 .* got {label}'):
-        upsampled_cross_entropy(logits, labels)
-
-
-def test_loss_of_no_images():
-    logits = torch.zeros(0, CLASSES, 4, 4, requires_grad=True)
-    total, _ = upsampled_cross_entropy(logits, torch.zeros(0, 8, 8, dtype=torch.long))
-    total.backward()
-    assert total == 0 and logits.grad.shape == logits.shape
-
-
 def test_no_map_of_all_classes_is_made_in_full_size():
     _, ours = pair(mode='slide', crop_size=(64, 64), stride=(43, 43), batch_size=2, keep_logits=False)
     largest = 0
@@ -175,59 +115,6 @@ def test_no_map_of_all_classes_is_made_in_full_size():
     assert largest <= 8 * 900 * 1200  # the classes of the pixels, in 64 bits; the logits would be 28 bytes a pixel
 
 
-@pytest.mark.parametrize('loss', [{}, dict(avg_non_ignore=True), dict(loss_weight=0.4)])
-@pytest.mark.parametrize('ignored', ['some', 'all', 'none'])
-def test_loss_equals_mmseg(loss, ignored):
-    theirs, ours = (m.double() for m in pair())
-    labels = torch.randint(CLASSES, (2, 1, 70, 96), generator=torch.Generator().manual_seed(1))
-    labels[{'some': (0, 0, slice(20)), 'all': slice(None), 'none': slice(0)}[ignored]] = 255
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
-    results = []
-    for model in (theirs, ours):
-        for head in (model.decode_head, model.auxiliary_head):
-            head.loss_decode = MODELS.build(dict(type='CrossEntropyLoss') | loss)
-        losses = model.loss(image(70, 96, batch=2).double(), samples)
-        sum(value.sum() for name, value in losses.items() if 'loss' in name).backward()
-        results.append((losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
-    (expected, grads), (got, our_grads) = results
-    assert set(got) == set(expected) == {'decode.loss_ce', 'decode.acc_seg', 'aux.loss_ce', 'aux.acc_seg'}
-    for name, value in expected.items():
-        assert got[name].shape == value.shape
-        tolerance = 1e-6 if 'acc' in name else 1e-9  # the accuracy is a float32
-        torch.testing.assert_close(got[name], value, rtol=tolerance, atol=tolerance)
-    for name, grad in grads.items():
-        torch.testing.assert_close(our_grads[name], grad, rtol=1e-7, atol=1e-9)
-
-
-def test_other_losses_are_left_to_mmseg():
-    theirs, ours = pair()
-    labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
-    for loss in (dict(type='DiceLoss'), dict(type='CrossEntropyLoss', class_weight=[1.0] * CLASSES)):
-        values = []
-        for model in (theirs, ours):
-            model.decode_head.loss_decode = MODELS.build(loss)
-            values.append(model.loss(image(64, 64), samples))
-        torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=1e-4)
-
-
-def test_gradcheck_of_the_loss():
-    logits = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
-    labels = torch.tensor([0, 1, 2, 255])[torch.randint(4, (2, 9, 11))]
-    for align in (False, True):
-        assert gradcheck(lambda x, a=align: upsampled_cross_entropy(x, labels, 255, a)[0], (logits,))
-
-
-@pytest.mark.parametrize('align', [False, True])
-@pytest.mark.parametrize('size', [(5, 7), (12, 14), (13, 9), (40, 3), (5, 20), (1, 1)])
-def test_resized_rows_equal_interpolate(size, align):
-    x = torch.randn(3, 5, 7)
-    expected = F.interpolate(x[None], size=size, mode='bilinear', align_corners=align)[0].permute(1, 2, 0)
-    resized = Resized(WholeMap(x), size, align)
-    got = torch.cat([resized.rows(start, min(start + 3, size[0])) for start in range(0, size[0], 3)])
-    torch.testing.assert_close(got, expected, rtol=0, atol=rounding(2, 2) * x.abs().max().item())
-
-
 @pytest.mark.parametrize('meta', [dict(), dict(ori_shape=(91, 100, 3), img_shape=(60, 90, 3))], ids=['sizes', 'with channels'])
 def test_without_a_padded_size_the_image_shape_counts(meta):
     """As mmseg's heads take it: logits are resized to `img_shape` before they go to the photograph's size."""
@@ -238,19 +125,6 @@ def test_without_a_padded_size_the_image_shape_counts(meta):
     with torch.no_grad():
         (expected,), (got,) = theirs.predict(image(64, 96), samples[:1]), ours.predict(image(64, 96), samples[1:])
     assert_same_classes(got, expected)
-
-
-def test_a_sampler_is_left_to_mmseg():
-    theirs, ours = pair()
-    labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
-    values = []
-    for model in (theirs, ours):
-        model.decode_head.sampler = OHEMPixelSampler(context=model.decode_head, thresh=None, min_kept=100)
-        values.append(model.loss(image(64, 64), samples))
-    torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=1e-4)
-    plain = pair()[1].loss(image(64, 64), samples)
-    assert (plain['decode.loss_ce'] - values[1]['decode.loss_ce']).abs() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from mmseg.models.decode_heads import UPerHead
 from torch import nn
 
 from convnext_dense import InputError
-from convnext_dense.models import uper_head, winograd
-from convnext_dense.models.fusion import conv_of_upsampled, pays, shifted_upsampling
-from convnext_dense.models.uper_head import FastUPerHead, convolve, fused_conv
+from convnext_dense.segmentation import uper_head
+from convnext_dense.segmentation.uper_head import FastUPerHead, convolve, fused_conv
 
 IN = [8, 12, 16, 24]
 SIZES = {
@@ -93,9 +92,7 @@ def test_equals_mmseg(sizes, batch, training, dtype):
 
 
 @pytest.mark.parametrize('training', [True, False], ids=['training', 'inference'])
-def test_equals_mmseg_with_minimal_filtering(training, monkeypatch):
-    monkeypatch.setattr(winograd, 'MIN_PIXELS', 1)  # as on large maps
-    monkeypatch.setattr(winograd, 'MIN_CHANNELS', 1)
+def test_equals_mmseg_with_minimal_filtering(training, always):
     theirs, ours = (m.double().train(training) for m in pair())
     maps = pyramid(3, SIZES['odd image'], torch.float64)
     assert_same(results(ours, maps), results(theirs, maps), 1e-9)
@@ -126,38 +123,6 @@ def test_sixteen_bits_are_as_near_to_float32_as_mmseg(dtype, options):
         with torch.autocast('cpu', dtype=dtype):
             error, usual = ((m(maps).float() - exact).norm() for m in (ours, theirs))
     assert error <= 1.5 * usual
-
-
-def test_the_convolution_alone_and_its_gradients():
-    generator = torch.Generator().manual_seed(0)
-    for size, own in [((9, 14), (5, 7)), ((8, 8), (2, 8)), ((6, 7), (1, 1)), ((5, 5), (7, 3))]:
-        x, weight = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((2, 3, *own), (4, 3, 3, 3)))
-        x.requires_grad_(), weight.requires_grad_()
-        base = torch.zeros(2, 4, *size, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
-        for align in (False, True):
-            high = nn.functional.interpolate(x, size=size, mode='bilinear', align_corners=align)
-            expected = nn.functional.conv2d(high, weight, padding=1)
-            torch.testing.assert_close(conv_of_upsampled(base.clone(), [x], [weight], align), expected)
-
-            def run(x, weight, align=align, base=base):
-                return conv_of_upsampled(base.clone(), [x], [weight], align)
-
-            assert torch.autograd.gradcheck(run, (x, weight), fast_mode=True)
-
-
-def test_shifted_upsampling_by_hand():
-    # Two places to four: 1, 3/4 1/4, 1/4 3/4, 1; read one place before, at, and after.
-    before, at, after = shifted_upsampling(4, 2, False, torch.float64, torch.device('cpu'))
-    expected = torch.tensor([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]], dtype=torch.float64)
-    zero = torch.zeros(1, 2, dtype=torch.float64)
-    torch.testing.assert_close(at, expected)
-    torch.testing.assert_close(before, torch.cat([zero, expected[:-1]]))
-    torch.testing.assert_close(after, torch.cat([expected[1:], zero]))
-
-
-def test_it_is_used_where_it_is_less_work():
-    assert pays((128, 128), (64, 64), 512) and pays((16, 16), (6, 6), 512)
-    assert not pays((128, 128), (128, 128), 512) and not pays((16, 16), (14, 16), 512)
 
 
 def test_compiled_and_traced_heads_cut_no_graph():

@@ -3,6 +3,6 @@
 from convnext_dense.detection.coco_metric import CocoStatsMetric
 from convnext_dense.detection.mask_head import PasteMaskHead
 from convnext_dense.detection.rpn_head import FastRPNHead
-from convnext_dense.detection.shapes_coco import ShapesCocoDataset
+from convnext_dense.detection.shapes_dataset import ShapesCocoDataset
 
 __all__ = ['CocoStatsMetric', 'FastRPNHead', 'PasteMaskHead', 'ShapesCocoDataset']

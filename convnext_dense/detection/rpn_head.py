@@ -6,7 +6,7 @@ from mmdet.models.dense_heads.rpn_head import RPNHead
 from mmdet.registry import MODELS
 from torch import nn
 
-from convnext_dense.models.winograd import FastConv2d
+from convnext_dense.detection.fast_conv import FastConv2d
 
 
 @MODELS.register_module()

@@ -22,12 +22,12 @@ from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_flag, expect_images, expect_number, expect_whole, number, whole
+from convnext_dense.kernels.compiled_conv import Conv2d
+from convnext_dense.kernels.compiling import compile_arguments, recording
+from convnext_dense.kernels.depthwise import depthwise_conv
+from convnext_dense.kernels.pointwise import GRN_EPS, pointwise_mlp
 from convnext_dense.models.archs import EPS, MIN_SIDE, resolve_arch
-from convnext_dense.models.compiling import compile_arguments, recording
-from convnext_dense.models.convolution import Conv2d
-from convnext_dense.models.depthwise import depthwise_conv
 from convnext_dense.models.init_cfg import STRICT, split_init_cfg
-from convnext_dense.models.pointwise import GRN_EPS, pointwise_mlp
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -135,7 +135,7 @@ class ConvNeXt(BaseModule):
         with_cp: recompute each block in the backward pass instead of keeping its activations.
         recompute_hidden: recompute each block's first product too, which keeps 2 instead of 6 values a pixel and channel (the
             plain layers keep 12); slower than the default, faster than `with_cp`.
-        fused: run the blocks by their faster equal path (`models.pointwise`, `models.depthwise`), or by the plain layers.
+        fused: run the blocks by their faster equal path (`kernels.pointwise`, `kernels.depthwise`), or by the plain layers.
         compile: run the plain layers through `torch.compile`, one graph for all image sizes; a dict is passed on to it, as
             `dict(mode='max-autotune')`. Names in checkpoints stay as they are.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly; FILE is a

@@ -22,7 +22,7 @@ from convnext_dense.tooling.benchmark import Timing, interleave
 from convnext_dense.tooling.rivals import BACKBONES, MASK_RCNNS, SAME, UPERNETS, Contender, share_weights
 
 OURS = 'convnext_dense'
-LAYOUTS = {'channels first': torch.contiguous_format, 'channels last': torch.channels_last}
+MEMORY_FORMATS = {'channels first': torch.contiguous_format, 'channels last': torch.channels_last}
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
@@ -111,7 +111,7 @@ def runs_in(dtype: torch.dtype, contender: Contender) -> bool:
 def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
     """What is timed: one forward pass, or forward, loss and backward."""
     kind = torch.float32 if contender.autocast else work.dtype
-    images = images_of(work).to(DEVICE, kind, memory_format=LAYOUTS[layout])
+    images = images_of(work).to(DEVICE, kind, memory_format=MEMORY_FORMATS[layout])
     labels, model = labels_of(work), contender.model
     autocast: AbstractContextManager = nullcontext()
     if contender.autocast:
@@ -137,7 +137,7 @@ def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
 def faster_layout(work: Work, contender: Contender) -> str:
     """The memory layout in which a rival is faster: each is run once to warm up, unless it takes long, and once more."""
     seconds = {}
-    for layout, memory_format in LAYOUTS.items():
+    for layout, memory_format in MEMORY_FORMATS.items():
         contender.model.to(memory_format=memory_format)
         step = runner(work, contender, layout)
         if work.share == 1:
@@ -146,7 +146,7 @@ def faster_layout(work: Work, contender: Contender) -> str:
         step()
         seconds[layout] = time.perf_counter() - start
     best = min(seconds, key=seconds.__getitem__)
-    contender.model.to(memory_format=LAYOUTS[best])
+    contender.model.to(memory_format=MEMORY_FORMATS[best])
     return best
 
 
@@ -196,7 +196,7 @@ def difference(work: Work, ours: Contender, theirs: Contender) -> float:
 
 def matrix_product() -> Callable[[], Any]:
     """The machine's matrix product in float32: oneDNN's on the CPU, which is the faster one there."""
-    from convnext_dense.models.pointwise import linear
+    from convnext_dense.kernels.onednn import linear
 
     a, b = (torch.randn(LIMIT_SIDE, LIMIT_SIDE, device=DEVICE) for _ in range(2))
 
@@ -240,7 +240,7 @@ def memory(key: str, name: str, layout: str) -> dict[str, int | None]:
     """Peak memory of three steps, and what autograd keeps of one."""
     work = WORKS[key]
     contender = build(work, name)
-    contender.model.to(memory_format=LAYOUTS[layout])
+    contender.model.to(memory_format=MEMORY_FORMATS[layout])
     step = runner(work, contender, layout)
     for _ in range(2):
         step()

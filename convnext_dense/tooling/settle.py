@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.pointwise import onednn_computes
+from convnext_dense.kernels.onednn import onednn_computes
 from convnext_dense.tooling.nodes import dicts
 from convnext_dense.tooling.values import number, whole
 

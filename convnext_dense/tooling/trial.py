@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError, last_line
-from convnext_dense.models.compiling import shapes_alone
+from convnext_dense.kernels.compiling import shapes_alone
 from convnext_dense.models.convnext import ConvNeXt
 
 # What the models ask of a sample's meta data: to predict at the original size, and a detector to keep boxes within the image.

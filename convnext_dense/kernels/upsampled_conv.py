@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.models.pointwise import linear
+from convnext_dense.kernels.onednn import linear
 
 TAPS = 3
 BUFFER = 4_300_000  # values of maps that are upsampled along the width alone: 17 MB in float32
 
 
-def pays(size: tuple[int, int], own: tuple[int, int], channels: int) -> bool:
+def fewer_multiplications(size: tuple[int, int], own: tuple[int, int], channels: int) -> bool:
     """Whether nine products at a map's own (h, w), and the two matrices for them, are fewer than nine at (H, W)."""
     (height, width), (h, w) = size, own
     resampling = TAPS * w * width * TAPS * h + TAPS * h * height * width  # multiply-adds an output channel

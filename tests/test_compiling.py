@@ -5,20 +5,16 @@ import shutil
 
 import pytest
 import torch
-from conftest import rounding
-from torch import Tensor, nn
+from conftest import image, rounding
+from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 
 from convnext_dense import ConvNeXt
-from convnext_dense.models import convolution
-from convnext_dense.models.compiling import compile_arguments, recording, shapes_alone
+from convnext_dense.kernels import compiled_conv
+from convnext_dense.kernels.compiling import compile_arguments, recording, shapes_alone
 
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
-
-
-def image(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize('options', [{}, dict(with_cp=True), dict(use_grn=True, drop_path_rate=0.5)])
@@ -65,9 +61,9 @@ def test_training_by_pytorchs_compiler(use_grn, tmp_path, monkeypatch):
 def test_recorded_convolution_is_a_sound_operator(kernel, stride, padding, groups):
     conv = nn.Conv2d(8, 8, kernel, stride, padding, groups=groups)
     x = image(2, 8, 13, 17).contiguous(memory_format=torch.channels_last).requires_grad_()
-    torch.library.opcheck(convolution._conv2d, (x, conv.weight, conv.bias, stride, padding, groups))
+    torch.library.opcheck(compiled_conv._conv2d, (x, conv.weight, conv.bias, stride, padding, groups))
     grads = []
-    for out in (convolution._conv2d(x, conv.weight, conv.bias, stride, padding, groups), conv(x)):
+    for out in (compiled_conv._conv2d(x, conv.weight, conv.bias, stride, padding, groups), conv(x)):
         grads.append(torch.autograd.grad(out, (x, conv.weight, conv.bias), image(*out.shape, seed=1)))
     for ours, theirs in zip(*grads):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Cross entropy of upsampled logits, a few rows at a time: mmseg's loss and accuracy without the full-size map of all classes.
+"""Cross entropy of upsampled logits, a few rows at a time, without the full-size map of all classes.
 
 At 512x512 and 150 classes the upsampled logits, their log-softmax and its gradient are 157 MB an image each. The loss is one
 number, so its gradient can be taken strip by strip on the way and is kept at the logits' own size.
@@ -9,40 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmseg.models.decode_heads.fcn_head import FCNHead
-from mmseg.models.losses import CrossEntropyLoss
-from mmseg.registry import MODELS
-from mmseg.utils import SampleList
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.compiling import recording
-from convnext_dense.models.rows import Resized, WholeMap, strips
-
-
-class StripLoss:
-    """For a decode head with one plain cross entropy: the same `loss_by_feat`. Any other loss is left to mmseg."""
-
-    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Logits (B, C, h, w) to the loss and the accuracy in percent of the upsampled ones."""
-        loss = self.loss_decode
-        plain = type(loss) is CrossEntropyLoss and not (loss.use_sigmoid or loss.use_mask) and loss.class_weight is None
-        if not plain or loss.reduction != 'mean' or self.sampler is not None or recording():
-            return super().loss_by_feat(seg_logits, batch_data_samples)
-        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        total, correct = upsampled_cross_entropy(seg_logits, labels, self.ignore_index, self.align_corners)
-        counted = (labels != self.ignore_index).sum()
-        eps = torch.finfo(torch.float32).eps  # as in mmseg, where every pixel is ignored
-        pixels = counted if loss.avg_non_ignore else labels.numel()
-        value = loss.loss_weight * total / (pixels + eps)
-        accuracy = (correct + eps) * (100 / (counted + eps))
-        return {loss.loss_name: value, 'acc_seg': accuracy[None].float()}
-
-
-@MODELS.register_module()
-class FastFCNHead(StripLoss, FCNHead):
-    """mmseg's FCNHead with the loss in strips: same arguments, state dict and numbers."""
+from convnext_dense.kernels.strips import Resized, WholeMap, strips
 
 
 def upsampled_cross_entropy(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief, expect_flag, whole
-from convnext_dense.models.rows import Cropped, Resized, Rows, WholeMap, strips
+from convnext_dense.kernels.strips import Cropped, Resized, Rows, WholeMap, strips
 from convnext_dense.text import suggest
 
 TEST_CFG = ('mode', 'crop_size', 'stride', 'keep_logits', 'batch_size')

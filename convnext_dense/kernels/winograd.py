@@ -15,12 +15,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from convnext_dense.models.compiling import recording
-from convnext_dense.models.pointwise import linear, linear_add
+from convnext_dense.kernels.onednn import linear, linear_add
 
 MIN_PIXELS, MIN_CHANNELS = 4096, 256  # below, the transforms cost what the products save (measured on the CPU)
 STRIP_VALUES = 4_000_000  # of the transformed tiles of a strip: about 16 MB in float32 (measured)
@@ -29,12 +27,12 @@ STRIP_VALUES = 4_000_000  # of the transformed tiles of a strip: about 16 MB in 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.conv2d of (B, C, H, W) by (O, C, 3, 3) with zero padding 1, channels last."""
     # What does not fit is left to F.conv2d, which says so.
-    if x.ndim == 4 and x.shape[1] == weight.shape[1] and x.dtype == weight.dtype and pays(x, weight):
+    if x.ndim == 4 and x.shape[1] == weight.shape[1] and x.dtype == weight.dtype and is_faster(x, weight):
         return _Winograd.apply(x, weight, bias)
     return F.conv2d(x, weight, bias, padding=1)
 
 
-def pays(x: Tensor, weight: Tensor) -> bool:
+def is_faster(x: Tensor, weight: Tensor) -> bool:
     """Whether it is the faster way. On CUDA, cuDNN chooses its own."""
     pixels = x.shape[0] * x.shape[2] * x.shape[3]
     wide = min(weight.shape[:2]) >= MIN_CHANNELS
@@ -45,15 +43,6 @@ def is_3x3(conv: nn.Conv2d) -> bool:
     """Whether it is what `conv3x3` computes."""
     usual = (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
     return usual and conv.groups == 1 and conv.padding_mode == 'zeros'
-
-
-@MODELS.register_module()
-class FastConv2d(nn.Conv2d):
-    """nn.Conv2d whose 3x3 kernels of stride 1 run by `conv3x3`: `conv_cfg=dict(type='FastConv2d')` of any neck or head."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        other = recording() or torch.is_autocast_enabled(x.device.type)  # which choose their own
-        return conv3x3(x, self.weight, self.bias) if is_3x3(self) and not other else super().forward(x)
 
 
 class _Winograd(torch.autograd.Function):

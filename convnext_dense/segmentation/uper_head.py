@@ -1,7 +1,7 @@
 """UPerHead (arXiv 1807.10221) with mmseg's arguments, parameters and outputs, and fewer multiplications.
 
-The pooling module's bottleneck and the fusion of the four levels convolve maps that were upsampled first; `models.fusion` takes
-their products at each map's own resolution, where that is less work.
+The pooling module's bottleneck and the fusion of the four levels convolve maps that were upsampled first.
+`kernels.upsampled_conv` takes their products at each map's own resolution, where that is less work.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.compiling import recording
-from convnext_dense.models.fusion import conv_of_upsampled, pays
-from convnext_dense.models.pixel_loss import StripLoss
-from convnext_dense.models.winograd import conv3x3, is_3x3
+from convnext_dense.kernels.compiling import recording
+from convnext_dense.kernels.upsampled_conv import conv_of_upsampled, fewer_multiplications
+from convnext_dense.kernels.winograd import conv3x3, is_3x3
+from convnext_dense.segmentation.strip_loss import StripLoss
 
 
 @MODELS.register_module()
@@ -68,7 +68,7 @@ def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) 
     conv, size = module.conv, maps[0].shape[2:]
     low = [False]
     if _plain(module) and is_3x3(conv) and not recording():
-        low = [i > 0 and pays(size, m.shape[2:], m.shape[1]) for i, m in enumerate(maps)]
+        low = [i > 0 and fewer_multiplications(size, m.shape[2:], m.shape[1]) for i, m in enumerate(maps)]
     if not any(low):
         return module(torch.cat([upsampled(m, size, align_corners) for m in maps], dim=1))
     weights = conv.weight.split([m.shape[1] for m in maps], dim=1)

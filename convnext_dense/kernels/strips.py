@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convnext_dense.models.fusion import shifted_upsampling
+from convnext_dense.kernels.upsampled_conv import shifted_upsampling
 
 VALUES = 1_200_000  # of a strip: about 5 MB, which the cache holds
 
@@ -24,9 +24,9 @@ class Rows(Protocol):
     def rows(self, start: int, stop: int) -> Tensor: ...
 
 
-def strips(size: tuple[int, int], channels: int, values: int = VALUES) -> Iterator[tuple[int, int]]:
-    """The rows of (H, W) in parts of about `values` values."""
-    step = max(values // (size[1] * channels), 1)
+def strips(size: tuple[int, int], channels: int) -> Iterator[tuple[int, int]]:
+    """The rows of (H, W) in parts of about VALUES values."""
+    step = max(VALUES // (size[1] * channels), 1)
     for start in range(0, size[0], step):
         yield start, min(start + step, size[0])
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convnext_dense.models.depthwise import depthwise_grads
+from convnext_dense.kernels.depthwise import depthwise_grads
 
 
 class Conv2d(nn.Conv2d):

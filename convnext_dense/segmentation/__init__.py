@@ -1,0 +1,7 @@
+"""What needs MMSegmentation: importing this registers it beside the plugin. Configs import it, `convnext_dense` does not."""
+
+from convnext_dense.segmentation.segmentor import LeanEncoderDecoder
+from convnext_dense.segmentation.strip_loss import FastFCNHead
+from convnext_dense.segmentation.uper_head import FastUPerHead
+
+__all__ = ['FastFCNHead', 'FastUPerHead', 'LeanEncoderDecoder']

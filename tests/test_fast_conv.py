@@ -1,0 +1,24 @@
+"""FastConv2d against nn.Conv2d, and what it leaves to it."""
+
+import pytest
+import torch
+from conftest import image
+
+from convnext_dense.detection.fast_conv import FastConv2d
+
+
+@pytest.mark.parametrize('options', [dict(padding=1), dict(padding=0), dict(padding=1, stride=2), dict(padding=1, groups=2)])
+def test_the_layer_equals_conv2d(options, always):
+    ours, theirs = (kind(4, 6, 3, **options).double() for kind in (FastConv2d, torch.nn.Conv2d))
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = image(3, 4, 14, 14, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-11, atol=1e-11)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert ours.float()(x.float()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('shape, dtype', [((1, 5, 14, 14), torch.float64), ((1, 4, 14, 14), torch.float32)], ids=str)
+def test_what_does_not_fit_is_refused_as_by_conv2d(shape, dtype, always):
+    with pytest.raises(RuntimeError, match=r'expected input|same|type'):
+        FastConv2d(4, 6, 3, padding=1).double()(torch.zeros(shape, dtype=dtype))
+    assert FastConv2d(4, 6, 3, padding=1)(torch.zeros(4, 8, 9)).shape == (6, 8, 9)  # unbatched, as nn.Conv2d takes it

@@ -1,0 +1,63 @@
+"""The loss in strips against mmseg's, and what it leaves to mmseg."""
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import OHEMPixelSampler, SegDataSample
+from mmseg.utils import register_all_modules
+from segmentors import CLASSES, image, pair
+
+
+@pytest.fixture(autouse=True)
+def scope(small_strips) -> None:
+    register_all_modules(init_default_scope=True)
+
+
+@pytest.mark.parametrize('loss', [{}, dict(avg_non_ignore=True), dict(loss_weight=0.4)])
+@pytest.mark.parametrize('ignored', ['some', 'all', 'none'])
+def test_loss_equals_mmseg(loss, ignored):
+    theirs, ours = (m.double() for m in pair())
+    labels = torch.randint(CLASSES, (2, 1, 70, 96), generator=torch.Generator().manual_seed(1))
+    labels[{'some': (0, 0, slice(20)), 'all': slice(None), 'none': slice(0)}[ignored]] = 255
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    results = []
+    for model in (theirs, ours):
+        for head in (model.decode_head, model.auxiliary_head):
+            head.loss_decode = MODELS.build(dict(type='CrossEntropyLoss') | loss)
+        losses = model.loss(image(70, 96, batch=2).double(), samples)
+        sum(value.sum() for name, value in losses.items() if 'loss' in name).backward()
+        results.append((losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+    (expected, grads), (got, our_grads) = results
+    assert set(got) == set(expected) == {'decode.loss_ce', 'decode.acc_seg', 'aux.loss_ce', 'aux.acc_seg'}
+    for name, value in expected.items():
+        assert got[name].shape == value.shape
+        tolerance = 1e-6 if 'acc' in name else 1e-9  # the accuracy is a float32
+        torch.testing.assert_close(got[name], value, rtol=tolerance, atol=tolerance)
+    for name, grad in grads.items():
+        torch.testing.assert_close(our_grads[name], grad, rtol=1e-7, atol=1e-9)
+
+
+def test_other_losses_are_left_to_mmseg():
+    theirs, ours = pair()
+    labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
+    for loss in (dict(type='DiceLoss'), dict(type='CrossEntropyLoss', class_weight=[1.0] * CLASSES)):
+        values = []
+        for model in (theirs, ours):
+            model.decode_head.loss_decode = MODELS.build(loss)
+            values.append(model.loss(image(64, 64), samples))
+        torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_sampler_is_left_to_mmseg():
+    theirs, ours = pair()
+    labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
+    values = []
+    for model in (theirs, ours):
+        model.decode_head.sampler = OHEMPixelSampler(context=model.decode_head, thresh=None, min_kept=100)
+        values.append(model.loss(image(64, 64), samples))
+    torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=1e-4)
+    plain = pair()[1].loss(image(64, 64), samples)
+    assert (plain['decode.loss_ce'] - values[1]['decode.loss_ce']).abs() > 0.01

@@ -105,7 +105,7 @@ def tool(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', [f'{name}.py', *args])
-        from convnext_dense.tooling.command import exit_with_line
+        from convnext_dense.run.command import exit_with_line
 
         capsys.readouterr()
         try:

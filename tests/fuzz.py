@@ -98,7 +98,7 @@ def run(tool: str, args: Sequence[str], work_dir: Path | None = None) -> Outcome
 
 
 def _call(tool: str, args: Sequence[str]) -> int:
-    from convnext_dense.tooling.command import exit_with_line
+    from convnext_dense.run.command import exit_with_line
 
     spec = importlib.util.spec_from_file_location(f'tool_{tool}', ROOT / 'tools' / f'{tool}.py')
     module = importlib.util.module_from_spec(spec)
@@ -152,8 +152,8 @@ class Case:
 
 def keys(config: str) -> list[str]:
     """The dotted keys of a config that the runner reads, and some that nothing does."""
-    from convnext_dense.tooling.nodes import leaves, top_level
-    from convnext_dense.tooling.options import load_config
+    from convnext_dense.run.nodes import leaves, top_level
+    from convnext_dense.run.options import load_config
 
     read = [key for key, _ in leaves(load_config(str(CONFIGS[config]))._cfg_dict) if key.split('.')[0] in top_level()]
     return [*read, *(f'{key}.nonsense' for key in read[::20]), 'nonsense', 'randomness.seed', 'train_dataloader.drop_last']
@@ -212,11 +212,6 @@ def import_all() -> None:
     """What the tools import, so that a fork has it at once."""
     import mmseg.datasets.transforms
     import mmseg.models  # noqa: F401
-
-    import convnext_dense.detection
-    import convnext_dense.segmentation
-    import convnext_dense.segmentation.shapes_dataset
-    import convnext_dense.tooling.rehearsal  # noqa: F401
 
 
 def hunt(tools: Tools, strategy: st.SearchStrategy[Case], count: int, seed: int) -> list[tuple[Case, str]]:

@@ -40,23 +40,18 @@ PACKAGE = 'convnext_dense'
 LIBRARIES = 'pytest hypothesis timm transformers open_clip mmcv.ops mmdet.apis mmseg.apis mmengine.runner faster_coco_eval'
 # A room's files, and its test files beside those named after a file or importing it; names without `test_` and `.py`.
 ROOMS = {
-    'weights': ('weights/*.py', 'open match fetch weights layouts whole convert'),
-    'training': ('training/*.py', 'layer_decay guards checkpoint options hooks'),
+    'weights': ('weights/*.py', 'open match fetch load layouts whole convert'),
+    'training': ('training/*.py', 'layer_decay guards options hooks'),
     'data': ('data/*.py', 'check coco shapes tools'),
+    'segmentation': ('segmentation/*.py', 'uper_head segmentor strip_loss compiling'),
     'detection': ('detection/*.py', 'coco_metric mask_head coco'),
-    'tooling': ('tooling/*.py', 'options overrides rehearsal hooks command launch tools'),
-    'models': ('models/*.py', 'convnext pointwise uper_head segmentor compile'),
-    'package': ('*.py', 'plugin ops'),  # not in the default sample
+    'run': ('run/*.py', 'options overrides rehearsal command launch tools'),
+    'models': ('models/*.py', 'convnext pointwise compiling'),
+    'kernels': ('kernels/*.py', 'convnext pointwise uper_head compiling'),
+    'mmcv_ext': ('mmcv_ext/*.py', 'plugin operators'),  # not in the default sample, nor what follows
+    'package': ('*.py', 'plugin'),
 }
-DEVELOPMENT = {
-    'benchmark',
-    'contest',
-    'rivals',
-    'photograph',
-    'complexity',
-    'evaluation',
-    'report',
-}  # tools that only we run: not in the sample
+DEFAULT = list(ROOMS)[:-2]
 # Sizes of tiles and strips, and when a faster way pays: they change no number, so nothing but a clock could notice.
 SPEED = {'TILE', 'PART', 'PART_ROIS', 'MIN_VALUES', 'MIN_PIXELS', 'MIN_CHANNELS', 'STRIP_VALUES', 'VALUES', 'BUFFER', 'CHUNK'}
 SPEED |= {'fewer_multiplications', 'is_faster', '_groups'}
@@ -211,7 +206,7 @@ def sample(rooms: list[str], files: list[str], size: int, seed: int) -> list[tup
     taken = []
     for i, room in enumerate(rooms):
         paths = sorted((ROOT / PACKAGE).glob(ROOMS[room][0]))
-        paths = [p for p in paths if (str(p.relative_to(ROOT)) in files if files else p.stem not in DEVELOPMENT)]
+        paths = [p for p in paths if not files or str(p.relative_to(ROOT)) in files]
         found = [place for path in paths for place in places(path)]
         share = (size + i) // len(rooms) if size and not files else size or len(found)
         picked = sorted(random_.sample(range(len(found)), min(share, len(found))))
@@ -222,7 +217,7 @@ def sample(rooms: list[str], files: list[str], size: int, seed: int) -> list[tup
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rooms', default=','.join(list(ROOMS)[:-1]), help='default: %(default)s; also package')
+    parser.add_argument('--rooms', default=','.join(DEFAULT), help='default: %(default)s; also mmcv_ext, package')
     parser.add_argument('--files', nargs='+', default=[], help='only these, as convnext_dense/weights/open.py')
     parser.add_argument('--sample', type=int, default=300, help='mutants in all, 0 for every one (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)

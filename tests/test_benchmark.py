@@ -8,11 +8,11 @@ import torch
 from conftest import one_line
 from torch import nn
 
+from convnext_dense.benchmark import contest
+from convnext_dense.benchmark.contest import BF16, OURS, WORKS, Entry, Outcome, build, difference, kept_bytes, prepare, runner
+from convnext_dense.benchmark.report import chart, limit_line, table
+from convnext_dense.benchmark.rivals import share_weights
 from convnext_dense.text import table_text
-from convnext_dense.tooling import contest
-from convnext_dense.tooling.contest import BF16, OURS, WORKS, Entry, Outcome, build, difference, kept_bytes, prepare, runner
-from convnext_dense.tooling.report import chart, limit_line, table
-from convnext_dense.tooling.rivals import share_weights
 
 SMALL = {'backbone': (1, 64, 96), 'upernet': (1, 64, 96), 'mask-rcnn': (1, 96, 128)}
 

@@ -7,7 +7,7 @@ from mmengine.config import Config, ConfigDict
 from convnext_dense import InputError
 from convnext_dense.data.check import check_data, check_num_classes, check_split, data_classes
 from convnext_dense.data.shapes import CLASSES, write_shapes
-from convnext_dense.tooling.coco import settle_coco
+from convnext_dense.run.classes import settle_coco
 
 
 @pytest.fixture

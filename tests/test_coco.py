@@ -15,8 +15,8 @@ from convnext_dense.data.check import SAMPLE, check_split
 from convnext_dense.data.check_coco import coco_problems, left_out
 from convnext_dense.data.coco import _present, class_names, find_annotations, find_images, read_coco
 from convnext_dense.data.shapes import SHAPES
-from convnext_dense.tooling.coco import coco_files, dataset_spec, settle_coco
-from convnext_dense.tooling.options import dicts, load_config
+from convnext_dense.run.classes import coco_files, dataset_spec, settle_coco
+from convnext_dense.run.options import dicts, load_config
 
 TRAIN_VAL = ('train_dataloader', 'val_dataloader')
 

@@ -20,8 +20,8 @@ from convnext_dense.data.coco import (
     innermost,
     read_coco,
 )
-from convnext_dense.tooling.coco import dataset_spec, settle_coco
-from convnext_dense.tooling.options import load_config
+from convnext_dense.run.classes import dataset_spec, settle_coco
+from convnext_dense.run.options import load_config
 
 TRAIN_VAL = ('train_dataloader', 'val_dataloader')
 

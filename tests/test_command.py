@@ -11,7 +11,7 @@ import torch
 
 from convnext_dense import InputError
 from convnext_dense.errors import doing, last_line
-from convnext_dense.tooling.command import Parser, exit_with_line
+from convnext_dense.run.command import Parser, exit_with_line
 
 ORIGINAL = 'Original Traceback (most recent call last):'
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SHAPES, run_tool
 
-from convnext_dense.tooling.complexity import Figures, count, published_figures
-from convnext_dense.tooling.options import load_config
+from convnext_dense.benchmark.complexity import Figures, count, published_figures
+from convnext_dense.run.options import load_config
 
 T = ROOT / 'configs/upernet_convnext_t_ade20k.py'
 

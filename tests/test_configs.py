@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from convnext_dense import ARCHS
-from convnext_dense.tooling.complexity import published_figures
-from convnext_dense.tooling.options import load_config
-from convnext_dense.tooling.settle import settle_norms, settle_precision, settle_pretrained
+from convnext_dense.benchmark.complexity import published_figures
+from convnext_dense.run.options import load_config
+from convnext_dense.run.settle import settle_norms, settle_precision, settle_pretrained
 from convnext_dense.training.guards import build_on_meta
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from convnext_dense import InputError
-from convnext_dense.tooling.hooks import ProgressBarHook, SavePicturesHook
+from convnext_dense.training.hooks import ProgressBarHook, SavePicturesHook
 
 
 class Screen(io.StringIO):

@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 
 from convnext_dense import InputError
-from convnext_dense.tooling.launch import prepare
-from convnext_dense.tooling.settle import world_size
+from convnext_dense.run.launch import prepare
+from convnext_dense.run.settle import world_size
 
 NAMES = ('WORLD_SIZE', 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
 

@@ -6,9 +6,9 @@ from conftest import SHAPES
 from mmengine.config import Config
 
 from convnext_dense import InputError
-from convnext_dense.tooling import settle
-from convnext_dense.tooling.options import check_overrides, load_config, set_data_root
-from convnext_dense.tooling.settle import (
+from convnext_dense.run import settle
+from convnext_dense.run.options import check_overrides, load_config, set_data_root
+from convnext_dense.run.settle import (
     effective_batch,
     settle_norms,
     settle_precision,

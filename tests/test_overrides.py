@@ -7,9 +7,9 @@ from conftest import SHAPES, SHAPES_COCO
 from mmengine.config import Config
 
 from convnext_dense import InputError
-from convnext_dense.tooling.nodes import component
-from convnext_dense.tooling.options import load_config, seed
-from convnext_dense.tooling.overrides import check_overrides
+from convnext_dense.run.nodes import component
+from convnext_dense.run.options import load_config, seed
+from convnext_dense.run.overrides import check_overrides
 
 
 @pytest.fixture(scope='module')

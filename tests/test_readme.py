@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from convnext_dense.tooling.complexity import published_figures
+from convnext_dense.benchmark.complexity import published_figures
 
 README = (ROOT / 'README.md').read_text()
 

@@ -11,10 +11,10 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from convnext_dense import InputError
-from convnext_dense.tooling.coco import settle_coco
-from convnext_dense.tooling.options import load_config
-from convnext_dense.tooling.rehearsal import check_parts, rehearse
-from convnext_dense.tooling.settle import settle_norms, settle_pretrained
+from convnext_dense.run.classes import settle_coco
+from convnext_dense.run.options import load_config
+from convnext_dense.run.rehearsal import check_parts, rehearse
+from convnext_dense.run.settle import settle_norms, settle_pretrained
 from convnext_dense.training.guards import build_on_meta
 
 TRAINING = ('train', 'val')
@@ -177,7 +177,7 @@ def test_training_without_validation(shapes: str) -> None:
 
 
 def test_test_time_augmentation_is_rehearsed_too(shapes: str) -> None:
-    from convnext_dense.tooling.settle import use_tta
+    from convnext_dense.run.settle import use_tta
 
     cfg = settled(SHAPES, shapes)
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)

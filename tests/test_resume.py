@@ -16,7 +16,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from test_whole import segmentor
 
 from convnext_dense import InputError
-from convnext_dense.tooling.launch import WholeModelRunner
+from convnext_dense.run.launch import WholeModelRunner
 from convnext_dense.training.guards import check_choices, check_weights, last_checkpoint, resolve_resume
 from convnext_dense.training.resume import check_resume
 

@@ -9,8 +9,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from convnext_dense import InputError
-from convnext_dense.tooling import values
-from convnext_dense.tooling.values import check_loop, check_model, check_numbers, check_optimizer, check_schedule
+from convnext_dense.run import values
+from convnext_dense.run.values import check_loop, check_model, check_numbers, check_optimizer, check_schedule
 
 
 def wrapper(**groups) -> OptimWrapper:

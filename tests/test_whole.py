@@ -9,8 +9,8 @@ from mmengine.registry import MODELS, init_default_scope
 from test_layouts import DEPTHS, DIMS, filled
 
 from convnext_dense import ConvNeXt, InputError
-from convnext_dense.tooling.options import load_config
-from convnext_dense.tooling.settle import settle_norms
+from convnext_dense.run.options import load_config
+from convnext_dense.run.settle import settle_norms
 from convnext_dense.training.guards import build_on_meta
 from convnext_dense.weights.convert import TARGETS, convert
 from convnext_dense.weights.layouts import LAYOUTS, from_official

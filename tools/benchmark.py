@@ -19,14 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from rich.table import Table
 
+from convnext_dense.benchmark.contest import DEVICE, WORKS, contest, prepare
+from convnext_dense.benchmark.evaluation import evaluation
+from convnext_dense.benchmark.photograph import photograph
+from convnext_dense.benchmark.report import chart, limit_line, table
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder
+from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.text import table_text
-from convnext_dense.tooling.command import Parser, exit_with_line
-from convnext_dense.tooling.contest import DEVICE, WORKS, contest, prepare
-from convnext_dense.tooling.evaluation import evaluation
-from convnext_dense.tooling.photograph import photograph
-from convnext_dense.tooling.report import chart, limit_line, table
 
 OTHER = ('photograph', 'evaluation')
 

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import convnext_dense  # noqa: F401
 from convnext_dense.data.check import check_split
 from convnext_dense.errors import InputError
-from convnext_dense.tooling.coco import settle_coco
-from convnext_dense.tooling.command import Parser, exit_with_line
-from convnext_dense.tooling.options import add_config_options, load_config
+from convnext_dense.run.classes import settle_coco
+from convnext_dense.run.command import Parser, exit_with_line
+from convnext_dense.run.options import add_config_options, load_config
 
 
 def main() -> None:

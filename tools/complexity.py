@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rich.table import Table
 
+from convnext_dense.benchmark.complexity import count, published_figures
 from convnext_dense.errors import InputError
+from convnext_dense.run.command import Parser, exit_with_line
+from convnext_dense.run.options import Overrides, load_config
+from convnext_dense.run.rehearsal import check_parts
 from convnext_dense.text import table_text
-from convnext_dense.tooling.command import Parser, exit_with_line
-from convnext_dense.tooling.complexity import count, published_figures
-from convnext_dense.tooling.options import Overrides, load_config
-from convnext_dense.tooling.rehearsal import check_parts
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 

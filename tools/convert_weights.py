@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.table import Table
 
 from convnext_dense.errors import InputError
+from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.text import listed, table_text
-from convnext_dense.tooling.command import Parser, exit_with_line
 from convnext_dense.weights.convert import TARGETS, check_target, convert, inspect, write
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.open import about, open_checkpoint

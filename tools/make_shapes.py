@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from convnext_dense.data.shapes import write_shapes
-from convnext_dense.tooling.command import Parser, exit_with_line
+from convnext_dense.run.command import Parser, exit_with_line
 
 
 def main() -> None:

@@ -23,18 +23,18 @@ from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.data.coco import BACKENDS
 from convnext_dense.errors import doing
 from convnext_dense.files import check_file, check_folder, partial_file
-from convnext_dense.text import table_text
-from convnext_dense.tooling.coco import settle_coco
-from convnext_dense.tooling.command import Parser, exit_with_line
-from convnext_dense.tooling.launch import build_runner, prepare
-from convnext_dense.tooling.options import (
+from convnext_dense.run.classes import settle_coco
+from convnext_dense.run.command import Parser, exit_with_line
+from convnext_dense.run.launch import build_runner, prepare
+from convnext_dense.run.options import (
     add_config_options,
     add_run_options,
     load_config,
     set_work_dir,
 )
-from convnext_dense.tooling.rehearsal import check_parts, rehearse
-from convnext_dense.tooling.settle import settle_pretrained, use_backend, use_tta
+from convnext_dense.run.rehearsal import check_parts, rehearse
+from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
+from convnext_dense.text import table_text
 from convnext_dense.training.guards import build_on_meta, check_evaluators, check_weights, last_checkpoint
 
 

@@ -1,0 +1,1 @@
+"""What the papers describe, readable as they are."""

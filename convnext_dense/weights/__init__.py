@@ -1,0 +1,1 @@
+"""Published checkpoints: opened safely, recognised, mapped, loaded strictly, converted."""

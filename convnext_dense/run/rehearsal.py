@@ -24,8 +24,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
-from convnext_dense.tooling.trial import check_init, check_sample, first_batch, part, try_metrics
-from convnext_dense.tooling.values import (
+from convnext_dense.run.trial import check_init, check_sample, first_batch, part, try_metrics
+from convnext_dense.run.values import (
     check_hooks,
     check_loader,
     check_loop,

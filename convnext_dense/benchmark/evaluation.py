@@ -12,11 +12,11 @@ from mmdet.structures.mask import encode_mask_results
 from mmengine.config import ConfigDict
 from rich.table import Table
 
+from convnext_dense.benchmark.timing import add_rows, interleave
 from convnext_dense.data.coco import BACKENDS
 from convnext_dense.data.shapes import SPLITS, coco_of, draw_scene, noisy_detections
 from convnext_dense.detection import PasteMaskHead
 from convnext_dense.detection.coco_metric import coco_stats, encode_masks
-from convnext_dense.tooling.benchmark import add_rows, interleave
 
 SCENES, PER_OBJECT, MASKS = 150, 6, 100
 

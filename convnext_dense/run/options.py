@@ -12,9 +12,9 @@ from mmengine.config import Config, DictAction
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import check_folder
+from convnext_dense.run.nodes import dicts
+from convnext_dense.run.overrides import check_overrides
 from convnext_dense.text import suggest
-from convnext_dense.tooling.nodes import dicts
-from convnext_dense.tooling.overrides import check_overrides
 
 
 class Overrides(DictAction):

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
+from convnext_dense.run.nodes import component, leaves, top_level
 from convnext_dense.text import listed, suggest
-from convnext_dense.tooling.nodes import component, leaves, top_level
 from convnext_dense.training.layer_decay import OPTIONS as PARAMWISE_OPTIONS
 
 SETTLED = ('num_classes',)  # variables that the tools set everywhere

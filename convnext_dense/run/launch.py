@@ -16,11 +16,11 @@ from mmengine.dist import master_only
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
-import convnext_dense.tooling.hooks
+import convnext_dense.training.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
-from convnext_dense.tooling.settle import settle_norms, settle_workers, world_size
+from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.weights.load import whole_state
 from convnext_dense.weights.open import open_checkpoint
 

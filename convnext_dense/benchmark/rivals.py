@@ -20,7 +20,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from convnext_dense.models.convnext import ConvNeXt, LayerNorm2d
-from convnext_dense.tooling.options import load_config
+from convnext_dense.run.options import load_config
 from convnext_dense.weights.layouts import LAYOUTS, from_official
 
 WIDTHS, DEPTHS, CLASSES = [96, 192, 384, 768], [3, 3, 9, 3], 150  # ConvNeXt-T, ADE20K

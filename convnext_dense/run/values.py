@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
 from convnext_dense.expect import number, whole
-from convnext_dense.tooling.nodes import component, leaves
+from convnext_dense.run.nodes import component, leaves
 
 SIMULATED = 2000  # steps of a schedule that are looked at
 RISE = 1000  # no schedule lifts a rate that far on purpose

@@ -20,8 +20,8 @@ from convnext_dense.data.coco import (
     read_coco,
 )
 from convnext_dense.errors import InputError
+from convnext_dense.run.nodes import component, dicts
 from convnext_dense.text import listed
-from convnext_dense.tooling.nodes import component, dicts
 
 COCO_CLASSES = 80  # of the published recipes: heads left at it take the number of the data
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from convnext_dense.tooling.benchmark import Timing, interleave
-from convnext_dense.tooling.rivals import BACKBONES, MASK_RCNNS, SAME, UPERNETS, Contender, share_weights
+from convnext_dense.benchmark.rivals import BACKBONES, MASK_RCNNS, SAME, UPERNETS, Contender, share_weights
+from convnext_dense.benchmark.timing import Timing, interleave
 
 OURS = 'convnext_dense'
 MEMORY_FORMATS = {'channels first': torch.contiguous_format, 'channels last': torch.channels_last}
@@ -211,7 +211,7 @@ def matrix_product() -> Callable[[], Any]:
 
 def counted_flops(work: Work) -> int:
     """Floating-point operations of the plain layers, two for a multiply-add."""
-    from convnext_dense.tooling.rivals import our_backbone
+    from convnext_dense.benchmark.rivals import our_backbone
 
     model = our_backbone(fused=False).model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -223,7 +223,7 @@ def counted_flops(work: Work) -> int:
 
 
 def in_fresh_process(key: str, name: str, layout: str) -> tuple[int, int | None]:
-    found = answer_of('convnext_dense.tooling.contest', key, name, layout)
+    found = answer_of('convnext_dense.benchmark.contest', key, name, layout)
     return found['peak'], found['kept']
 
 

@@ -13,8 +13,8 @@ from mmengine.config import Config
 
 from convnext_dense.errors import InputError
 from convnext_dense.kernels.onednn import onednn_computes
-from convnext_dense.tooling.nodes import dicts
-from convnext_dense.tooling.values import number, whole
+from convnext_dense.run.nodes import dicts
+from convnext_dense.run.values import number, whole
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'naiveSyncBN')
 BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from convnext_dense.tooling.contest import LIMIT_SIDE, OURS, WORKS, Outcome
+from convnext_dense.benchmark.contest import LIMIT_SIDE, OURS, WORKS, Outcome
 
 GIB = 2**30
 

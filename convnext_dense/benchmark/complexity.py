@@ -12,7 +12,7 @@ from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from convnext_dense.tooling.settle import settle_norms
+from convnext_dense.run.settle import settle_norms
 from convnext_dense.training.guards import build_on_meta
 
 # The one form in which a config's docstring states them.

@@ -11,9 +11,9 @@ import torch
 from mmseg.structures import SegDataSample
 from rich.table import Table
 
-from convnext_dense.tooling.contest import DEVICE, OURS, answer_of, peak_bytes
-from convnext_dense.tooling.report import GIB
-from convnext_dense.tooling.rivals import Contender, our_upernet, stock_upernet
+from convnext_dense.benchmark.contest import DEVICE, OURS, answer_of, peak_bytes
+from convnext_dense.benchmark.report import GIB
+from convnext_dense.benchmark.rivals import Contender, our_upernet, stock_upernet
 
 PHOTOGRAPH = (1536, 2048)  # height and width in pixels
 CASES = {  # the size at which the network sees it, and whether through sliding windows
@@ -27,7 +27,7 @@ PATHS: dict[str, Callable[[], Contender]] = {OURS: our_upernet, 'mmseg': stock_u
 def photograph() -> Table:
     table = Table('photograph of 2048x1536, 150 classes', 'path', 's', 'peak GiB', 'ours / peak')
     for case in CASES:
-        found = {path: answer_of('convnext_dense.tooling.photograph', case, path) for path in PATHS}
+        found = {path: answer_of('convnext_dense.benchmark.photograph', case, path) for path in PATHS}
         for path, (seconds, peak) in found.items():
             table.add_row(case, path, f'{seconds:.1f}', f'{peak / GIB:.2f}', f'{found[OURS][1] / peak:.2f}')
         table.add_section()

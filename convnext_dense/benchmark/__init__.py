@@ -1,0 +1,1 @@
+"""Rivals, contests and counts for tools/benchmark.py and tools/complexity.py."""

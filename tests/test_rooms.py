@@ -1,0 +1,66 @@
+"""The layering that the README shows: a room imports rooms below it alone, and no two files import each other."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+# From the ground up; a room does not import its neighbours on the same floor either.
+FLOORS = [
+    {'errors', 'text', 'version', 'expect', 'files'},
+    {'kernels', 'mmcv_ext'},
+    {'models', 'ops'},
+    {'weights', 'data'},
+    {'training', 'segmentation', 'detection'},
+    {'run'},
+    {'benchmark'},
+]
+FILES = sorted((ROOT / 'convnext_dense').rglob('*.py'))
+
+
+def imports(path: Path) -> list[str]:
+    """Dotted names of what a file imports, at its head or within functions; `from a import b` gives a.b."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f'{node.module}.{alias.name}' for alias in node.names]
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT / 'convnext_dense').with_suffix('').parts[0]
+
+
+def floor(name: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize('path', [p for p in FILES if room(p) not in ('__init__', '__main__')], ids=lambda p: p.stem)
+def test_a_room_imports_rooms_below_it_alone(path: Path) -> None:
+    used = {name.split('.')[1] for name in imports(path) if name.startswith('convnext_dense.')} - {room(path)}
+    assert not [name for name in used if floor(name) >= floor(room(path)) > 0]
+
+
+def test_no_files_import_each_other() -> None:
+    modules = {'.'.join(p.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): p for p in FILES}
+    graph = {}
+    for module, path in modules.items():
+        names = {n if n in modules else n.rpartition('.')[0] for n in imports(path)}
+        graph[module] = (names & set(modules)) - {module}
+    TopologicalSorter(graph).prepare()  # raises CycleError with the files
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'convnext_dense/kernels').glob('*.py')), ids=lambda p: p.stem)
+def test_the_kernels_need_torch_alone(path: Path) -> None:
+    standard = {'__future__', 'collections', 'contextlib', 'dataclasses', 'functools', 'math', 'typing'}
+    assert {name.split('.')[0] for name in imports(path)} <= standard | {'torch', 'convnext_dense'}
+
+
+def test_what_is_imported_is_found() -> None:
+    """Without this, a fault in `imports` would let everything pass."""
+    found = imports(ROOT / 'convnext_dense/models/convnext.py')
+    assert {'torch', 'torch.nn.functional', 'convnext_dense.kernels.pointwise.pointwise_mlp'} <= set(found)

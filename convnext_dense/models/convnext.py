@@ -23,8 +23,9 @@ from torch.utils.checkpoint import checkpoint
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_flag, expect_images, expect_number, expect_whole, number, whole
 from convnext_dense.kernels.compiled_conv import Conv2d
-from convnext_dense.kernels.compiling import compile_arguments, recording
+from convnext_dense.kernels.compiling import compile_arguments
 from convnext_dense.kernels.depthwise import depthwise_conv
+from convnext_dense.kernels.guard import chosen, expect_fused, is_plain
 from convnext_dense.kernels.pointwise import GRN_EPS, pointwise_mlp
 from convnext_dense.models.archs import EPS, MIN_SIDE, resolve_arch
 from convnext_dense.models.init_cfg import STRICT, split_init_cfg
@@ -63,8 +64,9 @@ class Block(nn.Module):
         layer_scale_init_value: float = 1e-6,
         use_grn: bool = False,
         eps: float = EPS,
-        fused: bool = True,
+        fused: bool | str = 'auto',
         recompute_hidden: bool = False,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
         self.dwconv = Conv2d(dim, dim, kernel_size=7, padding=3, groups=dim)
@@ -78,17 +80,38 @@ class Block(nn.Module):
         self.drop_path = drop_path
         self.fused = fused
         self.recompute_hidden = recompute_hidden
+        self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W), by the faster equal path where there is one."""
+        """(B, C, H, W) -> (B, C, H, W), by the faster path where it is asked for and equal."""
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self._compute, x, use_reentrant=False)
+        return self._compute(x)
+
+    def _compute(self, x: Tensor) -> Tensor:
         keep = None
         if self.training and self.drop_path > 0:
             # Stochastic depth (arXiv 1603.09382): an image's branch is dropped whole, the kept ones are scaled up.
             share = 1 - self.drop_path
             keep = x.new_empty(x.shape[0]).bernoulli_(share) / share
-        if not self.fused or recording():
-            return self.plain(x, keep)
-        return self.tiled(x, keep)
+        fused = True if self.fused == 'auto' and self.recompute_hidden else self.fused  # only the tiles can recompute it
+        if chosen(fused, x) and self.has_plain_layers():
+            return self.tiled(x, keep)
+        return self.plain(x, keep)
+
+    def has_plain_layers(self) -> bool:
+        """Whether `tiled` would compute what `plain` does: it reads the layers' weights and calls none of them."""
+        conv, norm, act = self.dwconv, self.norm, self.act
+        kinds = ((conv, Conv2d), (norm, nn.LayerNorm), (self.pwconv1, nn.Linear), (act, nn.GELU), (self.pwconv2, nn.Linear))
+        if not all(is_plain(layer, kind) for layer, kind in kinds) or not is_plain(self.grn, GRN, nn.Identity):
+            return False
+        geometry = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.padding_mode)
+        needed = (conv.bias, norm.weight, norm.bias, self.pwconv1.bias, self.pwconv2.bias)
+        return (
+            all(t is not None for t in needed)
+            and geometry == ((7, 7), (1, 1), (3, 3), (1, 1), 'zeros')
+            and act.approximate == 'none'
+        )
 
     def plain(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """The layers as the paper lists them, what `tiled` must equal."""
@@ -134,8 +157,10 @@ class ConvNeXt(BaseModule):
             stay in eval mode.
         with_cp: recompute each block in the backward pass instead of keeping its activations.
         recompute_hidden: recompute each block's first product too, which keeps 2 instead of 6 values a pixel and channel (the
-            plain layers keep 12); slower than the default, faster than `with_cp`.
-        fused: run the blocks by their faster equal path (`kernels.pointwise`, `kernels.depthwise`), or by the plain layers.
+            plain layers keep 12); slower than the default, faster than `with_cp`. On every device, unless `fused=False`.
+        fused: 'auto' runs the blocks by their faster equal path (`kernels.pointwise`, `kernels.depthwise`) on the CPU and by
+            the plain layers elsewhere, True by the faster path on every device, False by the plain layers. Blocks whose layers
+            are hooked, adapted, pruned, parametrised or replaced run the plain layers in any case.
         compile: run the plain layers through `torch.compile`, one graph for all image sizes; a dict is passed on to it, as
             `dict(mode='max-autotune')`. Names in checkpoints stay as they are.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly; FILE is a
@@ -160,7 +185,7 @@ class ConvNeXt(BaseModule):
         frozen_stages: int = -1,
         with_cp: bool = False,
         recompute_hidden: bool = False,
-        fused: bool = True,
+        fused: bool | str = 'auto',
         compile: bool | Mapping[str, Any] = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
@@ -174,9 +199,9 @@ class ConvNeXt(BaseModule):
         expect_number('layer_scale_init_value', layer_scale_init_value, 0)
         if not (whole(frozen_stages, -1) and frozen_stages <= 4):
             raise InputError(f'frozen_stages: expected -1 (none), 0 (stem) or 1 to 4, got {brief(frozen_stages)}')
-        flags = dict(use_grn=use_grn, with_cp=with_cp, recompute_hidden=recompute_hidden, fused=fused)
-        for name, value in flags.items():
+        for name, value in dict(use_grn=use_grn, with_cp=with_cp, recompute_hidden=recompute_hidden).items():
             expect_flag(name, value)
+        expect_fused(fused)
         if not isinstance(compile, (bool, Mapping)):
             raise InputError(f'compile: expected True, False or a dict of arguments of torch.compile, got {brief(compile)}')
         self.out_indices = resolve_out_indices(out_indices)
@@ -184,7 +209,6 @@ class ConvNeXt(BaseModule):
         self.out_strides = tuple(4 * 2**i for i in self.out_indices)
         self.use_grn = use_grn
         self.frozen_stages = frozen_stages
-        self.with_cp = with_cp
 
         stem = nn.Sequential(Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
         self.downsample_layers = nn.ModuleList([stem])
@@ -197,7 +221,7 @@ class ConvNeXt(BaseModule):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
-                    Block(dim, rate, layer_scale_init_value, use_grn, eps, fused, recompute_hidden)
+                    Block(dim, rate, layer_scale_init_value, use_grn, eps, fused, recompute_hidden, with_cp)
                     for rate in rates[end - depth : end]
                 )
             )
@@ -249,10 +273,7 @@ class ConvNeXt(BaseModule):
         maps = []
         x = x.contiguous(memory_format=torch.channels_last)  # the layers keep it, so that no map is copied between them
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
-            x = downsample(x)
-            for block in stage:
-                recompute = self.with_cp and torch.is_grad_enabled()
-                x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+            x = stage(downsample(x))
             if i in self.out_indices:
                 maps.append(getattr(self, f'norm{i}')(x))
         return tuple(maps)

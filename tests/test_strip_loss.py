@@ -61,3 +61,15 @@ def test_a_sampler_is_left_to_mmseg():
     torch.testing.assert_close(values[1], values[0], rtol=1e-4, atol=1e-4)
     plain = pair()[1].loss(image(64, 64), samples)
     assert (plain['decode.loss_ce'] - values[1]['decode.loss_ce']).abs() > 0.01
+
+
+@pytest.mark.parametrize('fused', ['auto', False])
+def test_a_watched_loss_is_left_to_mmseg(fused):
+    model, calls = pair()[1], []
+    model.decode_head.fused = fused
+    labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
+    expected = model.loss(image(64, 64), samples)['decode.loss_ce']
+    model.decode_head.loss_decode.register_forward_hook(lambda module, args, out: calls.append(1) or 2 * out)
+    torch.testing.assert_close(model.loss(image(64, 64), samples)['decode.loss_ce'], 2 * expected, rtol=1e-4, atol=1e-4)
+    assert calls == [1]

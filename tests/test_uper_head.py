@@ -6,6 +6,7 @@ from conftest import rounding
 from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads import UPerHead
 from torch import nn
+from torch.nn.utils import prune
 
 from convnext_dense import InputError
 from convnext_dense.segmentation import uper_head
@@ -187,3 +188,54 @@ def test_maps_that_are_not_those_of_the_head():
     ):
         with pytest.raises(InputError, match=message):
             ours(wrong)
+
+
+def weight_norm(module: ConvModule) -> None:
+    nn.utils.parametrizations.weight_norm(module.conv)
+    module.conv.parametrizations.weight.original0.data *= 2
+
+
+def doubled(module: nn.Module, args: tuple, out: torch.Tensor) -> torch.Tensor:
+    return 2 * out
+
+
+CHANGES = {
+    'hook of the module': lambda m: m.register_forward_hook(doubled),
+    'hook of the norm': lambda m: m.norm.register_forward_hook(doubled),
+    'hook of the activation': lambda m: m.activate.register_forward_hook(doubled),
+    'pruning': lambda m: prune.l1_unstructured(m.conv, 'weight', 0.5),
+    'weight norm': weight_norm,
+    'norm of another class': lambda m: setattr(m, m.norm_name, nn.InstanceNorm2d(16)),
+    'another activation': lambda m: setattr(m, 'activate', nn.Softplus()),
+    'norm without weights': lambda m: setattr(m, m.norm_name, nn.BatchNorm2d(16, affine=False).eval()),
+}
+
+
+@pytest.mark.parametrize('gradients', [False, True], ids=['inference', 'gradients'])
+@pytest.mark.parametrize('change', CHANGES.values(), ids=CHANGES)
+def test_what_is_hung_on_a_convolution_counts(change, gradients):
+    module = conv_module()
+    x, low = torch.randn(1, 4, 40, 40), torch.randn(1, 12, 10, 10)
+    both = torch.cat([x, nn.functional.interpolate(low, size=(40, 40), mode='bilinear')], dim=1)
+    with torch.set_grad_enabled(gradients):
+        before = module(both)
+        change(module)
+        expected = module(both)
+        assert (expected - before).abs().max() > 1e-3
+        for got in (convolve(module, both), fused_conv(module, [x, low], False)):
+            torch.testing.assert_close(got, expected, rtol=0, atol=rounding(9 * 16) * expected.abs().max().item())
+
+
+@pytest.mark.parametrize('fused, used', [('auto', True), (True, True), (False, False)])
+def test_the_faster_path_is_a_choice(fused, used, monkeypatch):
+    calls = []
+    whole = uper_head.conv_of_upsampled
+    monkeypatch.setattr(uper_head, 'conv_of_upsampled', lambda *args: calls.append(1) or whole(*args))
+    made = head(FastUPerHead, fused=fused).eval()
+    theirs = head(UPerHead).eval()
+    theirs.load_state_dict(made.state_dict(), strict=True)
+    maps = pyramid(1, SIZES['multiples'], torch.float64)
+    torch.testing.assert_close(made.double()(maps), theirs.double()(maps))
+    assert bool(calls) == used
+    with pytest.raises(InputError, match="fused: expected 'auto'"):
+        head(FastUPerHead, fused='never')

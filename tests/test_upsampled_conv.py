@@ -36,3 +36,12 @@ def test_shifted_upsampling_by_hand():
 def test_it_is_used_where_it_is_less_work():
     assert fewer_multiplications((128, 128), (64, 64), 512) and fewer_multiplications((16, 16), (6, 6), 512)
     assert not fewer_multiplications((128, 128), (128, 128), 512) and not fewer_multiplications((16, 16), (14, 16), 512)
+
+
+def test_a_base_of_the_other_layout_is_added_to_as_well():
+    generator = torch.Generator().manual_seed(0)
+    base, x, weight = (torch.randn(s, generator=generator) for s in ((2, 4, 9, 14), (2, 3, 5, 7), (4, 3, 3, 3)))
+    first, last = (base.clone(memory_format=f) for f in (torch.contiguous_format, torch.channels_last))
+    got = conv_of_upsampled(first, [x], [weight], False)
+    torch.testing.assert_close(got, conv_of_upsampled(last, [x], [weight], False))
+    assert (got - base).abs().max() > 0.1

@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from convnext_dense.kernels.compiling import recording
+from convnext_dense.kernels.guard import chosen
 from convnext_dense.kernels.winograd import conv3x3, is_3x3
 
 
@@ -15,5 +15,5 @@ class FastConv2d(nn.Conv2d):
     """nn.Conv2d whose 3x3 kernels of stride 1 run by `conv3x3`: `conv_cfg=dict(type='FastConv2d')` of any neck or head."""
 
     def forward(self, x: Tensor) -> Tensor:
-        other = recording() or torch.is_autocast_enabled(x.device.type)  # which choose their own
-        return conv3x3(x, self.weight, self.bias) if is_3x3(self) and not other else super().forward(x)
+        usual = is_3x3(self) and type(self.weight) in (Tensor, nn.Parameter) and not torch.is_autocast_enabled(x.device.type)
+        return conv3x3(x, self.weight, self.bias) if usual and chosen('auto', x) else super().forward(x)

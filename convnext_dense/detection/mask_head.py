@@ -31,7 +31,7 @@ class PasteMaskHead(FCNMaskHead):
     ) -> Tensor:
         """mask_preds (N, classes, h, w) logits, bboxes (N, 4) in image pixels -> (N, H, W) bool."""
         threshold = rcnn_test_cfg.mask_thr_binary
-        if bboxes.is_cuda or threshold < 0:
+        if bboxes.device.type != 'cpu' or threshold < 0:
             return super()._predict_by_feat_single(mask_preds, bboxes, labels, img_meta, rcnn_test_cfg, rescale, activate_map)
         height, width = img_meta['ori_shape'][:2]
         scale = bboxes.new_tensor(img_meta['scale_factor']).repeat(1, 2)

@@ -37,7 +37,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(logits.dtype, torch.float32)
-        total, correct = logits.new_zeros(2, dtype=torch.float64)
+        exact = wide if logits.device.type == 'mps' else torch.float64  # which Apple's devices do not have
+        total, correct = logits.new_zeros(2, dtype=exact)
         size, channels = tuple(labels.shape[1:]), logits.shape[1]
         grads = []
         with torch.autocast(logits.device.type, enabled=False):
@@ -52,7 +53,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                     goal = goal.where(counts, 0)[:, None]
                     x = torch.log_softmax(x, dim=1)
                     right = x.gather(1, goal)[:, 0]
-                    total -= right.where(counts, 0).sum(dtype=torch.float64)
+                    total -= right.where(counts, 0).sum(dtype=exact)
                     correct += ((right == x.amax(1)) & counts).sum()
                     if grad is not None:
                         x = x.exp_().scatter_add_(1, goal, x.new_full((1, 1), -1).expand_as(goal))

@@ -36,13 +36,14 @@ def conv_of_upsampled(base: Tensor, maps: Sequence[Tensor], weights: Sequence[Te
     """base + sum over the maps of conv2d(upsampled map, weight, padding=1).
 
     Args:
-        base: (B, O, H, W), channels last; it is added to in place.
+        base: (B, O, H, W); may be overwritten. One that is not channels last is copied first.
         maps: (B, C, h, w) each, of their own sizes.
         weights: (O, C, 3, 3) each.
         align_corners: as F.interpolate's, mode bilinear.
     """
     if not maps:
         return base
+    base = base.contiguous(memory_format=torch.channels_last)
     return _ConvOfUpsampled.apply(base, align_corners, *maps, *weights)
 
 

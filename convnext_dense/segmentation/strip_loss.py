@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmseg.models.decode_heads.fcn_head import FCNHead
-from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.losses.cross_entropy_loss import CrossEntropyLoss, cross_entropy
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
-from convnext_dense.kernels.compiling import recording
 from convnext_dense.kernels.cross_entropy import upsampled_cross_entropy
+from convnext_dense.kernels.guard import chosen, expect_fused, is_plain
 
 
 class StripLoss:
     """For a decode head with one plain cross entropy: the same `loss_by_feat`. Any other loss is left to mmseg."""
 
+    def __init__(self, *args: Any, fused: bool | str = 'auto', **kwargs: Any) -> None:
+        expect_fused(fused)
+        super().__init__(*args, **kwargs)
+        self.fused = fused
+
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Logits (B, C, h, w) to the loss and the accuracy in percent of the upsampled ones."""
         loss = self.loss_decode
-        plain = type(loss) is CrossEntropyLoss and not (loss.use_sigmoid or loss.use_mask) and loss.class_weight is None
-        if not plain or loss.reduction != 'mean' or self.sampler is not None or recording():
+        plain = is_plain(loss, CrossEntropyLoss) and loss.cls_criterion is cross_entropy and loss.class_weight is None
+        if not (plain and loss.reduction == 'mean' and self.sampler is None and chosen(self.fused, seg_logits)):
             return super().loss_by_feat(seg_logits, batch_data_samples)
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         total, correct = upsampled_cross_entropy(seg_logits, labels, self.ignore_index, self.align_corners)
@@ -34,4 +41,4 @@ class StripLoss:
 
 @MODELS.register_module()
 class FastFCNHead(StripLoss, FCNHead):
-    """mmseg's FCNHead with the loss in strips: same arguments, state dict and numbers."""
+    """mmseg's FCNHead with the loss in strips: same arguments, state dict and numbers. `fused` as `FastUPerHead`'s."""

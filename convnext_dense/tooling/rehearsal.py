@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
-from convnext_dense.tooling.trial import check_init, check_sample, first_batch, part, try_metrics
+from convnext_dense.tooling.trial import check_box_coders, check_init, check_sample, first_batch, part, try_metrics
 from convnext_dense.tooling.values import (
     check_hooks,
     check_loader,
@@ -63,6 +63,7 @@ def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, 
     """
     check_model(model)
     check_init(model)
+    check_box_coders(model)
     plan = copy.deepcopy(cfg)
     with _silent(), tempfile.TemporaryDirectory() as folder:
         plan.merge_from_dict(dict(launcher='none', load_from=None, resume=False, work_dir=folder, experiment_name=NAME))

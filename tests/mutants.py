@@ -2,7 +2,8 @@
 
 cosmic-ray's operators list the mutations; a seeded sample of them, even over the rooms, is tried. The libraries are imported
 once; each mutant is a fork of that process, which imports `convnext_dense` with one file changed in memory and runs the file's
-fast tests. A mutant that writes, renames or removes anything outside the temporary folder is ended before it does. Tests that start a process of their own do not see the change.
+fast tests. One that would write, rename or remove anything outside the temporary folder is ended before it does. Tests that
+start a process of their own do not see the change.
 
     python tests/mutants.py --rooms weights,models --sample 100 --seed 1
     python tests/mutants.py --files convnext_dense/models/rows.py --sample 0        # every mutation of a file

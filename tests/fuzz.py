@@ -76,6 +76,7 @@ def run(tool: str, args: Sequence[str], work_dir: Path | None = None) -> Outcome
             for number, name in ((1, 'out'), (2, 'err')):
                 os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
             os.chdir(folder)
+            os.environ['HOME'] = str(folder)  # what `~` in a path means
             os.setsid()
             torch.set_num_threads(1)
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

@@ -2,7 +2,8 @@
 
 cosmic-ray's operators list the mutations; a seeded sample of them, even over the rooms, is tried. The libraries are imported
 once; each mutant is a fork of that process, which imports `convnext_dense` with one file changed in memory and runs the file's
-fast tests. The tree is never written to. Tests that start a process of their own do not see the change.
+fast tests. One that would write, rename or remove anything outside the temporary folder is ended before it does. Tests that
+start a process of their own do not see the change.
 
     python tests/mutants.py --rooms weights,models --sample 100 --seed 1
     python tests/mutants.py --files convnext_dense/kernels/strips.py --sample 0        # every mutation of a file
@@ -160,8 +161,38 @@ def preload() -> None:
     gc.freeze()
 
 
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+CHANGING = {'os.remove', 'os.rmdir', 'os.rename', 'os.mkdir', 'os.truncate', 'os.chmod', 'os.chown', 'os.link', 'os.symlink'}
+
+
+def stay_within(*folders: str) -> None:
+    """End this process before it changes a file outside these folders: a mutant of what tidies up could take the whole disk."""
+    allowed = tuple(os.path.join(os.path.realpath(folder), '') for folder in (*folders, '/dev', '/proc/self'))
+
+    def watch(event: str, args: tuple[object, ...]) -> None:
+        if event == 'shutil.rmtree':
+            paths, at = args[:1], -1
+        elif event in CHANGING:
+            two = event in ('os.rename', 'os.link', 'os.symlink')
+            paths, at = args[: 1 + two], args[-1]
+        elif event == 'open' and (isinstance(args[2], int) and args[2] & WRITING):
+            paths, at = args[:1], -1
+        else:
+            return
+        for path in paths:
+            if isinstance(path, (str, bytes, os.PathLike)):
+                base = f'/proc/self/fd/{at}' if isinstance(at, int) and at >= 0 else ''
+                place = os.path.realpath(os.path.join(base, os.fsdecode(path)))
+                if not os.path.join(place, '').startswith(allowed):
+                    os.write(2, f'stopped: {event} of {place}\n'.encode())
+                    os._exit(4)
+
+    sys.addaudithook(watch)
+
+
 def child(file: str, source: str, tests: list[str], folder: str) -> None:
     os.setsid()
+    stay_within(tempfile.gettempdir())
     out = os.open(f'{folder}/output', os.O_WRONLY | os.O_CREAT)
     os.dup2(out, 1), os.dup2(out, 2)
     held = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()

@@ -401,3 +401,20 @@ def test_annotation_options_of_another_kind_of_data(root: Path) -> None:
 
 def test_names_are_in_the_files_order(root: Path) -> None:
     assert class_names(read_coco(root / 'instances_training.json')) == SHAPES
+
+
+def test_images_are_looked_for_in_the_given_folder_before_that_of_the_annotations(root: Path, tmp_path) -> None:
+    elsewhere = tmp_path / 'elsewhere' / 'annotations.json'
+    elsewhere.parent.mkdir()
+    shutil.copy(root / 'instances_training.json', elsewhere)
+    coco = read_coco(elsewhere)
+    assert find_images(str(root), elsewhere, 'images/training', coco) == root / 'images' / 'training'
+
+
+def test_the_check_of_a_split_opens_a_sample_or_all(root: Path, monkeypatch) -> None:
+    monkeypatch.setattr('convnext_dense.data.check.SAMPLE', 2)
+    for path in sorted((root / 'images' / 'training').iterdir()):
+        Image.new('RGB', (8, 8)).save(path)
+    cfg = load_config(SHAPES_COCO, None, str(root))
+    settle_coco(cfg, TRAIN_VAL)
+    assert [len(check_split('train_dataloader', cfg, mode)) for mode in ('sample', 'all')] == [2, 6]

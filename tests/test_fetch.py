@@ -44,7 +44,7 @@ def test_hubs_offline(offline, name: str) -> None:
 
 
 def test_a_name_that_timm_does_not_have() -> None:
-    with pytest.raises(InputError, match='expected a pre-trained model of timm; it has convnext_tiny'):
+    with pytest.raises(InputError, match='expected a pre-trained model of timm; it has convnext_tiny\\.'):
         resolve('timm:convnext_tiny.no_such_tag')
 
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from convnext_dense import InputError
-from convnext_dense.training.guards import _check_channels, check_batch_norm, check_evaluators
+from convnext_dense.training.guards import _check_channels, build_on_meta, check_batch_norm, check_evaluators
 
 
 class Pooling(nn.Module):
@@ -63,3 +63,11 @@ def test_indices_of_another_kind_than_the_channels(index, channels) -> None:
     head = SimpleNamespace(in_index=index, in_channels=channels)
     with pytest.raises(InputError, match='model.head: expected in_channels and in_index both numbers or both lists'):
         _check_channels(backbone, 'head', head)
+
+
+def test_what_a_class_of_ours_says_is_said_as_it_is() -> None:
+    model = dict(type='ConvNeXt', drop_path_rate=2)
+    with pytest.raises(InputError, match='^drop_path_rate: expected a number in'):
+        build_on_meta(Config(dict(model=model)))
+    with pytest.raises(InputError, match='^model: cannot be built from this config: TypeError: .*nonsense'):
+        build_on_meta(Config(dict(model=dict(type='ConvNeXt', nonsense=2))))

@@ -235,3 +235,9 @@ def test_a_name_that_begins_like_the_backbone() -> None:
     model = Segmentor()
     model.backbone2 = nn.Linear(8, 8)
     assert settings(model, build(model).optimizer)['backbone2.weight'] == (1e-3, 0.05)
+
+
+def test_without_a_decay_rate_all_learn_at_the_same_rate() -> None:
+    model = Segmentor()
+    wrapper = dict(optimizer=dict(type='AdamW', **BASE), constructor='LayerDecayOptimWrapperConstructor')
+    assert {lr for lr, _ in settings(model, build_optim_wrapper(model, wrapper).optimizer).values()} == {1e-3}

@@ -360,3 +360,17 @@ def test_timms_pointwise_layers_are_linear_from_a_width_of_96(width: int, ndim: 
     state = ConvNeXt(dict(depths=[1] * 4, dims=[width] * 4)).state_dict()
     theirs, _ = from_official(state, LAYOUTS['timm'], (1, 1, 1, 1), grn=False)
     assert theirs['stages.0.blocks.0.mlp.fc1.weight'].ndim == ndim
+
+
+def test_a_block_without_its_grn_is_v2_all_the_same() -> None:
+    state = classification(grn=True)
+    del state['stages.1.0.grn.gamma']
+    assert recognise(state).grn
+
+
+def test_output_norms_of_the_last_stages_alone() -> None:
+    """OpenMMLab's norm3 is the norm before the classifier in a file without other norms, and an output norm beside one."""
+    backbone = ConvNeXt(dict(depths=(1, 2, 1, 1), dims=(8, 16, 24, 32)), out_indices=(2, 3))
+    state, _ = from_official(backbone.state_dict(), LAYOUTS['openmmlab'], (1, 2, 1, 1), False)
+    official, rest = to_official(state, recognise(state))
+    assert {'norm2.weight', 'norm3.weight'} <= set(official) and 'norm.weight' not in official and rest == []

@@ -234,6 +234,8 @@ def test_what_goes_with_a_weight() -> None:
         'c.bias': torch.ones(()),
     }
     check_pairs(fits)
+    with pytest.raises(InputError, match='up.bias: expected one number per channel'):
+        check_pairs({'up.weight': torch.zeros(4, 3, 5, 5), 'up.bias': torch.zeros(5)})  # as many as its kernel is wide
     for name, value in (
         ('a.bias', torch.ones(4)),
         ('a.bias', torch.ones(())),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from safetensors.torch import save_file
 
 from convnext_dense import ConvNeXt, InputError
@@ -383,3 +384,8 @@ def test_errors_without_words_are_named_by_their_class() -> None:
     assert 'cannot be read (Trying to' in opening._why_refused(b'PK', RuntimeError('Trying to resize')), 'no refusal of a type'
     assert 'cannot be read' in opening._why_refused(b'\x80\x02', EOFError('ran out')), 'a broken one of the old format'
     assert 'a plain pickle' in opening._why_refused(b'\x80\x02', pickle.UnpicklingError('Unsupported operand 149'))
+
+
+def test_the_limit_that_the_readme_names_and_words_of_a_bounded_length() -> None:
+    assert f'{opening.MAX_BYTES // 2**30} GiB' in (ROOT / 'README.md').read_text() and opening.MAX_BYTES % 2**30 == 0
+    assert len(opening.reason(ValueError('x' * 400))) == 300

@@ -152,6 +152,8 @@ def test_wrong_parts(changes: dict, expected: str, shapes: str) -> None:
             {'train_dataloader.dataset.pipeline.4.meta_keys': ()},
             'train_dataloader.*meta_keys .* with img_shape, which .*got none',
         ),
+        ({'model.rpn_head.bbox_coder.target_stds': [[], []]}, 'model.rpn_head.bbox_coder: '),
+        ({'model.roi_head.bbox_head.bbox_coder.target_stds': [0.0] * 4}, 'bbox_head.bbox_coder: expected four .*stds above 0'),
         ({'train_cfg.max_epochs': 2.5}, 'max_epochs: expected int'),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',

@@ -116,3 +116,15 @@ def test_the_limits_of_a_vivid_colour(low: bool, expected: tuple[int, int]) -> N
     for kind, colour in enumerate(colours):
         hsv = np.array([[[36 * kind, *expected]]], np.uint8)
         assert (colour == cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0]).all()
+
+
+def test_a_failed_set_takes_nothing_of_others_along(tmp_path, monkeypatch) -> None:
+    def fails(root, split, count, seed):
+        root.mkdir(parents=True)
+        (tmp_path / 'new' / 'of another').write_text('here')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(shapes, '_write_split', fails)
+    with pytest.raises(InputError, match='No space left'):
+        shapes.write_shapes(tmp_path / 'new' / 'deep' / 'set', 1, 1)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')] == ['new', 'new/of another']

@@ -7,6 +7,7 @@ of the class, and the ground is greyish. Each scene has its own size. One scene 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -147,15 +148,18 @@ def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int
     if type(seed) is not int or seed < 0:
         raise InputError(f'seed: expected an integer of 0 or more, got {seed!r}')
     partial = target.with_name(target.name + '.partial')
-    made = next((path for path in (*reversed(target.parents), partial) if not os.path.lexists(path)), None)
-    if made is None:
+    if os.path.lexists(partial):
         raise InputError(f'{partial}: expected no such folder, which is what another run writes to; remove it or name another')
+    missing = [path for path in target.parents if not os.path.lexists(path)]
     try:
         for split, count in zip(SPLITS, (train, val)):
             _write_split(partial, split, count, seed)
         os.replace(partial, target)
     except BaseException as error:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        for path in missing:  # innermost first; a folder that holds anything else stays
+            with contextlib.suppress(OSError):
+                path.rmdir()
         if isinstance(error, (OSError, ValueError)):
             raise InputError(f'{target}: expected a place to write the set to ({error}); name another folder') from error
         raise

@@ -24,8 +24,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
+<<<<<<< HEAD:convnext_dense/run/rehearsal.py
 from convnext_dense.run.trial import check_init, check_sample, first_batch, part, try_metrics
 from convnext_dense.run.values import (
+=======
+from convnext_dense.run.trial import check_box_coders, check_init, check_sample, first_batch, part, try_metrics
+from convnext_dense.tooling.values import (
+>>>>>>> ed56fb14f205b6435a0cfc4a86ddc34c07b35ece:convnext_dense/tooling/rehearsal.py
     check_hooks,
     check_loader,
     check_loop,
@@ -63,6 +68,7 @@ def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, 
     """
     check_model(model)
     check_init(model)
+    check_box_coders(model)
     plan = copy.deepcopy(cfg)
     with _silent(), tempfile.TemporaryDirectory() as folder:
         plan.merge_from_dict(dict(launcher='none', load_from=None, resume=False, work_dir=folder, experiment_name=NAME))

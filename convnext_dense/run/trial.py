@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -154,6 +155,21 @@ def _check_mask_size(roi_head: nn.Module, out: Tensor) -> None:
                 f'model.train_cfg.rcnn.mask_size: expected {out.shape[-1]}, the side of the masks that the head predicts; '
                 f'got {stage.mask_size}; set it, or the output_size of mask_roi_extractor'
             )
+
+
+def check_box_coders(model: nn.Module) -> None:
+    """Stop at means and deviations of box offsets by which a box does not come back: encoded, then decoded."""
+    box = torch.tensor([[8.0, 8.0, 24.0, 40.0]])
+    for name, module in model.named_modules():
+        coder = getattr(module, 'bbox_coder', None)
+        if type(coder) is DeltaXYWHBBoxCoder:
+            with part(f'model.{name}.bbox_coder'):
+                back = coder.decode(box, coder.encode(box, box))
+            if back.shape != box.shape or not torch.allclose(back, box, atol=0.1):
+                raise InputError(
+                    f'model.{name}.bbox_coder: expected four target_means and target_stds above 0 by which boxes are encoded '
+                    f'and decoded again, got {coder.means} and {coder.stds}'
+                )
 
 
 def check_init(model: nn.Module) -> None:

@@ -24,13 +24,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
-<<<<<<< HEAD:convnext_dense/run/rehearsal.py
-from convnext_dense.run.trial import check_init, check_sample, first_batch, part, try_metrics
-from convnext_dense.run.values import (
-=======
 from convnext_dense.run.trial import check_box_coders, check_init, check_sample, first_batch, part, try_metrics
-from convnext_dense.tooling.values import (
->>>>>>> ed56fb14f205b6435a0cfc4a86ddc34c07b35ece:convnext_dense/tooling/rehearsal.py
+from convnext_dense.run.values import (
     check_hooks,
     check_loader,
     check_loop,

@@ -15,5 +15,7 @@ class FastConv2d(nn.Conv2d):
     """nn.Conv2d whose 3x3 kernels of stride 1 run by `conv3x3`: `conv_cfg=dict(type='FastConv2d')` of any neck or head."""
 
     def forward(self, x: Tensor) -> Tensor:
-        usual = is_3x3(self) and type(self.weight) in (Tensor, nn.Parameter) and not torch.is_autocast_enabled(x.device.type)
-        return conv3x3(x, self.weight, self.bias) if usual and chosen('auto', x) else super().forward(x)
+        plain = chosen('auto', x) and is_3x3(self) and type(self.weight) in (Tensor, nn.Parameter)
+        if not plain or torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        return conv3x3(x, self.weight, self.bias)

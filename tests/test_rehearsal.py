@@ -33,7 +33,7 @@ def settled(path: str, root: str, **changes) -> Config:
         node = cfg._cfg_dict
         for part in above:
             node = node[int(part)] if part.isdigit() else node[part]
-        node[last] = value
+        node[int(last) if last.isdigit() else last] = value
     return cfg
 
 
@@ -65,7 +65,7 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
     'changes, expected',
     [
         # What the libraries refuse.
-        ({'optim_wrapper.optimizer.lr': -1}, 'optim_wrapper.optimizer.lr: expected a finite number from 0 up, got -1'),
+        ({'optim_wrapper.optimizer.lr': -1}, 'optim_wrapper.optimizer.lr: expected a finite number from 0 to 1000, got -1'),
         ({'optim_wrapper.optimizer.type': 'Adamm'}, 'optim_wrapper: .*Adamm is not in'),
         ({'optim_wrapper.optimizer.betas': (2, 2)}, 'optim_wrapper: .*beta'),
         ({'optim_wrapper.accumulative_counts': 0}, 'optim_wrapper: .*accumulative'),
@@ -77,6 +77,26 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
         ({'val_evaluator.iou_metrics': ['mNonsense']}, "val_evaluator: .*'mNonsense'"),
         ({'val_dataloader.dataset.pipeline.2.meta_keys': (0, 2)}, 'val_dataloader.*meta_keys .* with ori_shape, img_shape'),
         ({'val_dataloader.dataset.pipeline.2.meta_keys': ('ori_shape',)}, 'with img_shape, which .*got ori_shape;'),
+        # What shows when it runs: pipelines, losses, targets, metrics.
+        ({'train_dataloader.dataset.pipeline.1': dict(type='RandomFlip', prob=0.5)}, 'cannot be trained: .*gt_sem_seg'),
+        ({'val_dataloader.dataset.pipeline.1': dict(type='RandomFlip', prob=0.0)}, 'cannot judge a prediction: .*gt_sem_seg'),
+        ({'model.decode_head.loss_decode.class_weight': [1.0, 2.0]}, 'cannot be trained: RuntimeError: weight tensor'),
+        ({'val_evaluator.iou_metrics': []}, 'expected iou_metrics such as'),
+        # What must agree.
+        ({'default_hooks.checkpoint.save_best': 'mIoUx'}, "save_best: expected one of aAcc, mIoU, mAcc; got 'mIoUx'"),
+        ({'custom_hooks': [dict(type='EarlyStoppingHook', monitor='mIuO', rule='greater')]}, 'monitor: .*mIuO'),
+        ({'train_cfg': dict(type='EpochBasedTrainLoop', max_epochs=1)}, 'sampler: expected one that ends'),
+        ({'val_dataloader.sampler.type': 'InfiniteSampler'}, 'val_dataloader.sampler: expected one that ends'),
+        ({'val_cfg': dict(type='TestLoop')}, 'val_cfg: expected a loop for val, got TestLoop'),
+        ({'param_scheduler.0.by_epoch': True}, 'expected by_epoch=False in LinearLR'),
+        ({'param_scheduler.1.eta_min': 5.0}, "expected eta_min from 0 to the optimiser's"),
+        ({'param_scheduler.1.end': 200}, 'expected rates above 0 up to the last iteration, 2000; got 0 from iteration'),
+        ({'visualizer.vis_backends': [dict(type='WandbVisBackend')]}, 'expected the package wandb for WandbVisBackend'),
+        ({'visualizer.vis_backends': [dict(type='LocalVisBackend', no=1)]}, 'expected the arguments of LocalVisBackend'),
+        ({'compile': dict(backend='nonsense')}, 'compile.backend: expected one of .*inductor'),
+        ({'activation_checkpointing': ['backbon']}, "activation_checkpointing: .*'backbon'; did you mean 'backbone'"),
+        ({'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor', 'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(nothing=dict(lr_mult=2)))},
+         'custom_keys: expected parts of parameter names, got nothing'),
         ({'randomness': dict(seed=-1)}, 'randomness: .*between 0 and'),
         ({'log_level': 'LOUD'}, 'log_level: '),
         ({'default_hooks.logger.interval': 'x'}, 'default_hooks.logger.interval: expected int, as LoggerHook takes it'),
@@ -92,8 +112,8 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
         ({'train_dataloader.num_workers': 0.5}, 'num_workers: expected a whole number from 0 up, got 0.5'),
         ({'train_cfg.max_iters': 0}, 'max_iters: expected a whole number from 1 up, got 0'),
         ({'train_cfg.val_interval': 0}, 'val_interval: expected a whole number from 1 up, got 0'),
-        ({'train_cfg.val_interval': True}, 'val_interval: expected int'),
-        ({'param_scheduler.1.power': -3.0}, 'param_scheduler: expected rates from 0 to 1000 times'),
+        ({'train_cfg.val_interval': True}, 'val_interval: expected a whole number from 1 up, got True'),
+        ({'param_scheduler.1.power': -3.0}, 'param_scheduler: expected a power above 0 in PolyLR, got -3.0'),
         ({'param_scheduler': [dict(type='StepLR', gamma=-2.0, step_size=3, by_epoch=False)]}, 'got -0.004 at iteration 4'),
         ({'default_hooks.checkpoint.interval': 0}, 'CheckpointHook.interval: expected a whole number from 1 up, or -1'),
         ({'model.decode_head.loss_decode.loss_weight': -1.0}, 'loss_weight: expected a finite number from 0 up, got -1'),
@@ -103,7 +123,7 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
         ({'model.backbone.in_channels': 4}, 'model.backbone.in_channels: expected 3, the channels of the images.*got 4'),
         ({'val_dataloader.dataset.pipeline': []}, 'val_dataloader.dataset.pipeline: expected samples with inputs'),
         ({'train_dataloader.batch_size': 9, 'train_dataloader.drop_last': True, 'train_dataloader.sampler': EPOCHS},
-         'expected at least one batch, got 6 images at 9 a batch'),
+         'expected at least one batch a process, got 6 images for 1 at 9 a batch'),
         # A part that is missing.
         ({'optim_wrapper': None}, 'expected dicts under .*; optim_wrapper is missing'),
         ({'val_cfg': None, 'val_evaluator': 'x'}, 'val_cfg, val_evaluator are missing'),
@@ -154,6 +174,21 @@ def test_wrong_parts(changes: dict, expected: str, shapes: str) -> None:
         ),
         ({'model.rpn_head.bbox_coder.target_stds': [[], []]}, 'model.rpn_head.bbox_coder: '),
         ({'model.roi_head.bbox_head.bbox_coder.target_stds': [0.0] * 4}, 'bbox_head.bbox_coder: expected four .*stds above 0'),
+        ({'train_dataloader.dataset.pipeline.1.with_mask': False}, 'cannot be trained: .*masks'),
+        ({'train_dataloader.dataset.pipeline.1.with_bbox': False}, 'cannot be trained: .*bboxes'),
+        (
+            {'model.rpn_head.anchor_generator.strides': [4, 8, 16, 32, 0]},
+            'anchor_generator.strides.4: expected a number above 0',
+        ),
+        ({'model.rpn_head.anchor_generator.strides': [8, 16, 32, 64, 128]}, 'strides: expected 4 for map 0, of 48 .*got 8'),
+        ({'model.rpn_head.anchor_generator.scales': [-8]}, 'anchor_generator.scales.0: expected a number above 0, got -8'),
+        ({'model.roi_head.bbox_roi_extractor.featmap_strides': [4, 8, 16, 64]}, 'featmap_strides: expected 32 for map 3'),
+        ({'model.test_cfg.rcnn.mask_thr_binary': 7.0}, 'mask_thr_binary: expected a share from 0 to 1'),
+        ({'model.train_cfg.rcnn.sampler.pos_fraction': 0.0}, 'pos_fraction: expected a share above 0'),
+        ({'model.test_cfg.rpn.nms.iou_threshold': -1}, 'iou_threshold: expected a share from 0 to 1, got -1'),
+        ({'model.train_cfg.rpn.assigner.pos_iou_thr': 0.1}, 'expected pos_iou_thr of at least neg_iou_thr'),
+        ({'default_hooks.checkpoint.save_best': 'coco/bbox_mAPx'}, 'save_best: expected one of coco/bbox_mAP, '),
+        ({'train_dataloader.sampler': dict(type='InfiniteSampler')}, 'train_dataloader.sampler: expected one that ends'),
         ({'train_cfg.max_epochs': 2.5}, 'max_epochs: expected int'),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else '',

@@ -74,10 +74,12 @@ def test_optimisers_that_can_train() -> None:
 @pytest.mark.parametrize(
     'groups, message',
     [
-        (dict(lr=float('inf')), 'optimizer.lr: expected a finite number from 0 up, got inf'),
-        (dict(lr=-1e-9), 'optimizer.lr: expected a finite number from 0 up'),
+        (dict(lr=float('inf')), 'optimizer.lr: expected a finite number from 0 to 1000, got inf'),
+        (dict(lr=-1e-9), 'optimizer.lr: expected a finite number from 0 to 1000'),
         (dict(weight_decay=float('nan')), 'optimizer.weight_decay: expected a finite number'),
-        (dict(eps=-1), 'optimizer.eps: expected a finite number from 0 up'),
+        (dict(eps=-1), 'optimizer.eps: expected a finite number above 0'),
+        (dict(eps=0.0), 'optimizer.eps: expected a finite number above 0, got 0'),
+        (dict(momentum=5.0), 'optimizer.momentum: expected a finite number below 1, got 5'),
         (dict(betas=(0.9, float('inf'))), 'optimizer.betas: expected a finite number'),
     ],
 )

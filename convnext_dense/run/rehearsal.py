@@ -17,15 +17,19 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import VISBACKENDS, DefaultScope
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
+from convnext_dense.run.agreement import check_backend, check_custom_keys, check_extras, check_loop_kind, check_monitors
+from convnext_dense.run.first_images import FirstImages
+from convnext_dense.run.settle import world_size
 from convnext_dense.run.trial import check_box_coders, check_init, check_sample, first_batch, part, try_metrics
 from convnext_dense.run.values import (
+    check_assigners,
     check_hooks,
     check_loader,
     check_loop,
@@ -36,6 +40,7 @@ from convnext_dense.run.values import (
 )
 
 NAME = 'rehearsal'
+LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 EVALUATION = ('{}_dataloader', '{}_cfg', '{}_evaluator')
 
@@ -64,6 +69,8 @@ def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, 
     check_model(model)
     check_init(model)
     check_box_coders(model)
+    check_assigners(model)
+    check_extras(cfg, model)
     plan = copy.deepcopy(cfg)
     with _silent(), tempfile.TemporaryDirectory() as folder:
         plan.merge_from_dict(dict(launcher='none', load_from=None, resume=False, work_dir=folder, experiment_name=NAME))
@@ -102,7 +109,8 @@ def _of(split: str) -> list[str]:
 
 
 def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, Any]:
-    datasets, batches = {}, {}
+    datasets, batches, first = {}, {}, FirstImages(cfg, model)
+    schedulers: Any = None
     for split in splits:
         name = f'{split}_dataloader'
         spec = cfg.get(name)
@@ -110,34 +118,46 @@ def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str])
             continue
         with part(name):
             loader = _loader(runner, name, spec)
-        check_loader(name, loader)
+        check_loader(name, loader, world_size() if cfg.get('launcher', 'none') != 'none' else 1)
         datasets[name] = loader.dataset
         with part(f'{name}.dataset'):
             batches[name] = first_batch(loader)
         check_sample(cfg, name, model, batches[name], training=split == 'train')
+        if split == 'train':
+            first.check_losses(name, batches[name])
         loader.num_workers = 0  # a loop starts its loading processes when it is made
         setattr(runner, f'_{name}', loader)
     if 'train' in splits:
         with part('train_cfg'):
             loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
         check_loop(loop)
+        check_loop_kind('train', loop)
         with part('optim_wrapper'):
             wrapper = runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         check_optimizer(wrapper)
+        check_custom_keys(cfg, model)
         if runner.param_schedulers is not None:
             with part('param_scheduler'):
-                check_schedule(runner.build_param_scheduler(runner.param_schedulers), wrapper, loop)
+                schedulers = runner.build_param_scheduler(runner.param_schedulers)
+                check_schedule(schedulers, wrapper, loop)
     for split in ('val', 'test'):
         if split in splits and getattr(runner, f'_{split}_loop') is not None:
             with part(f'{split}_cfg or {split}_evaluator'):
                 loop = getattr(runner, f'build_{split}_loop')(getattr(runner, f'_{split}_loop'))
                 name = f'{split}_dataloader'
-                try_metrics(loop.evaluator, name, batches[name], loop.dataloader.dataset)
+                check_loop_kind(split, loop)
+                names = try_metrics(loop.evaluator, name, batches[name], loop.dataloader.dataset)
+            if split == 'val' and names is not None:
+                check_monitors(runner.hooks, schedulers if isinstance(schedulers, list) else None, names)
+            first.check_predictions(name, batches[name], loop.evaluator)
     check_hooks(runner.hooks)
     return datasets
 
 
 def _runner(cfg: Config, model: nn.Module) -> Runner:
+    level = cfg.get('log_level', 'INFO')
+    if not isinstance(level, int) and level not in LEVELS:
+        raise InputError(f'log_level: expected one of {", ".join(LEVELS)}; got {level!r}')
     with part('log_level'):
         MMLogger.get_instance(f'{NAME}_level', log_level=cfg.get('log_level', 'INFO'))
     with part('randomness'):
@@ -154,9 +174,7 @@ def _without_backends(visualizer: Any) -> dict[str, Any]:
     """The visualizer without its backends, some of which start a run on a server; that they are there is checked."""
     spec = dict(visualizer) if isinstance(visualizer, dict) else dict(type='Visualizer')
     for backend in spec.pop('vis_backends', None) or ():
-        kind = backend.get('type') if isinstance(backend, dict) else backend
-        if not inspect.isclass(kind) and (not isinstance(kind, str) or VISBACKENDS.get(kind) is None):
-            raise InputError(f'visualizer.vis_backends: expected types such as LocalVisBackend, got {kind!r}')
+        check_backend(backend)
     return ConfigDict({**spec, 'name': NAME, 'vis_backends': None})
 
 

@@ -20,6 +20,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from convnext_dense.detection.coco_metric import STATS, CocoStatsMetric
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.kernels.compiling import shapes_alone
 from convnext_dense.models.convnext import ConvNeXt
@@ -30,27 +31,27 @@ META_OF_TRAINING = {DetDataSample: ('img_shape',)}
 
 
 @contextmanager
-def part(name: str) -> Iterator[None]:
+def part(name: str, what: str = 'cannot be built from this config') -> Iterator[None]:
     """Whatever is raised within becomes a line about this part of the config."""
     try:
         yield
     except (InputError, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise InputError(
-            f'{name}: cannot be built from this config: {type(error).__name__}: {last_line(error)}; check its entries'
-        ) from error
+        raise InputError(f'{name}: {what}: {type(error).__name__}: {last_line(error)}; check its entries') from error
 
 
 def first_batch(loader: DataLoader) -> Any:
-    """The data set's first sample, as a batch of one."""
-    return loader.collate_fn([loader.dataset[0]])
+    """The data set's first samples, as many as a batch has: images of different sizes must go together."""
+    size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size) or 1
+    return loader.collate_fn([loader.dataset[i] for i in range(min(size, len(loader.dataset)))])
 
 
-def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> None:
-    """Measure a mask against itself: IoUMetric asks what its metrics are called only after the first evaluation.
+def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> list[str] | None:
+    """What the metrics are called, or None where a metric does not tell.
 
-    A file of annotations that a metric reads only then must be there.
+    A mask is measured against itself: IoUMetric asks what its metrics are called only after the first evaluation. A file of
+    annotations that a metric reads only then must be there.
     """
     for metric in evaluator.metrics:
         file = getattr(metric, 'ann_file', None)
@@ -62,14 +63,20 @@ def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> No
     if samples and any(hasattr(metric, 'ann_file') or hasattr(metric, '_coco_api') for metric in evaluator.metrics):
         _check_meta(name, samples, {DetDataSample: ('img_id',)})
     sample = copy.deepcopy(samples[0]) if samples else None
+    coco = [metric for metric in evaluator.metrics if isinstance(metric, CocoStatsMetric)]
+    names = [f'{metric.prefix}/{kind}_{stat}' for metric in coco for kind in metric.metrics for stat in STATS]
     if sample is None or 'gt_sem_seg' not in sample:
-        return
+        return names if len(coco) == len(evaluator.metrics) else None
     sample.pred_sem_seg = sample.gt_sem_seg
     sample.pred_sem_seg.data = sample.gt_sem_seg.data.clamp(max=len(dataset.metainfo.get('classes') or ()) - 1)
     own = [metric for metric in evaluator.metrics if isinstance(metric, IoUMetric) and not metric.output_dir]
+    names = []
     for metric in own:
         metric.process({}, [sample.to_dict()])
-        metric.evaluate(1)
+        if not metric.metrics:
+            raise InputError("evaluator: expected iou_metrics such as ['mIoU'], got none: nothing would be measured")
+        names += [key if '/' in key or not metric.prefix else f'{metric.prefix}/{key}' for key in metric.evaluate(1)]
+    return names if len(own) == len(evaluator.metrics) else None
 
 
 def check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training: bool) -> None:
@@ -125,9 +132,12 @@ def _check_shapes(model: nn.Module, image: Tensor) -> None:
         head = getattr(model, name, None)
         for one in head if isinstance(head, nn.ModuleList) else [head] if isinstance(head, nn.Module) else []:
             out = one(maps)
-            levels = getattr(getattr(one, 'prior_generator', None), 'num_levels', None)
-            if levels is not None and levels != len(out[0]):
+            anchors = getattr(one, 'prior_generator', None)
+            if anchors is not None and anchors.num_levels != len(out[0]):
+                levels = anchors.num_levels
                 raise InputError(f'model.{name}.anchor_generator: expected strides for {len(out[0])} maps, got {levels}')
+            if anchors is not None:
+                _check_strides(f'model.{name}.anchor_generator.strides', anchors.strides, out[0], image)
     roi_head = getattr(model, 'roi_head', None)
     for kind in ('bbox', 'mask'):
         extractors, heads = (getattr(roi_head, f'{kind}_{part}', None) for part in ('roi_extractor', 'head'))
@@ -141,9 +151,19 @@ def _check_shapes(model: nn.Module, image: Tensor) -> None:
                     f'model.roi_head.{kind}_roi_extractor: expected out_channels and featmap_strides of the maps of the neck, '
                     f'{given}; got out_channels={extractor.out_channels}, featmap_strides={extractor.featmap_strides}'
                 )
+            _check_strides(f'model.roi_head.{kind}_roi_extractor.featmap_strides', extractor.featmap_strides, maps, image)
             out = head(image.new_empty(1, extractor.out_channels, *extractor.roi_layers[0].output_size))
             if kind == 'mask':
                 _check_mask_size(roi_head, out)
+
+
+def _check_strides(key: str, strides: Sequence[Any], maps: Sequence[Tensor], image: Tensor) -> None:
+    """A stride must be the image's side over the map's, but for what rounding adds or takes."""
+    for i, (stride, one) in enumerate(zip(strides, maps)):
+        across, down = stride if isinstance(stride, (tuple, list)) else (stride, stride)
+        for step, side, own in ((down, image.shape[2], one.shape[2]), (across, image.shape[3], one.shape[3])):
+            if not (step > 0 and abs(side / step - own) <= 1):
+                raise InputError(f'{key}: expected {side / own:g} for map {i}, of {own} pixels for {side}; got {step}')
 
 
 def _check_mask_size(roi_head: nn.Module, out: Tensor) -> None:

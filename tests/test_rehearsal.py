@@ -41,6 +41,12 @@ LOADING = dict(num_workers=0, persistent_workers=False)
 QUICKLY = {f'{name}_dataloader.{key}': value for name in TRAINING for key, value in LOADING.items()}
 
 
+UNMATCHED = {
+    'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor',
+    'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(nothing=dict(lr_mult=2))),
+}
+
+
 def message(cfg: Config, splits=TRAINING) -> str:
     with pytest.raises(InputError) as caught:
         check_parts(cfg, splits)
@@ -95,8 +101,7 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
         ({'visualizer.vis_backends': [dict(type='LocalVisBackend', no=1)]}, 'expected the arguments of LocalVisBackend'),
         ({'compile': dict(backend='nonsense')}, 'compile.backend: expected one of .*inductor'),
         ({'activation_checkpointing': ['backbon']}, "activation_checkpointing: .*'backbon'; did you mean 'backbone'"),
-        ({'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor', 'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(nothing=dict(lr_mult=2)))},
-         'custom_keys: expected parts of parameter names, got nothing'),
+        (UNMATCHED, 'custom_keys: expected parts of parameter names, got nothing'),
         ({'randomness': dict(seed=-1)}, 'randomness: .*between 0 and'),
         ({'log_level': 'LOUD'}, 'log_level: '),
         ({'default_hooks.logger.interval': 'x'}, 'default_hooks.logger.interval: expected int, as LoggerHook takes it'),

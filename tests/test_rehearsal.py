@@ -71,7 +71,8 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
     'changes, expected',
     [
         # What the libraries refuse.
-        ({'optim_wrapper.optimizer.lr': -1}, 'optim_wrapper.optimizer.lr: expected a finite number from 0 to 1000, got -1'),
+        ({'optim_wrapper.optimizer.lr': -1}, 'optim_wrapper.optimizer.lr: expected a finite number from 0 up, got -1'),
+        ({'optim_wrapper.optimizer.lr': 1e30}, 'optim_wrapper.optimizer.lr: expected a finite number from 0 to 1000, got 1e'),
         ({'optim_wrapper.optimizer.type': 'Adamm'}, 'optim_wrapper: .*Adamm is not in'),
         ({'optim_wrapper.optimizer.betas': (2, 2)}, 'optim_wrapper: .*beta'),
         ({'optim_wrapper.accumulative_counts': 0}, 'optim_wrapper: .*accumulative'),

@@ -92,7 +92,10 @@ def check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training:
         )
     if isinstance(batch['inputs'][0], (list, tuple)):  # its first view
         batch = {key: value[0] for key, value in batch.items()}
-    _check_meta(name, batch.get('data_samples') or (), META_OF_TRAINING if training else META_OF_PREDICTION)
+    samples = batch.get('data_samples') or ()
+    _check_meta(name, samples, META_OF_TRAINING if training else META_OF_PREDICTION)
+    if not training and any(hook.get('type') == 'SavePicturesHook' for hook in cfg.get('custom_hooks') or ()):
+        _check_meta(name, samples, dict.fromkeys(META_OF_PREDICTION, ('img_path',)))
     with part('model.data_preprocessor'):
         inputs = MODELS.build(copy.deepcopy(spec))(batch, training)['inputs']
     if not isinstance(inputs, Tensor):
@@ -120,8 +123,8 @@ def _check_meta(name: str, samples: Sequence[Any], needed: Mapping[type, tuple[s
         missing = [key for key in needed.get(type(sample), ()) if key not in sample.metainfo_keys()]
         if missing:
             raise InputError(
-                f'{name}.dataset.pipeline: expected meta_keys of its last transform with {", ".join(missing)}, which the model '
-                f'reads; got {", ".join(map(str, sample.metainfo_keys())) or "none"}; add them, or leave meta_keys out'
+                f'{name}.dataset.pipeline: expected meta_keys of its last transform with {", ".join(missing)}, which are read later; '
+                f'got {", ".join(map(str, sample.metainfo_keys())) or "none"}; add them, or leave meta_keys out'
             )
 
 

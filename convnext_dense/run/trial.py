@@ -123,8 +123,8 @@ def _check_meta(name: str, samples: Sequence[Any], needed: Mapping[type, tuple[s
         missing = [key for key in needed.get(type(sample), ()) if key not in sample.metainfo_keys()]
         if missing:
             raise InputError(
-                f'{name}.dataset.pipeline: expected meta_keys of its last transform with {", ".join(missing)}, which are read later; '
-                f'got {", ".join(map(str, sample.metainfo_keys())) or "none"}; add them, or leave meta_keys out'
+                f'{name}.dataset.pipeline: expected meta_keys of its last transform with {", ".join(missing)}, which are read '
+                f'later; got {", ".join(map(str, sample.metainfo_keys())) or "none"}; add them, or leave meta_keys out'
             )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from convnext_dense.data.pictures import UnreadableError, image_size, is_file
 from convnext_dense.errors import InputError
+from convnext_dense.text import listed
 
 BACKENDS = ('pycocotools', 'faster-coco-eval')  # that compute COCO's numbers
 FIELDS = {
@@ -33,11 +34,25 @@ class CocoFiles:
     images: Path
 
 
-def innermost(spec: Any) -> Any:
-    """The data set's own config, out of RepeatDataset and other wrappers."""
+def parts(spec: Any, where: str = 'dataset') -> list[tuple[str, Any]]:
+    """The data sets' own configs, out of ConcatDataset and other wrappers, each with its place in the config."""
     while isinstance(spec, Mapping) and 'dataset' in spec:
-        spec = spec['dataset']
-    return spec
+        spec, where = spec['dataset'], f'{where}.dataset'
+    joined = spec.get('datasets') if isinstance(spec, Mapping) else None
+    if not isinstance(joined, (list, tuple)) or not joined or not all(isinstance(one, Mapping) for one in joined):
+        return [(where, spec)]
+    return [part for index, one in enumerate(joined) for part in parts(one, f'{where}.datasets[{index}]')]
+
+
+def both(one: Sequence[str], one_from: Any, other: Sequence[str], other_from: Any) -> str:
+    """Two lists of classes for a message, and what only one of them has."""
+    rows = [f'{len(names)} in {place}: {listed(names)}' for names, place in ((one, one_from), (other, other_from))]
+    only = [
+        f'only in {place}: {listed(rest)}'
+        for rest, place in (([n for n in one if n not in other], one_from), ([n for n in other if n not in one], other_from))
+        if rest
+    ]
+    return '; '.join([*rows, *(only or ['the order differs'])])
 
 
 def is_coco_class(kind: Any) -> bool:
@@ -61,7 +76,7 @@ def coco_files(spec: Mapping[str, Any]) -> CocoFiles:
     return CocoFiles(Path(root, ann_file), Path(root, images))
 
 
-@lru_cache(maxsize=2)  # the training and the validation file
+@lru_cache(maxsize=4)  # the training and the validation file, or some joined ones
 def read_coco(path: Path) -> dict[str, Any]:
     """The content of a COCO annotation file, with lists under images, annotations and categories; ids are integers, names text.
 

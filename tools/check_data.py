@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 import convnext_dense  # noqa: F401
 from convnext_dense.data.check import check_classes, check_split
+from convnext_dense.data.check_ignored import check_ignored
 from convnext_dense.errors import InputError
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser, exit_with_line
@@ -42,6 +43,7 @@ def main() -> None:
     for line in settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options):
         print(line)
     check_classes(cfg, names)
+    check_ignored(cfg, names)
     found = 0
     for name in names:
         problems = check_split(name, cfg, mode='all')

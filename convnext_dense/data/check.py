@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from convnext_dense.data.check_coco import coco_problems, filters, nothing_left, nothing_to_find
+from convnext_dense.data.check_ignored import check_ignored, heads
 from convnext_dense.data.check_seg import find_folders, seg_problems
 from convnext_dense.data.coco import both, brief, class_list, coco_files, is_coco_class, parts, read_coco
 from convnext_dense.data.pipeline import says, steps
@@ -20,7 +21,6 @@ from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.text import listed
 
 SAMPLE = 64  # images, with their masks, opened per split in a quick scan
-HEADS = ('decode_head', 'auxiliary_head')
 SHOWN = 3  # problems named in the error line
 
 
@@ -57,6 +57,7 @@ def check_data(cfg: Config, names: Sequence[str], mode: str = 'sample') -> None:
         InputError: with the number of problems and the first of them.
     """
     check_classes(cfg, names)
+    check_ignored(cfg, names)
     problems = [line for name in names for line in check_split(name, cfg, mode)]
     read_coco.cache_clear()  # the last to read it: a large file is not to stay in memory while training runs
     if problems:
@@ -113,19 +114,16 @@ def _same(one: Any, other: Any) -> bool:
 
 def check_num_classes(cfg: Config, name: str) -> None:
     """Stop where a head predicts another number of classes than a data set names."""
-    model = cfg.get('model')
     for where, spec in _parts(cfg, name):
         dataset = _build(where, spec, cfg.get('default_scope'))
         classes = dataset.metainfo.get('classes')
-        for head in HEADS:
-            heads = model.get(head) if isinstance(model, dict) else None
-            for node in heads if isinstance(heads, (list, tuple)) else [heads]:
-                predicted = node.get('num_classes') if isinstance(node, dict) else None
-                if classes and predicted is not None and (type(predicted) is not int or predicted != len(classes)):
-                    raise InputError(
-                        f'model.{head}.num_classes: expected {len(classes)}, the classes of {type(dataset).__name__} '
-                        f'({where}); got {predicted!r}'
-                    )
+        for place, head in heads(cfg):
+            predicted = head.get('num_classes')
+            if classes and predicted is not None and (type(predicted) is not int or predicted != len(classes)):
+                raise InputError(
+                    f'{place}.num_classes: expected {len(classes)}, the classes of {type(dataset).__name__} ({where}); '
+                    f'got {predicted!r}'
+                )
 
 
 def data_classes(cfg: Config, name: str) -> tuple[str, ...]:

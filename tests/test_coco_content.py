@@ -14,7 +14,6 @@ from convnext_dense.data.check import check_data
 from convnext_dense.data.check_coco import coco_problems
 from convnext_dense.data.coco import (
     _present,
-    brief,
     class_list,
     coco_files,
     find_images,
@@ -22,6 +21,7 @@ from convnext_dense.data.coco import (
     read_coco,
 )
 from convnext_dense.data.shapes import SHAPES
+from convnext_dense.expect import brief
 from convnext_dense.run.classes import dataset_specs, settle_coco
 from convnext_dense.run.options import load_config
 
@@ -79,13 +79,13 @@ IDS = [
     ('categories', 'id'),
 ]
 NAMES = [('images', 'file_name'), ('categories', 'name')]
-WRONG_IDS = ['1', 1.0, True, None, [1], dict(a=1), -1, 2**53, float('nan')]
+WRONG_IDS = ['1', 1.0, True, None, [1], dict(a=1), -1, 2**53, 10**30, float('nan')]
 WRONG_NAMES = [5, None, True, ['a.jpg'], dict(), '', '  ', 'a\0.jpg', '\ud800.jpg']
 
 
 @pytest.mark.parametrize(
     'key, field, value, expected',
-    [(*place, value, 'an integer of 0 or more') for place in IDS for value in WRONG_IDS]
+    [(*place, value, 'an integer from 0 to 9007199254740991') for place in IDS for value in WRONG_IDS]
     + [(*place, value, 'text') for place in NAMES for value in WRONG_NAMES],
 )
 def test_ids_and_names_of_other_types(tmp_path, key: str, field: str, value, expected: str) -> None:
@@ -94,7 +94,9 @@ def test_ids_and_names_of_other_types(tmp_path, key: str, field: str, value, exp
     with pytest.raises(InputError) as caught:
         read_coco(path)
     message = str(caught.value)
-    assert message.startswith(f'data: {path}: {key}[0] ') and message.endswith(f'; expected {expected}'), message
+    assert message.startswith(f'data: {path}: {key}[0] ') and message.endswith(
+        f'; expected {expected}; mend the annotation file'
+    ), message
     assert f'has {field} {brief(value)}' in message and '\n' not in message
 
 
@@ -110,7 +112,10 @@ def test_three_wrong_values_are_named(tmp_path) -> None:
         (tmp_path / 'a.json').write_text(json.dumps(coco | dict(images=coco['images'] * count)))
         read_coco.cache_clear()
         with pytest.raises(
-            InputError, match=f'; and {count - 3} more$' if count > 3 else "images.2. has id 'x'; .*of 0 or more$"
+            InputError,
+            match=f'; and {count - 3} more; mend the annotation file$'
+            if count > 3
+            else "images.2. has id 'x'; .*to 9007199254740991; mend the annotation file$",
         ):
             read_coco(tmp_path / 'a.json')
 
@@ -134,8 +139,8 @@ def test_content_that_cannot_be_read(tmp_path, content: bytes, words: str) -> No
 
 
 def test_no_file(tmp_path) -> None:
-    for path in (tmp_path, tmp_path / 'a.json', tmp_path / ('x' * 999)):
-        with pytest.raises(InputError, match='which is not there; pass --train-ann or --val-ann FILE'):
+    for path, what in ((tmp_path, 'a folder'), (tmp_path / 'a.json', 'not there'), (tmp_path / ('x' * 999), 'not there')):
+        with pytest.raises(InputError, match=f'which is {what}; pass --train-ann or --val-ann FILE'):
             read_coco(path)
 
 

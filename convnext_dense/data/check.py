@@ -13,10 +13,10 @@ from mmengine.registry import DATASETS, DefaultScope
 from convnext_dense.data.check_coco import coco_problems, filters, nothing_left, nothing_to_find
 from convnext_dense.data.check_ignored import check_ignored, heads
 from convnext_dense.data.check_seg import find_folders, seg_problems
-from convnext_dense.data.coco import both, brief, class_list, coco_files, is_coco_class, parts, read_coco
-from convnext_dense.data.pipeline import says, steps
+from convnext_dense.data.coco import MEND, both, class_list, coco_files, is_coco_class, parts, read_coco
+from convnext_dense.data.pipeline import check_resizes, says, steps
 from convnext_dense.errors import InputError
-from convnext_dense.expect import whole
+from convnext_dense.expect import brief, whole
 from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.text import listed
 
@@ -38,6 +38,7 @@ def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
 
 def _problems(name: str, where: str, spec: Any, cfg: Config, mode: str) -> list[str]:
     dataset = _build(where, spec, cfg.get('default_scope'))
+    check_resizes(f'{where}.pipeline', spec.get('pipeline'))
     if is_coco_class(type(dataset)):
         return [] if mode == 'off' else list(_coco_split(name, spec, cfg, mode))
     if not hasattr(dataset, 'reduce_zero_label'):  # no segmentation data set of mmseg's kind
@@ -63,7 +64,17 @@ def check_data(cfg: Config, names: Sequence[str], mode: str = 'sample') -> None:
     if problems:
         more = f'; and {len(problems) - SHOWN} more (tools/check_data.py lists all)' if len(problems) > SHOWN else ''
         count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
-        raise InputError(f'data: {count}: {"; ".join(problems[:SHOWN])}{more}; mend or remove these files')
+        raise InputError(f'data: {count}: {"; ".join(problems[:SHOWN])}{more}; {_advice(cfg, names, problems[:SHOWN])}')
+
+
+def _advice(cfg: Config, names: Sequence[str], problems: Sequence[str]) -> str:
+    """What to do about problems: those of a COCO file's content are mended there, not by removing it."""
+    specs = [spec for name in names for _, spec in _parts(cfg, name) if 'ann_file' in spec]
+    starts = tuple(f'{coco_files(spec).annotations}: ' for spec in specs if spec['ann_file'])
+    of_file = [line.startswith(starts) for line in problems]
+    missing = any(': image ' in line and ' is missing: ' in line for line, inside in zip(problems, of_file) if inside)
+    file = f'{MEND} or add the missing pictures' if missing else MEND
+    return ', and '.join([file] * any(of_file) + ['mend or remove these files'] * (not all(of_file)))
 
 
 def check_classes(cfg: Config, names: Sequence[str]) -> None:

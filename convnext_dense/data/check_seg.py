@@ -9,10 +9,10 @@ from typing import Any
 
 from convnext_dense.data.check_coco import spread
 from convnext_dense.data.check_names import PICTURES, image_hint, mask_hint, names_below, stems
-from convnext_dense.data.coco import brief
 from convnext_dense.data.pictures import Size, UnreadableError, image_size, is_file, is_folder, mask_values, values_of
 from convnext_dense.data.pipeline import smallest_side, steps
 from convnext_dense.errors import InputError
+from convnext_dense.expect import brief
 from convnext_dense.text import listed
 
 ADE20K_SOURCE = 'https://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from convnext_dense.data.pictures import UnreadableError, image_size, is_file
+from convnext_dense.data.pictures import UnreadableError, image_size, is_file, is_folder
 from convnext_dense.errors import InputError
+from convnext_dense.expect import brief
 from convnext_dense.text import listed
 
 BACKENDS = ('pycocotools', 'faster-coco-eval')  # that compute COCO's numbers
@@ -22,7 +22,9 @@ FIELDS = {
     'categories': {'id': 'integer', 'name': 'text'},
 }
 REQUIRED = {'images': ('id', 'file_name'), 'annotations': ('id', 'image_id'), 'categories': ('id', 'name')}
-EXPECTED = {'integer': 'an integer of 0 or more', 'text': 'text'}
+MOST = 2**53 - 1  # of ids: whole in float64, in which the evaluators keep them
+EXPECTED = {'integer': f'an integer from 0 to {MOST}', 'text': 'text'}
+MEND = 'mend the annotation file'
 SHOWN = 3  # wrong values named in one line
 
 
@@ -85,7 +87,7 @@ def read_coco(path: Path) -> dict[str, Any]:
     """
     if not is_file(path):
         raise InputError(
-            f'data: expected a COCO annotation file, got {path} which is not there; pass --train-ann or --val-ann FILE'
+            f'data: expected a COCO annotation file, got {path} which is {_what(path)}; pass --train-ann or --val-ann FILE'
         )
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
@@ -101,16 +103,20 @@ def read_coco(path: Path) -> dict[str, Any]:
         if not isinstance(rows, list) or any(not isinstance(row, dict) or any(f not in row for f in fields) for row in rows):
             raise InputError(
                 f'data: expected a COCO file, a dict with lists of dicts under images, annotations and categories; '
-                f'got {path} with {keys}, where {key} is not a list of dicts with {" and ".join(fields)}'
+                f'got {path} with {keys}, where {key} is not a list of dicts with {" and ".join(fields)}; {MEND}'
             )
     for key in ('images', 'categories'):
         if not content[key]:
-            raise InputError(f'data: expected a COCO file with {key}, got none in {path}')
+            raise InputError(f'data: expected a COCO file with {key}, got none in {path}; {MEND}')
     wrong = list(_wrong_values(content))
     if wrong:
         more = f'; and {len(wrong) - SHOWN} more' if len(wrong) > SHOWN else ''
-        raise InputError(f'data: {path}: {"; ".join(wrong[:SHOWN])}{more}')
+        raise InputError(f'data: {path}: {"; ".join(wrong[:SHOWN])}{more}; {MEND}')
     return content
+
+
+def _what(path: Path) -> str:
+    return 'a folder' if is_folder(path) else 'not there'
 
 
 def _wrong_values(content: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
@@ -125,7 +131,7 @@ def _wrong_values(content: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
 
 
 def _is_integer(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53  # whole in float64, in which the evaluators keep it
+    return type(value) is int and 0 <= value <= MOST
 
 
 def _is_text(value: Any) -> bool:
@@ -137,13 +143,6 @@ def _is_text(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def brief(value: Any) -> str:
-    """A value for a message: deep and long ones shortened."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 60
-    return short.repr(value)
 
 
 def class_names(coco: dict[str, Any]) -> tuple[str, ...]:
@@ -192,7 +191,7 @@ def find_annotations(root: str | None, given: str) -> Path:
     for place in places:
         if is_file(place):
             return _real(place)
-    tried = ' and '.join(dict.fromkeys(map(str, places)))
+    tried = ' and '.join(dict.fromkeys(f'{place} (a folder)' if is_folder(place) else str(place) for place in places))
     raise InputError(
         f'data: expected a COCO annotation file, looked for {tried}; pass --data-root DIR, --train-ann and --val-ann FILE'
     )

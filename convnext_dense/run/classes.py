@@ -49,8 +49,8 @@ def settle_coco(
 ) -> list[str]:
     """Settle files, classes, heads and evaluators for the data sets under `names`; the lines say what was found.
 
-    The classes are those of the first data set's file. A class list in the config (`metainfo.classes`) must equal them, and
-    so must the number of classes that a head or an override names.
+    The classes are those of the first data set's file, and must be those of all others, joined ones too. A class list in the
+    config (`metainfo.classes`) must equal them, and so must the number of classes that a head or an override names.
 
     Raises:
         InputError: for a missing file, classes that differ, or an annotation file given to another kind of data set.

@@ -132,8 +132,8 @@ def check_num_classes(cfg: Config, name: str) -> None:
             predicted = head.get('num_classes')
             if classes and predicted is not None and (type(predicted) is not int or predicted != len(classes)):
                 raise InputError(
-                    f'{place}.num_classes: expected {len(classes)}, the classes of {type(dataset).__name__}; got {predicted!r}; '
-                    f'set it to the number of classes of {where}'
+                    f'{place}.num_classes: expected {len(classes)}, the classes of {type(dataset).__name__}; got '
+                    f'{predicted!r}; set it to the number of classes of {where}'
                 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from numbers import Integral, Real
 from typing import Any
 
@@ -38,8 +39,11 @@ def expect_number(name: str, value: Any, least: float) -> None:
 
 
 def brief(value: Any) -> str:
-    """A value for a message, on one line."""
-    text = ' '.join(repr(value).split())
+    """A value for a message, on one line: deep and long ones shortened."""
+    short = reprlib.Repr()
+    short.maxtuple = short.maxlist = short.maxdict = 20
+    short.maxstring = short.maxlong = short.maxother = 100
+    text = ' '.join(short.repr(value).split())
     return text if len(text) <= 100 else f'{text[:100]}...'
 
 

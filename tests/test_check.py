@@ -134,7 +134,7 @@ def test_wrapped_data_sets_are_looked_into(root) -> None:
 def test_a_head_with_another_number_of_classes(root) -> None:
     cfg = config(root)
     cfg.model = dict(decode_head=dict(num_classes=7))
-    with pytest.raises(InputError, match='num_classes: expected 6, the classes of ShapesDataset; got 7'):
+    with pytest.raises(InputError, match='num_classes: expected 6, the classes of ShapesDataset; got 7; set it to'):
         check_num_classes(cfg, 'train_dataloader')
 
 

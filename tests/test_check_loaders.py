@@ -58,7 +58,7 @@ def test_heads_of_every_kind(root, part: str, head, got: str | None) -> None:
     if got is None:
         check_num_classes(cfg, 'train_dataloader')
     else:
-        with pytest.raises(InputError, match=f'model.{part}.num_classes: expected 6, .*; got {got}$'):
+        with pytest.raises(InputError, match=f'model.{part}.num_classes: expected 6, .*; got {got}; set it'):
             check_num_classes(cfg, 'train_dataloader')
 
 
@@ -127,14 +127,27 @@ def test_the_tool_lists_all(root, tool) -> None:
 
 
 def test_the_tool_takes_what_the_config_has(root, tool) -> None:
-    """One of the two splits is enough; none is not."""
+    """One of the splits is enough; none is not."""
     nothing = str(ROOT / 'configs/_base_/models/upernet_convnext.py')
     one_line(
-        *tool('check_data', nothing), 'upernet_convnext.py: expected train_dataloader or val_dataloader, got neither; name'
+        *tool('check_data', nothing),
+        'upernet_convnext.py: expected train_dataloader, val_dataloader or test_dataloader, got none',
     )
     args = ['check_data', SHAPES, '--data-root', str(root), '--cfg-options']
     assert tool(*args, 'train_dataloader=None')[0] == tool(*args, 'val_dataloader=None')[0] == 0
-    one_line(*tool(*args, 'train_dataloader=None', 'val_dataloader=None'), 'got neither')
+    assert tool(*args, 'train_dataloader=None', 'val_dataloader=None')[0] == 0
+    one_line(*tool(*args, *(f'{name}_dataloader=None' for name in ('train', 'val', 'test'))), 'got none')
+
+
+def test_the_tool_looks_at_other_test_data_too(root, tool) -> None:
+    args = ['check_data', SHAPES, '--data-root', str(root), '--cfg-options']
+    mask_path(root).unlink()
+    prefix = 'test_dataloader.dataset.data_prefix'
+    status, _ = tool(*args, 'train_dataloader=None')
+    assert status == 0
+    other = [f'{prefix}.img_path=images/training', f'{prefix}.seg_map_path=annotations/training']
+    assert tool(*args, 'train_dataloader=None', *other)[0] == 1
+    one_line(*tool(*args, 'test_dataloader.dataset.reduce_zero_label=False'), 'test_dataloader.dataset.reduce_zero_label')
 
 
 def test_joined_data_sets_are_looked_into(root) -> None:
@@ -149,3 +162,98 @@ def test_joined_data_sets_are_looked_into(root) -> None:
         cfg.train_dataloader.dataset = ConfigDict(type='ConcatDataset', datasets=wrong)
         with pytest.raises(InputError, match='cannot be built from this config'):
             check_split('train_dataloader', cfg)
+
+
+def two(root, **dataset) -> Config:
+    """Training and validation, whose data set differs in `dataset`."""
+    cfg = config(root)
+    cfg.val_dataloader = config(root, **dataset).train_dataloader
+    return cfg
+
+
+LISTS = dict(kind='BaseSegDataset', reduce_zero_label=True)
+
+
+@pytest.mark.parametrize(
+    'dataset, message',
+    [
+        ({}, None),
+        (LISTS | dict(metainfo=dict(classes=CLASSES)), None),
+        (
+            LISTS | dict(metainfo=dict(classes=CLASSES[::-1])),
+            'val_dataloader.dataset: expected the classes of train_dataloader.dataset in the same order, got .*order differs',
+        ),
+        (
+            LISTS | dict(metainfo=dict(classes=[*CLASSES[:5], 'wolf'])),
+            'only in val_dataloader.dataset: wolf; give both the same metainfo.classes',
+        ),
+        (
+            dict(reduce_zero_label=False),
+            'val_dataloader.dataset.reduce_zero_label: expected True, as of train_dataloader.dataset; got False; set both',
+        ),
+        (
+            LISTS | dict(metainfo=dict(classes=CLASSES[:5])),
+            'decode_head.num_classes: expected 5, the classes of BaseSegDataset; got 6; set it to .* of val_dataloader.dataset',
+        ),
+    ],
+)
+def test_the_splits_agree(root, dataset: dict, message: str | None) -> None:
+    cfg = two(root, **dataset)
+    cfg.model = dict(decode_head=dict(num_classes=6))
+    if message is None:
+        check_data(cfg, ['train_dataloader', 'val_dataloader'], 'off')
+    else:
+        with pytest.raises(InputError, match=message):
+            check_data(cfg, ['train_dataloader', 'val_dataloader'], 'off')
+
+
+@pytest.mark.parametrize(
+    'dataset, ignored, message',
+    [
+        ({}, None, None),
+        (
+            dict(metainfo=dict(palette=[[9, 9, 9]] * 6)),
+            None,
+            r'datasets\[1\]: expected the same metainfo.palette as in .*\[0\]',
+        ),
+        (dict(metainfo=dict(palette=[[9, 9, 9]] * 6)), 'palette', None),
+        (dict(metainfo=dict(palette=[[9, 9, 9]] * 6)), ['palette'], None),
+        (
+            dict(metainfo=dict(more=1)),
+            None,
+            'expected the same metainfo.more .* None; got 1; make them equal, or set ignore_keys',
+        ),
+        (
+            LISTS | dict(metainfo=dict(classes=CLASSES[::-1])),
+            ['classes', 'palette'],
+            r'\[1\]: expected the classes of .*\[0\] in',
+        ),
+        (
+            dict(metainfo=dict(classes='disc')),
+            None,
+            r'train_dataloader.dataset.datasets\[1\].metainfo.classes: expected a list',
+        ),
+        (
+            dict(bogus=1),
+            None,
+            r'train_dataloader.dataset.datasets\[1\]: the data set cannot be built from this config: .*bogus',
+        ),
+    ],
+)
+def test_the_parts_of_a_joined_data_set_agree(root, dataset: dict, ignored, message: str | None) -> None:
+    cfg = two(root, **dataset)
+    datasets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset]
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=datasets, ignore_keys=ignored)
+    if message is None:
+        check_data(cfg, ['train_dataloader'])
+    else:
+        with pytest.raises(InputError, match=message):
+            check_data(cfg, ['train_dataloader'])
+
+
+@pytest.mark.parametrize('times', [0, -1, None, 1.5, True])
+def test_repeated_not_once(root, times) -> None:
+    cfg = config(root)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=times, dataset=cfg.train_dataloader.dataset)
+    with pytest.raises(InputError, match=f'train_dataloader: expected times of 1 or more in RepeatDataset, got {times}'):
+        check_data(cfg, ['train_dataloader'])

@@ -15,7 +15,7 @@ from convnext_dense.data.check import SAMPLE, check_split
 from convnext_dense.data.check_coco import coco_problems, left_out
 from convnext_dense.data.coco import _present, class_names, find_annotations, find_images, read_coco
 from convnext_dense.data.shapes import SHAPES
-from convnext_dense.run.classes import coco_files, dataset_spec, settle_coco
+from convnext_dense.run.classes import coco_files, dataset_specs, settle_coco
 from convnext_dense.run.options import dicts, load_config
 
 TRAIN_VAL = ('train_dataloader', 'val_dataloader')
@@ -194,7 +194,7 @@ def test_classes_of_the_file_are_set_in_every_head_and_data_set(root: Path, name
     assert len(numbers) == (4 if name == CASCADE else 2) and set(numbers) == {5} and cfg.num_classes == 5
     assert any(f'classes: 5 from {root}' in line and 'disc, square' in line for line in lines)
     for loader in TRAIN_VAL:
-        spec = dataset_spec(cfg, loader)
+        spec = dataset_specs(cfg, loader)[0]
         assert coco_files(spec).images.is_dir() and coco_files(spec).annotations.is_file()
         if name == CASCADE:
             assert spec.metainfo.classes == SHAPES and len(spec.metainfo.palette) == 5
@@ -214,7 +214,7 @@ def test_cocos_own_classes_keep_the_configs_palette(root: Path) -> None:
         edit(root, change, file)
     cfg = config(root, CASCADE)
     settle_coco(cfg, TRAIN_VAL, 'instances_training.json', 'instances_validation.json')
-    assert 'metainfo' not in dataset_spec(cfg, 'train_dataloader') and cfg.num_classes == 80
+    assert 'metainfo' not in dataset_specs(cfg, 'train_dataloader')[0] and cfg.num_classes == 80
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_cocos_own_classes_keep_the_configs_palette(root: Path) -> None:
 def test_a_class_list_by_hand_must_match(root: Path, given, message: str) -> None:
     cfg = config(root)
     for loader in TRAIN_VAL:
-        dataset_spec(cfg, loader).metainfo = dict(classes=given)
+        dataset_specs(cfg, loader)[0].metainfo = dict(classes=given)
     with pytest.raises(InputError, match=f'5 in .*: disc, square.*{message}' if len(given) == 5 else message):
         settle_coco(cfg, TRAIN_VAL)
 
@@ -237,7 +237,7 @@ def test_a_class_list_by_hand_must_match(root: Path, given, message: str) -> Non
 def test_a_part_of_the_classes_when_it_is_meant(root: Path) -> None:
     cfg = config(root)
     for loader in TRAIN_VAL:
-        dataset_spec(cfg, loader).metainfo = dict(classes=('disc', 'star'), subset=True)
+        dataset_specs(cfg, loader)[0].metainfo = dict(classes=('disc', 'star'), subset=True)
     settle_coco(cfg, TRAIN_VAL)
     assert cfg.num_classes == 2 and cfg.model.roi_head.mask_head.num_classes == 2
 
@@ -279,7 +279,7 @@ def test_a_number_of_things_that_disagrees(root: Path) -> None:
 )
 def test_data_sets_that_cannot_be(root: Path, fields: dict, message: str) -> None:
     cfg = config(root)
-    dict.update(dataset_spec(cfg, 'train_dataloader'), fields)
+    dict.update(dataset_specs(cfg, 'train_dataloader')[0], fields)
     with pytest.raises(InputError, match=message):
         settle_coco(cfg, TRAIN_VAL)
 
@@ -334,7 +334,7 @@ def test_masks_are_checked_where_training_needs_them(root: Path) -> None:
     cfg = config(root)
     settle_coco(cfg, TRAIN_VAL)
     assert len(check_split('train_dataloader', cfg)) == 1
-    for step in dataset_spec(cfg, 'train_dataloader').pipeline:
+    for step in dataset_specs(cfg, 'train_dataloader')[0].pipeline:
         step.pop('with_mask', None)
     assert check_split('train_dataloader', cfg) == []
 
@@ -358,7 +358,7 @@ def test_masks_are_checked_where_the_evaluation_needs_them(root: Path) -> None:
     edit(root, lambda coco: coco['annotations'][0].update(segmentation='x'), 'instances_validation.json')
     cfg = config(root)
     settle_coco(cfg, TRAIN_VAL)
-    spec = dataset_spec(cfg, 'val_dataloader')
+    spec = dataset_specs(cfg, 'val_dataloader')[0]
     spec.pipeline = [step for step in spec.pipeline if step['type'] != 'LoadAnnotations']
     for evaluator, wrong in (
         (dict(type='CocoStatsMetric'), True),
@@ -386,7 +386,7 @@ def test_a_picture_of_which_resizing_leaves_nothing(root: Path) -> None:
 
 def test_files_with_other_classes(root: Path) -> None:
     edit(root, lambda coco: coco['categories'][0].update(name='circle'), 'instances_validation.json')
-    with pytest.raises(InputError, match='the same classes in both files.*only in .*training.json: disc; only in .*: circle'):
+    with pytest.raises(InputError, match='the same classes in all files.*only in .*training.json: disc; only in .*: circle'):
         settle_coco(config(root), TRAIN_VAL)
 
 

@@ -10,17 +10,19 @@ from conftest import ROOT, SHAPES_COCO
 from mmengine.config import Config
 
 from convnext_dense import InputError
+from convnext_dense.data.check import check_data
 from convnext_dense.data.check_coco import coco_problems
 from convnext_dense.data.coco import (
     _present,
-    brief,
     class_list,
     coco_files,
     find_images,
-    innermost,
+    parts,
     read_coco,
 )
-from convnext_dense.run.classes import dataset_spec, settle_coco
+from convnext_dense.data.shapes import SHAPES
+from convnext_dense.expect import brief
+from convnext_dense.run.classes import dataset_specs, settle_coco
 from convnext_dense.run.options import load_config
 
 TRAIN_VAL = ('train_dataloader', 'val_dataloader')
@@ -77,13 +79,13 @@ IDS = [
     ('categories', 'id'),
 ]
 NAMES = [('images', 'file_name'), ('categories', 'name')]
-WRONG_IDS = ['1', 1.0, True, None, [1], dict(a=1), -1, 2**53, float('nan')]
+WRONG_IDS = ['1', 1.0, True, None, [1], dict(a=1), -1, 2**53, 10**30, float('nan')]
 WRONG_NAMES = [5, None, True, ['a.jpg'], dict(), '', '  ', 'a\0.jpg', '\ud800.jpg']
 
 
 @pytest.mark.parametrize(
     'key, field, value, expected',
-    [(*place, value, 'an integer of 0 or more') for place in IDS for value in WRONG_IDS]
+    [(*place, value, 'an integer from 0 to 9007199254740991') for place in IDS for value in WRONG_IDS]
     + [(*place, value, 'text') for place in NAMES for value in WRONG_NAMES],
 )
 def test_ids_and_names_of_other_types(tmp_path, key: str, field: str, value, expected: str) -> None:
@@ -92,7 +94,9 @@ def test_ids_and_names_of_other_types(tmp_path, key: str, field: str, value, exp
     with pytest.raises(InputError) as caught:
         read_coco(path)
     message = str(caught.value)
-    assert message.startswith(f'data: {path}: {key}[0] ') and message.endswith(f'; expected {expected}'), message
+    assert message.startswith(f'data: {path}: {key}[0] ') and message.endswith(
+        f'; expected {expected}; mend the annotation file'
+    ), message
     assert f'has {field} {brief(value)}' in message and '\n' not in message
 
 
@@ -108,7 +112,10 @@ def test_three_wrong_values_are_named(tmp_path) -> None:
         (tmp_path / 'a.json').write_text(json.dumps(coco | dict(images=coco['images'] * count)))
         read_coco.cache_clear()
         with pytest.raises(
-            InputError, match=f'; and {count - 3} more$' if count > 3 else "images.2. has id 'x'; .*of 0 or more$"
+            InputError,
+            match=f'; and {count - 3} more; mend the annotation file$'
+            if count > 3
+            else "images.2. has id 'x'; .*to 9007199254740991; mend the annotation file$",
         ):
             read_coco(tmp_path / 'a.json')
 
@@ -132,8 +139,8 @@ def test_content_that_cannot_be_read(tmp_path, content: bytes, words: str) -> No
 
 
 def test_no_file(tmp_path) -> None:
-    for path in (tmp_path, tmp_path / 'a.json', tmp_path / ('x' * 999)):
-        with pytest.raises(InputError, match='which is not there; pass --train-ann or --val-ann FILE'):
+    for path, what in ((tmp_path, 'a folder'), (tmp_path / 'a.json', 'not there'), (tmp_path / ('x' * 999), 'not there')):
+        with pytest.raises(InputError, match=f'which is {what}; pass --train-ann or --val-ann FILE'):
             read_coco(path)
 
 
@@ -202,7 +209,7 @@ def test_paths_that_are_none(root: Path, spec: dict, words: str) -> None:
         coco_files(dict(ann_file='a.json') | spec)
     cfg = config(root)
     for name in TRAIN_VAL:
-        dataset_spec(cfg, name).update(spec)
+        dataset_specs(cfg, name)[0].update(spec)
     with pytest.raises(InputError, match=words):
         settle_coco(cfg, TRAIN_VAL)
 
@@ -212,7 +219,16 @@ def test_paths() -> None:
     assert (files.annotations, files.images) == (Path('a.json'), Path())
     files = coco_files(dict(ann_file='a.json', data_root='root', data_prefix=dict(img='b')))
     assert (files.annotations, files.images) == (Path('root/a.json'), Path('root/b'))
-    assert innermost(dict(dataset=dict(dataset=dict(type='a')))) == dict(type='a') and innermost(5) == 5
+
+
+def test_the_parts_of_a_data_set() -> None:
+    assert parts(dict(dataset=dict(dataset=dict(type='a')))) == [('dataset.dataset.dataset', dict(type='a'))]
+    one, two, three = (dict(type=name) for name in 'abc')
+    nested = dict(datasets=[one, dict(times=2, dataset=dict(datasets=[two, three]))])
+    places = ['x.datasets[0]', 'x.datasets[1].dataset.datasets[0]', 'x.datasets[1].dataset.datasets[1]']
+    assert parts(nested, 'x') == list(zip(places, (one, two, three)))
+    for odd in (5, dict(datasets=[]), dict(datasets='x'), dict(datasets=[3])):
+        assert parts(odd) == [('dataset', odd)]
 
 
 @pytest.mark.parametrize(
@@ -271,11 +287,42 @@ def test_the_file_to_validate_on_reaches_the_test_set_too(root: Path) -> None:
     assert cfg.test_evaluator.ann_file == str(root / 'instances_validation.json')
 
 
-def test_joined_training_sets_leave_the_classes_to_the_validation_file(root: Path) -> None:
+def joined(root: Path, *names: str, **fields) -> Config:
+    """Training on several files, wrapped, of CocoDataset, which would fall back to COCO's own classes."""
     cfg = load_config(SHAPES_COCO, None, str(root))
-    one = cfg.train_dataloader.dataset
-    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, one])
+    one = dict(cfg.train_dataloader.dataset, type='CocoDataset')
+    datasets = [dict(type='RepeatDataset', times=1, dataset=dict(one, ann_file=name)) for name in names]
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=datasets, **fields)
+    return cfg
+
+
+def test_every_part_of_joined_training_sets_is_settled(root: Path) -> None:
+    shutil.copy(root / 'instances_training.json', root / 'more.json')
+    cfg = joined(root, 'instances_training.json', 'more.json')
     lines = settle_coco(cfg, TRAIN_VAL)
-    assert any('classes: 5 from' in line and 'instances_validation.json' in line for line in lines)
+    assert any('classes: 5 from' in line and 'instances_training.json' in line for line in lines)
+    assert any('more.json, images in' in line for line in lines)
+    for spec in dataset_specs(cfg, 'train_dataloader'):
+        assert spec.metainfo.classes == SHAPES and Path(spec.ann_file).is_file()
     assert cfg.val_evaluator.ann_file == str(root / 'instances_validation.json')
     assert cfg.model.roi_head.bbox_head.num_classes == 5
+    check_data(cfg, TRAIN_VAL)
+
+
+def test_joined_files_of_other_classes(root: Path) -> None:
+    content = json.loads((root / 'instances_training.json').read_text())
+    content['categories'].reverse()
+    (root / 'more.json').write_text(json.dumps(content))
+    for fields in ({}, dict(ignore_keys=['classes'])):
+        with pytest.raises(InputError, match='the same classes in all files, .*training.json.*more.json.*the order differs'):
+            settle_coco(joined(root, 'instances_training.json', 'more.json', **fields), TRAIN_VAL)
+
+
+def test_options_and_evaluators_are_of_one_file(root: Path) -> None:
+    cfg = joined(root, 'instances_training.json', 'instances_validation.json')
+    with pytest.raises(InputError, match='--train-ann: expected one COCO data set in train_dataloader, got 2; leave it out'):
+        settle_coco(cfg, TRAIN_VAL, 'x.json')
+    cfg.val_dataloader.dataset = cfg.train_dataloader.dataset
+    cfg.val_evaluator.ann_file = str(root / 'instances_validation.json')
+    with pytest.raises(InputError, match='val_evaluator.ann_file: expected a file with the images of all 2 data sets'):
+        settle_coco(cfg, TRAIN_VAL)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from mmcv.transforms import Resize
 
-from convnext_dense.data.pipeline import says, smallest_side, steps
+from convnext_dense import InputError
+from convnext_dense.data.pipeline import check_resizes, says, smallest_side, steps
 
 RESIZE = dict(type='Resize', scale=(64, 16), keep_ratio=True)
 
@@ -64,3 +65,33 @@ def test_as_mmcv_resizes(size, scale, keep: bool) -> None:
 )
 def test_the_smallest_of_several(pipeline, expected: int) -> None:
     assert smallest_side((100, 50), pipeline) == expected
+
+
+@pytest.mark.parametrize(
+    'step, message',
+    [
+        (dict(RESIZE, scale=(0, 0)), r'p\[1\]: expected numbers above 0 in scale of Resize, got \(0, 0\)'),
+        (dict(RESIZE, scale=-1), 'in scale of Resize, got -1'),
+        (dict(type='mmcv.Resize', scale_factor=0), 'in scale_factor of mmcv.Resize, got 0'),
+        (
+            dict(type='RandomChoice', transforms=[[RESIZE, dict(RESIZE, scale=[9, -9])]]),
+            r'p\[1\].transforms\[0\]\[1\]: .*-9',
+        ),
+        (
+            dict(type='RandomChoiceResize', scales=[(9, 9), (9, 0)]),
+            r'scales of RandomChoiceResize, got \[\(9, 9\), \(9, 0',
+        ),
+        (dict(type='RandomResize', scale=(9, 9), ratio_range=(0, 2)), 'in ratio_range'),
+        (dict(type='RandomCrop', scale=(0, 0)), None),
+        (dict(RESIZE, scale=None, scale_factor=0.5), None),
+        (dict(RESIZE, scale='x'), None),
+        (dict(RESIZE, scale=[]), None),
+    ],
+)
+def test_scales_that_leave_nothing(step, message: str | None) -> None:
+    pipeline = [dict(type='LoadImageFromFile'), step]
+    if message is None:
+        check_resizes('p', pipeline)
+    else:
+        with pytest.raises(InputError, match=message):
+            check_resizes('p', pipeline)

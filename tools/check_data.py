@@ -7,15 +7,24 @@ Reads from the config: the dataloaders' data sets. Every file is read. Exit stat
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmengine.config import Config
+
 import convnext_dense  # noqa: F401
-from convnext_dense.data.check import check_split
+from convnext_dense.data.check import check_classes, check_split
+from convnext_dense.data.check_ignored import check_ignored
 from convnext_dense.errors import InputError
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.run.options import add_config_options, load_config
+
+
+def _data(cfg: Config, name: str) -> Any:
+    loader = cfg.get(name)
+    return loader.get('dataset') if isinstance(loader, dict) else loader
 
 
 def main() -> None:
@@ -23,13 +32,18 @@ def main() -> None:
     add_config_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    names = tuple(name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name))
+    names = tuple(name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if cfg.get(name))
+    if 'val_dataloader' in names and _data(cfg, 'test_dataloader') == _data(cfg, 'val_dataloader'):
+        names = tuple(name for name in names if name != 'test_dataloader')
     if not names:
         raise InputError(
-            f'{args.config}: expected train_dataloader or val_dataloader, got neither; name a config that has a data set'
+            f'{args.config}: expected train_dataloader, val_dataloader or test_dataloader, got none; '
+            'name a config that has a data set'
         )
     for line in settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options):
         print(line)
+    check_classes(cfg, names)
+    check_ignored(cfg, names)
     found = 0
     for name in names:
         problems = check_split(name, cfg, mode='all')

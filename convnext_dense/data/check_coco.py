@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from convnext_dense.data.check_masks import HUGE, NUMBERS, is_number, mask_problems
-from convnext_dense.data.coco import brief, class_names, read_coco
+from convnext_dense.data.coco import class_names, read_coco
 from convnext_dense.data.pictures import TURNED, Size, UnreadableError, image_size, is_file
 from convnext_dense.data.pipeline import smallest_side
 from convnext_dense.errors import InputError
+from convnext_dense.expect import brief
 from convnext_dense.text import listed
 
 OVER = 2.0  # pixels that a box may reach over the border; annotators' tools round
+MOST_SIDE = 2**20 - 1  # OpenCV reads no longer ones
 FLAGS = (0, 1)  # of iscrowd and ignore; false and true are equal to them
 
 
@@ -31,12 +33,12 @@ def coco_problems(annotations: Path, images: Path, with_masks: bool, sample: int
     sizes: dict[int, Size] = {}
     for image in coco['images']:
         sides = image.get('width'), image.get('height')
-        if all(type(side) is int and 0 < side < 2**20 for side in sides):
+        if all(type(side) is int and 0 < side <= MOST_SIDE for side in sides):
             sizes[image['id']] = sides
         else:
             yield (
                 f'{annotations}: image {image["id"]} ({image["file_name"]}) has no width and height in pixels; '
-                f'expected two integers, got {brief(sides[0])} and {brief(sides[1])}'
+                f'expected width and height from 1 to {MOST_SIDE}, got {brief(sides[0])} and {brief(sides[1])}'
             )
     known = {category['id'] for category in coco['categories']}
     images_known = {image['id'] for image in coco['images']}
@@ -188,6 +190,12 @@ def _size(image: dict[str, Any]) -> Size | None:
     return size if all(map(is_number, size)) else None
 
 
+def _flat(item: dict[str, Any]) -> bool:
+    """Whether mmdet drops the object for its area alone."""
+    area, box = item.get('area'), _box(item)
+    return is_number(area) and area <= 0 and box is not None and min(box[2:]) >= 1
+
+
 def _empty(item: dict[str, Any], size: Size | None) -> bool:
     """Whether mmdet drops the object: less than a pixel a side, no area, or none of the box in its image."""
     box, area = _box(item), item.get('area')
@@ -208,11 +216,14 @@ def left_out(annotations: Path, keeps_empty: bool, min_size: float = 0, classes:
     sizes = {image['id']: _size(image) for image in coco['images']}
     objects = _of_classes(coco, classes)
     ignored = sum(bool(item.get('ignore')) for item in objects)
-    empty = sum(not item.get('ignore') and _empty(item, sizes.get(item['image_id'])) for item in objects)
+    dropped = [item for item in objects if not item.get('ignore') and _empty(item, sizes.get(item['image_id']))]
+    flat = sum(map(_flat, dropped))
+    empty = len(dropped) - flat
     crowds = sum(bool(item.get('iscrowd')) for item in objects)
     bare = len(sizes.keys() - {item['image_id'] for item in objects})
     small = sum(size is not None and min(size) < min_size for size in sizes.values())
     parts = [f'{empty} objects of less than a pixel a side'] * bool(empty)
+    parts += [f'{flat} objects whose area is 0, which mmdet drops'] * bool(flat)
     parts += [f'{crowds} crowds, whose regions are neither object nor background'] * bool(crowds)
     parts += [f'{ignored} objects marked ignore'] * bool(ignored)
     parts += [f'{small} images with a side below {min_size} pixels (filter_cfg.min_size)'] * bool(small)

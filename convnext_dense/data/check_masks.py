@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convnext_dense.data.coco import brief
+from convnext_dense.expect import brief
 
 CHUNK = 20_000  # annotations whose polygons are looked at together
 NUMBERS = {int, float}  # bool is none

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from convnext_dense.data.check_coco import spread
-from convnext_dense.data.coco import brief
+from convnext_dense.data.check_names import PICTURES, image_hint, mask_hint, names_below, stems
 from convnext_dense.data.pictures import Size, UnreadableError, image_size, is_file, is_folder, mask_values, values_of
 from convnext_dense.data.pipeline import smallest_side, steps
 from convnext_dense.errors import InputError
+from convnext_dense.expect import brief
 from convnext_dense.text import listed
 
 ADE20K_SOURCE = 'https://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip'
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 IGNORED = 255  # by mmseg's losses and metrics
 EMBEDDED = ('ShapesDataset',)
 HOW_TO_GET = {
@@ -98,15 +97,12 @@ def _pairs(name: str, dataset: Any, folders: dict[str, Path]) -> list[tuple[Path
     ):
         if missing:
             what, option = ('image', 'img_suffix') if key == 'img_path' else ('mask', 'seg_map_suffix')
-            there = Counter(path.suffix or path.name for path in _files(folders[key]))
-            suffix = max(there, key=there.get, default='')
-            found = ', '.join(f'{count} {kind}' for kind, count in there.most_common(3))
-            if not there:
-                hint = 'it is empty:'
-            elif suffix == _suffix(dataset, key):
-                hint = f'found {found} of other names or folders than the images: rename them or'
+            images, masks = (names_below(folder, _files(folder)) for folder in folders.values())
+            if key == 'img_path':
+                hint = image_hint(f'{name}.dataset.{option}', dataset.img_suffix, images, stems(masks, dataset.seg_map_suffix))
             else:
-                hint = f"found {found}: set {name}.dataset.{option}='{suffix}' or"
+                read = names_below(folders['img_path'], (image for image, _ in pairs))
+                hint = mask_hint(f'{name}.dataset.{option}', masks, stems(read, dataset.img_suffix), tuple(folders.values()))
             tree = _tree(dataset, folders)
             raise InputError(f'data ({name}): expected {tree}; got no {what} in {folders[key]}, {hint} pass --data-root DIR')
     return pairs

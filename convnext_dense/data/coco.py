@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from convnext_dense.data.pictures import UnreadableError, image_size, is_file
+from convnext_dense.data.pictures import UnreadableError, image_size, is_file, is_folder
 from convnext_dense.errors import InputError
+from convnext_dense.expect import brief
+from convnext_dense.text import listed
 
 BACKENDS = ('pycocotools', 'faster-coco-eval')  # that compute COCO's numbers
 FIELDS = {
@@ -21,7 +22,9 @@ FIELDS = {
     'categories': {'id': 'integer', 'name': 'text'},
 }
 REQUIRED = {'images': ('id', 'file_name'), 'annotations': ('id', 'image_id'), 'categories': ('id', 'name')}
-EXPECTED = {'integer': 'an integer of 0 or more', 'text': 'text'}
+MOST = 2**53 - 1  # of ids: whole in float64, in which the evaluators keep them
+EXPECTED = {'integer': f'an integer from 0 to {MOST}', 'text': 'text'}
+MEND = 'mend the annotation file'
 SHOWN = 3  # wrong values named in one line
 
 
@@ -33,11 +36,25 @@ class CocoFiles:
     images: Path
 
 
-def innermost(spec: Any) -> Any:
-    """The data set's own config, out of RepeatDataset and other wrappers."""
+def parts(spec: Any, where: str = 'dataset') -> list[tuple[str, Any]]:
+    """The data sets' own configs, out of ConcatDataset and other wrappers, each with its place in the config."""
     while isinstance(spec, Mapping) and 'dataset' in spec:
-        spec = spec['dataset']
-    return spec
+        spec, where = spec['dataset'], f'{where}.dataset'
+    joined = spec.get('datasets') if isinstance(spec, Mapping) else None
+    if not isinstance(joined, (list, tuple)) or not joined or not all(isinstance(one, Mapping) for one in joined):
+        return [(where, spec)]
+    return [part for index, one in enumerate(joined) for part in parts(one, f'{where}.datasets[{index}]')]
+
+
+def both(one: Sequence[str], one_from: Any, other: Sequence[str], other_from: Any) -> str:
+    """Two lists of classes for a message, and what only one of them has."""
+    rows = [f'{len(names)} in {place}: {listed(names)}' for names, place in ((one, one_from), (other, other_from))]
+    only = [
+        f'only in {place}: {listed(rest)}'
+        for rest, place in (([n for n in one if n not in other], one_from), ([n for n in other if n not in one], other_from))
+        if rest
+    ]
+    return '; '.join([*rows, *(only or ['the order differs'])])
 
 
 def is_coco_class(kind: Any) -> bool:
@@ -61,7 +78,7 @@ def coco_files(spec: Mapping[str, Any]) -> CocoFiles:
     return CocoFiles(Path(root, ann_file), Path(root, images))
 
 
-@lru_cache(maxsize=2)  # the training and the validation file
+@lru_cache(maxsize=4)  # the training and the validation file, or some joined ones
 def read_coco(path: Path) -> dict[str, Any]:
     """The content of a COCO annotation file, with lists under images, annotations and categories; ids are integers, names text.
 
@@ -70,7 +87,7 @@ def read_coco(path: Path) -> dict[str, Any]:
     """
     if not is_file(path):
         raise InputError(
-            f'data: expected a COCO annotation file, got {path} which is not there; pass --train-ann or --val-ann FILE'
+            f'data: expected a COCO annotation file, got {path} which is {_what(path)}; pass --train-ann or --val-ann FILE'
         )
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
@@ -86,16 +103,20 @@ def read_coco(path: Path) -> dict[str, Any]:
         if not isinstance(rows, list) or any(not isinstance(row, dict) or any(f not in row for f in fields) for row in rows):
             raise InputError(
                 f'data: expected a COCO file, a dict with lists of dicts under images, annotations and categories; '
-                f'got {path} with {keys}, where {key} is not a list of dicts with {" and ".join(fields)}'
+                f'got {path} with {keys}, where {key} is not a list of dicts with {" and ".join(fields)}; {MEND}'
             )
     for key in ('images', 'categories'):
         if not content[key]:
-            raise InputError(f'data: expected a COCO file with {key}, got none in {path}')
+            raise InputError(f'data: expected a COCO file with {key}, got none in {path}; {MEND}')
     wrong = list(_wrong_values(content))
     if wrong:
         more = f'; and {len(wrong) - SHOWN} more' if len(wrong) > SHOWN else ''
-        raise InputError(f'data: {path}: {"; ".join(wrong[:SHOWN])}{more}')
+        raise InputError(f'data: {path}: {"; ".join(wrong[:SHOWN])}{more}; {MEND}')
     return content
+
+
+def _what(path: Path) -> str:
+    return 'a folder' if is_folder(path) else 'not there'
 
 
 def _wrong_values(content: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
@@ -110,7 +131,7 @@ def _wrong_values(content: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
 
 
 def _is_integer(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53  # whole in float64, in which the evaluators keep it
+    return type(value) is int and 0 <= value <= MOST
 
 
 def _is_text(value: Any) -> bool:
@@ -122,13 +143,6 @@ def _is_text(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def brief(value: Any) -> str:
-    """A value for a message: deep and long ones shortened."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 60
-    return short.repr(value)
 
 
 def class_names(coco: dict[str, Any]) -> tuple[str, ...]:
@@ -177,7 +191,7 @@ def find_annotations(root: str | None, given: str) -> Path:
     for place in places:
         if is_file(place):
             return _real(place)
-    tried = ' and '.join(dict.fromkeys(map(str, places)))
+    tried = ' and '.join(dict.fromkeys(f'{place} (a folder)' if is_folder(place) else str(place) for place in places))
     raise InputError(
         f'data: expected a COCO annotation file, looked for {tried}; pass --data-root DIR, --train-ann and --val-ann FILE'
     )

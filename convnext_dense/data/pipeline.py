@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from convnext_dense.errors import InputError
+from convnext_dense.expect import brief
+
 RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize')  # of mmcv's kind, by scale, scales or scale_factor
+SCALES = ('scale', 'scales', 'scale_factor', 'ratio_range')
 
 
 def steps(node: Any) -> Iterator[dict[str, Any]]:
@@ -22,9 +26,45 @@ def says(node: Any, key: str) -> bool:
     return any(step.get(key) for step in steps(node))
 
 
+def _places(node: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """As `steps`, each with its place."""
+    if isinstance(node, dict):
+        yield where, node
+        for key, value in node.items():
+            yield from _places(value, f'{where}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _places(value, f'{where}[{index}]')
+
+
+def _least(value: Any) -> Any:
+    """The least number in a scale, or in several of them."""
+    if isinstance(value, (list, tuple)):
+        return min((number for number in map(_least, value) if number is not None), default=None)
+    return value if type(value) in (int, float) else None
+
+
+def check_resizes(where: str, pipeline: Any) -> None:
+    """Stop at a resizing step that would leave no pixel of any picture.
+
+    Raises:
+        InputError: with the step's place and what it says.
+    """
+    for place, step in _places(pipeline, where):
+        if _is_resize(step):
+            for key in SCALES:
+                least = _least(step.get(key))
+                if least is not None and least <= 0:
+                    raise InputError(f'{place}: expected numbers above 0 in {key} of {step["type"]}, got {brief(step[key])}')
+
+
+def _is_resize(step: dict[str, Any]) -> bool:
+    return str(step.get('type')).rpartition('.')[2] in RESIZES
+
+
 def smallest_side(size: tuple[int, int], pipeline: Any) -> int:
     """The shorter side in pixels of the smallest picture that one resizing step makes of one of this size."""
-    resizes = [step for step in steps(pipeline) if str(step.get('type')).rpartition('.')[2] in RESIZES]
+    resizes = [step for step in steps(pipeline) if _is_resize(step)]
     return min((side for step in resizes for side in _sides(size, step)), default=min(size))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ from mmengine.config import Config, ConfigDict
 
 from convnext_dense.data.check_coco import filters, left_out
 from convnext_dense.data.coco import (
+    both,
     class_list,
     class_names,
     coco_files,
     find_annotations,
     find_images,
-    innermost,
     is_coco_class,
+    parts,
     read_coco,
 )
 from convnext_dense.errors import InputError
@@ -27,16 +28,16 @@ COCO_CLASSES = 80  # of the published recipes: heads left at it take the number 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def dataset_spec(cfg: Config, name: str) -> ConfigDict | None:
-    """The innermost data set under `cfg.{name}`, out of RepeatDataset and its like; None where there is none."""
+def dataset_specs(cfg: Config, name: str) -> list[ConfigDict]:
+    """The data sets under `cfg.{name}`, out of ConcatDataset, RepeatDataset and their like."""
     loader = cfg.get(name)
-    spec = innermost(loader.get('dataset')) if isinstance(loader, dict) else None
-    return spec if isinstance(spec, dict) else None  # anything else is refused when it is built
+    found = parts(loader.get('dataset')) if isinstance(loader, dict) else []
+    return [spec for _, spec in found if isinstance(spec, dict)]  # anything else is refused when it is built
 
 
-def is_coco(cfg: Config, spec: Mapping[str, Any] | None) -> bool:
+def is_coco(cfg: Config, spec: Mapping[str, Any]) -> bool:
     """Whether the data set is mmdet's CocoDataset or a subclass."""
-    return spec is not None and is_coco_class(component(spec.get('type'), cfg.get('default_scope')))
+    return is_coco_class(component(spec.get('type'), cfg.get('default_scope')))
 
 
 def settle_coco(
@@ -48,8 +49,8 @@ def settle_coco(
 ) -> list[str]:
     """Settle files, classes, heads and evaluators for the data sets under `names`; the lines say what was found.
 
-    The classes are those of the first data set's file. A class list in the config (`metainfo.classes`) must equal them, and
-    so must the number of classes that a head or an override names.
+    The classes are those of the first data set's file, and must be those of all others, joined ones too. A class list in the
+    config (`metainfo.classes`) must equal them, and so must the number of classes that a head or an override names.
 
     Raises:
         InputError: for a missing file, classes that differ, or an annotation file given to another kind of data set.
@@ -57,30 +58,38 @@ def settle_coco(
     if train_ann and 'train_dataloader' not in names:
         raise InputError('--train-ann: expected by training alone; pass the file to test on as --val-ann')
     lines: list[str] = []
-    specs = {name: dataset_spec(cfg, name) for name in LOADERS}
-    for name, spec in specs.items():
-        ann = train_ann if name == 'train_dataloader' else val_ann
-        if not is_coco(cfg, spec):
-            if ann and spec is not None:
-                option = '--train-ann' if name == 'train_dataloader' else '--val-ann'
-                raise InputError(f'{option}: expected a COCO data set in the config, got {spec.get("type")}; leave it out')
-            continue
+    specs: dict[str, list[ConfigDict]] = {}
+    for name in LOADERS:
+        found = dataset_specs(cfg, name)
+        specs[name] = [spec for spec in found if is_coco(cfg, spec)]
+        option, ann = ('--train-ann', train_ann) if name == 'train_dataloader' else ('--val-ann', val_ann)
+        if ann and found and not specs[name]:
+            raise InputError(f'{option}: expected a COCO data set in the config, got {found[0].get("type")}; leave it out')
+        if ann and len(specs[name]) > 1 and name in names:
+            raise InputError(
+                f'{option}: expected one COCO data set in {name}, got {len(specs[name])}; leave it out and set ann_file of each'
+            )
         if name in names:
-            lines.append(_settle_files(name, spec, ann))
-        elif ann and spec is not None:
-            spec['ann_file'] = ann
-    first = next((specs[name] for name in names if is_coco(cfg, specs[name])), None)
-    if first is None:
+            lines += [_settle_files(name, spec, ann) for spec in specs[name]]
+        elif ann and len(specs[name]) == 1:
+            specs[name][0]['ann_file'] = ann
+    settled = [spec for name in names for spec in specs.get(name, ())]
+    if not settled:
         return []
-    classes = _settle_classes(cfg, {name: spec for name, spec in specs.items() if name in names and is_coco(cfg, spec)})
-    lines.append(_settle_heads(cfg, classes, coco_files(first).annotations, overrides or {}))
+    classes = _settle_classes(cfg, settled)
+    lines.append(_settle_heads(cfg, classes, coco_files(settled[0]).annotations, overrides or {}))
     for name in ('val', 'test'):
-        spec = specs[f'{name}_dataloader']
+        files = {str(coco_files(spec).annotations) for spec in specs[f'{name}_dataloader']}
         for node in dicts(cfg.get(f'{name}_evaluator') or {}):
-            if is_coco(cfg, spec) and 'ann_file' in node:
-                node['ann_file'] = str(coco_files(spec).annotations)
-    if first is specs['train_dataloader']:
-        lines.append(left_out(coco_files(first).annotations, *filters(first), classes))
+            if len(files) == 1 and 'ann_file' in node:
+                node['ann_file'] = next(iter(files))
+            elif len(files) > 1 and str(node.get('ann_file')) in files:
+                raise InputError(
+                    f'{name}_evaluator.ann_file: expected a file with the images of all {len(files)} data sets of '
+                    f'{name}_dataloader, got {node["ann_file"]} of one; join the files'
+                )
+    for spec in specs['train_dataloader'] if 'train_dataloader' in names else ():
+        lines.append(left_out(coco_files(spec).annotations, *filters(spec), classes))
     return [line for line in dict.fromkeys(lines) if line]
 
 
@@ -97,11 +106,11 @@ def _settle_files(name: str, spec: ConfigDict, ann: str | None) -> str:
     return f'data ({name}): {annotations}, images in {images}'
 
 
-def _settle_classes(cfg: Config, specs: Mapping[str, ConfigDict]) -> tuple[str, ...]:
+def _settle_classes(cfg: Config, specs: Sequence[ConfigDict]) -> tuple[str, ...]:
     """The classes of the first file, set in every data set; those that the config names must be the same."""
     names: tuple[str, ...] = ()
     source = None
-    for spec in specs.values():
+    for spec in specs:
         path = coco_files(spec).annotations
         found = class_names(read_coco(path))
         twice = sorted({name for name in found if found.count(name) > 1})
@@ -113,13 +122,14 @@ def _settle_classes(cfg: Config, specs: Mapping[str, ConfigDict]) -> tuple[str, 
         if source is None:
             names, source = found, path
         elif found != names:
-            raise InputError(f'data: expected the same classes in both files, got {_both(names, source, found, path)}')
-    kind = component(next(iter(specs.values())).get('type'), cfg.get('default_scope'))
-    if tuple(kind.METAINFO.get('classes', ())) != names:
+            raise InputError(f'data: expected the same classes in all files, got {both(names, source, found, path)}')
+    kinds = [component(spec.get('type'), cfg.get('default_scope')) for spec in specs]
+    if any(tuple(kind.METAINFO.get('classes', ())) != names for kind in kinds):
         from mmdet.visualization.palette import get_palette
 
         palette = [tuple(int(v) for v in colour) for colour in get_palette('random', len(names))]
-        for spec in specs.values():
+        palette = next((spec['metainfo']['palette'] for spec in specs if (spec.get('metainfo') or {}).get('palette')), palette)
+        for spec in specs:
             meta = spec.get('metainfo') or {}
             spec['metainfo'] = dict(palette=palette) | dict(meta) | dict(classes=names)
     return names
@@ -129,20 +139,9 @@ def _by_hand(given: tuple[str, ...], found: tuple[str, ...], path: Path, subset:
     if given == found or (subset and given == tuple(name for name in found if name in given)):
         return given
     raise InputError(
-        f'metainfo.classes: expected the classes of {path} in its order, got {_both(given, "the config", found, path)}; '
+        f'metainfo.classes: expected the classes of {path} in its order, got {both(given, "the config", found, path)}; '
         'leave metainfo out to take them from the file, or add metainfo.subset=True to train on a part of them'
     )
-
-
-def _both(one: tuple[str, ...], one_from: Any, other: tuple[str, ...], other_from: Any) -> str:
-    """Both lists, and what only one of them has."""
-    rows = [f'{len(names)} in {place}: {listed(names)}' for names, place in ((one, one_from), (other, other_from))]
-    only = [
-        f'only in {place}: {listed(rest)}'
-        for rest, place in (([n for n in one if n not in other], one_from), ([n for n in other if n not in one], other_from))
-        if rest
-    ]
-    return '; '.join([*rows, *(only or ['the order differs'])])
 
 
 def _settle_heads(cfg: Config, classes: tuple[str, ...], path: Path, overrides: Mapping[str, Any]) -> str:

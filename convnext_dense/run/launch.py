@@ -74,13 +74,14 @@ class WholeModelRunner(Runner):
         content = open_checkpoint(filename)
         if isinstance(content.get('meta'), dict):
             content['meta'].pop('config', None)  # of old files: mmengine would run it when it resumes
-        self.call_hook('after_load_checkpoint', checkpoint=content)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
         state, own = whole_state(content), model.state_dict()
         if self.new_heads:
             state = {name: value for name, value in state.items() if own[name].shape == value.shape}
+        content['state_dict'] = state  # where hooks read it, and EMAHook puts other values, whatever the file's layout
+        self.call_hook('after_load_checkpoint', checkpoint=content)
         model.load_state_dict(state, strict=not self.new_heads)
         self._has_loaded = True
         self.logger.info(f'model: loaded {len(state)} of {len(own)} tensors from {filename}')

@@ -33,6 +33,7 @@ from convnext_dense.run.options import (
     load_config,
     set_work_dir,
 )
+from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.text import table_text
@@ -58,6 +59,7 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('test',))
     set_work_dir(cfg, args.config, args.work_dir)
+    check_outputs(cfg, ('default_hooks.logger', 'custom_hooks', 'test_evaluator'))
     if args.out:
         check_file('--out', args.out, '.json')
     cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False

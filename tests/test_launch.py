@@ -51,3 +51,11 @@ def test_the_seed_of_the_option_or_of_the_config(seed, own, expected) -> None:
     prepare(cfg, options(seed=seed))
     assert cfg.randomness.seed == expected and cfg.randomness.get('deterministic', False) == (own is not None)
     assert [hook.type for hook in cfg.custom_hooks] == ['ProgressBarHook'] and cfg.launcher == 'none'
+
+
+@pytest.mark.parametrize('key', ['deterministic', 'diff_rank_seed'])
+def test_switches_of_randomness(key: str) -> None:
+    with pytest.raises(InputError, match=f"randomness.{key}: expected true or false, got 'yes'"):
+        prepare(Config(dict(model={}, randomness={key: 'yes'})), options())
+    with pytest.raises(InputError, match='--seed and --cfg-options randomness.seed: expected one of the two'):
+        prepare(Config(dict(model={})), options(seed=1, cfg_options={'randomness.seed': 2}))

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from conftest import SHAPES
+from conftest import SHAPES, one_line
 from mmengine.config import Config
 
 from convnext_dense import InputError
 from convnext_dense.run import settle
-from convnext_dense.run.options import check_overrides, load_config, set_data_root
+from convnext_dense.run.options import check_overrides, load_config, set_data_root, set_work_dir
 from convnext_dense.run.settle import (
     effective_batch,
     settle_norms,
@@ -206,3 +206,39 @@ def test_precision_on_the_cpu(cfg: Config, monkeypatch) -> None:
     cfg.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(InputError, match='expected optim_wrapper.type OptimWrapper, got ApexOptimWrapper'):
         settle_precision(cfg, amp=True)
+
+
+LAZY = 'from no_such_module import Thing\ntrain_dataloader = dict(dataset=dict(type=Thing))'
+
+
+@pytest.mark.parametrize('words', ['import sys; sys.exit(3)', 'exit()', LAZY, 'import os.nonsense\na = os.nonsense.b()'])
+def test_a_config_that_ends_the_program_or_imports_what_is_not_there(tool, tmp_path, words: str) -> None:
+    (tmp_path / 'a.py').write_text(f'{words}\nmodel = dict()\n')
+    for name in ('train', 'check_data'):
+        one_line(*tool(name, str(tmp_path / 'a.py')), r'a.py cannot be read: \w+')
+
+
+@pytest.mark.parametrize('key, near', [('train_dataloder', 'train_dataloader'), ('param_schedulers', 'param_scheduler')])
+def test_names_that_are_nearly_the_runners(tmp_path, key: str, near: str) -> None:
+    (tmp_path / 'a.py').write_text(f'{key} = dict()\n')
+    with pytest.raises(InputError, match=f"a.py: {key} is read by nothing; did you mean '{near}'"):
+        load_config(str(tmp_path / 'a.py'))
+    (tmp_path / 'a.py').write_text('models = []\ntrain_pipeline = test_pipeline = []\n')
+    load_config(str(tmp_path / 'a.py'))
+
+
+@pytest.mark.parametrize('root', ['http://host/data', 's3://bucket/data'])
+def test_a_data_root_that_is_no_folder(root: str) -> None:
+    with pytest.raises(InputError, match=f'--data-root: expected a local folder, got {root}'):
+        load_config(SHAPES, data_root=root)
+
+
+@pytest.mark.parametrize('option', ['--work-dir', '--data-root', '--val-ann', '--resume'])
+def test_empty_paths(tool, option: str) -> None:
+    one_line(*tool('train', SHAPES, option, ''), f'{option}: expected a path or a name, got an empty one')
+
+
+def test_a_work_dir_that_is_no_path(cfg: Config) -> None:
+    cfg.work_dir = 5
+    with pytest.raises(InputError, match='work_dir: expected the path of a folder, got 5'):
+        set_work_dir(cfg, SHAPES, None)

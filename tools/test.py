@@ -58,7 +58,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('test',))
-    set_work_dir(cfg, args.config, args.work_dir)
+    set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
     check_outputs(cfg, ('default_hooks.logger', 'custom_hooks', 'test_evaluator'))
     if args.out:
         check_file('--out', args.out, '.json')

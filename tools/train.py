@@ -57,7 +57,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('train', 'val'))
-    set_work_dir(cfg, args.config, args.work_dir)
+    set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
     check_outputs(cfg, ('default_hooks', 'custom_hooks', 'val_evaluator'))
     if cfg.get('resume') and not args.resume:  # as mmengine reads it
         args.resume = cfg.get('load_from') or 'auto'

@@ -33,6 +33,9 @@ class Parser(argparse.ArgumentParser):
         """As argparse's; a path's `~` is the home folder, which a shell leaves as it is after `--option=`."""
         found = super().parse_args(*args, **kwargs)
         for name, value in vars(found).items():
+            if value == '':
+                option = next((action.option_strings[-1:] for action in self._actions if action.dest == name), [])
+                raise InputError(f'{"".join(option) or name}: expected a path or a name, got an empty one; name one')
             if isinstance(value, str):
                 setattr(found, name, os.path.expanduser(value))
         return found

@@ -20,6 +20,7 @@ import convnext_dense.training.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
+from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.weights.load import whole_state
 from convnext_dense.weights.open import open_checkpoint
@@ -36,6 +37,11 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     randomness = cfg.get('randomness') or {}
     if not isinstance(randomness, dict):
         raise InputError(f'randomness: expected a dict, such as dict(seed=0); got {randomness!r}')
+    for key in ('deterministic', 'diff_rank_seed'):
+        if not isinstance(randomness.get(key, False), bool):
+            raise InputError(f'randomness.{key}: expected true or false, got {randomness[key]!r}')
+    if args.seed is not None:
+        check_once('--seed', getattr(args, 'cfg_options', None), lambda key: key == 'randomness.seed')
     cfg.randomness = {'seed': None, **randomness} if args.seed is None else {**randomness, 'seed': args.seed}
     processes = world_size() if args.launcher != 'none' else 1
     hooks = [dict(type='ProgressBarHook')]

@@ -57,6 +57,9 @@ def check_file(option: str, file: str, suffix: str) -> None:
     """
     path = Path(file)
     folder = Path(os.path.abspath(path)).parent
+    taken = next((part for part in (folder, *folder.parents) if os.path.lexists(part)), folder)
+    if not taken.is_dir() and os.path.lexists(taken):
+        raise InputError(f'{option}: expected a file in a folder, got {file}, where {taken} is {_what(taken)}; name another')
     if not folder.is_dir():
         raise InputError(f'{option}: expected a file in an existing folder, got {file}; make {folder} first')
     if os.path.isfile(path) and path.suffix != suffix:

@@ -236,3 +236,10 @@ def test_training_starts_from_any_layout_and_says_so(shapes: str, tmp_path) -> N
         assert done.returncode == 0, done.stderr
         assert f'backbone: loaded 124 of 124 (layout: timm) from {tmp_path / name}' in done.stdout
         assert 'initialised: norm0, norm1, norm2, norm3' in done.stdout and more in done.stdout
+
+
+@pytest.mark.parametrize('state, got', [({'a': 3}, 'one that holds int'), ([], 'list'), (None, 'NoneType')])
+def test_what_is_no_state_dict_is_not_written(tmp_path, state: object, got: str) -> None:
+    with pytest.raises(InputError, match=f'expected a dict of tensors, got {got}'):
+        write(state, tmp_path / 'a.pth')
+    assert list(tmp_path.iterdir()) == []

@@ -60,7 +60,8 @@ def test_files_that_can_be_written(places, name: str) -> None:
     'name, message',
     [
         ('no/file.json', 'expected a file in an existing folder'),
-        ('file.json/x', 'expected a file in an existing folder'),
+        ('file.json/x', 'expected a file in a folder, got .*file.json/x, where .*file.json is a file'),
+        ('file.json/deeper/x', 'where .*file.json is a file'),
         ('folder', 'is a folder'),
         ('circle', 'is a broken link'),
         ('weights.pth', 'one ending in .json, got .*weights.pth which is there'),

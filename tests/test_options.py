@@ -242,3 +242,9 @@ def test_a_work_dir_that_is_no_path(cfg: Config) -> None:
     cfg.work_dir = 5
     with pytest.raises(InputError, match='work_dir: expected the path of a folder, got 5'):
         set_work_dir(cfg, SHAPES, None)
+
+
+@pytest.mark.parametrize('path', [None, 5, ['a.py']])
+def test_a_config_that_is_no_path(path: object) -> None:
+    with pytest.raises(InputError, match='config: expected the path of a file, got'):
+        load_config(path)

@@ -338,6 +338,8 @@ def test_the_last_checkpoint(tmp_path) -> None:
         == 'there.pth'
     )
     assert resolve_resume(None, str(work_dir)) is None
+    with pytest.raises(InputError, match=r'found none; name a file, or the work directory of a run$'):
+        last_checkpoint(str(tmp_path))
     for path in ('a.pth', str(named), 'http://host/a.pth'):
         assert last_checkpoint(path) == resolve_resume(path, 'x') == path
     for write, message in (

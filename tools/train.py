@@ -86,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    exit_with_line(main)
+    exit_with_line(main, '--resume goes on from the last checkpoint')

@@ -44,12 +44,15 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f'{message}; --help lists the options')
 
 
-def exit_with_line(main: Callable[[], None]) -> None:
-    """Run a tool; whatever ends it ends it with one line on stderr and an exit status that tells the kind."""
+def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:
+    """Run a tool; whatever ends it ends it with one line on stderr and an exit status that tells the kind.
+
+    `go_on` says how a run that was stopped by Ctrl-C is continued.
+    """
     try:
         main()
     except KeyboardInterrupt:
-        _stop('stopped by Ctrl-C; train.py --resume goes on from the last checkpoint', INTERRUPTED)
+        _stop(f'stopped by Ctrl-C{"; " if go_on else ""}{go_on}', INTERRUPTED)
     except InputError as error:
         _stop(last_line(error), WRONG_INPUT)
     except OSError as error:

@@ -32,6 +32,8 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise InputError('--launcher pytorch: expected RANK in the environment; start with torchrun --nproc_per_node N tools/…')
+    if args.launcher == 'pytorch':
+        _check_ranks()
     if args.launcher == 'none' and world_size() > 1:
         raise InputError(f'expected --launcher pytorch (or slurm, mpi) for {world_size()} processes, got --launcher none')
     randomness = cfg.get('randomness') or {}
@@ -62,6 +64,17 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     cfg.custom_hooks = [*given, *hooks]
     lines = [settle_norms(cfg, processes), settle_workers(cfg)]
     return [line for line in lines if line]
+
+
+def _check_ranks() -> None:
+    """Stop at ranks in the environment that are no numbers, or beyond the number of processes."""
+    for name in ('RANK', 'LOCAL_RANK'):
+        text, processes = os.environ[name], world_size()
+        if not text.isdecimal() or int(text) >= processes:
+            raise InputError(
+                f'{name} in the environment: expected a number from 0 to {processes - 1}, below WORLD_SIZE, got {text!r}; '
+                'start with torchrun --nproc_per_node N tools/…'
+            )
 
 
 class WholeModelRunner(Runner):

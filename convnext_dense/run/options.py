@@ -70,6 +70,8 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
     Raises:
         InputError: for a missing or broken file and for an override of a key that the config does not have.
     """
+    if not isinstance(path, (str, Path)):
+        raise InputError(f'config: expected the path of a file, got {path!r}; name one')
     if not Path(path).is_file():
         near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
         hint = suggest(Path(path).name, near) if near else 'check the path'

@@ -108,6 +108,10 @@ def write(state: StateDict, path: str | os.PathLike[str]) -> None:
         InputError: if the file is there, its folder is not, or it cannot be written.
     """
     path = check_target(path)
+    wrong = state if not isinstance(state, Mapping) else [v for v in state.values() if not isinstance(v, Tensor)]
+    if not isinstance(state, Mapping) or wrong:
+        got = type(state).__name__ if not isinstance(state, Mapping) else f'one that holds {type(wrong[0]).__name__}'
+        raise InputError(f'weights to write: expected a dict of tensors, got {got}; take a state dict')
     state = {name: value.contiguous().clone() for name, value in state.items()}
     try:
         with partial_file(path) as partial:

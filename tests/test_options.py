@@ -119,7 +119,7 @@ def test_batches_that_are_none(cfg: Config, value: object) -> None:
         cfg[key][where] = 1 if stood is None else stood
 
 
-@pytest.mark.parametrize('optimizer', [None, 'AdamW', dict(type='AdamW'), dict(type='AdamW', lr='fast')])
+@pytest.mark.parametrize('optimizer', [None, 'AdamW', dict(lr=1e-3), dict(type='AdamW', lr='fast')])
 def test_an_optimiser_without_a_rate(cfg: Config, optimizer: object) -> None:
     cfg.optim_wrapper.optimizer = optimizer
     with pytest.raises(InputError, match='optim_wrapper.optimizer: expected a dict with type and a number under lr'):
@@ -248,3 +248,44 @@ def test_a_work_dir_that_is_no_path(cfg: Config) -> None:
 def test_a_config_that_is_no_path(path: object) -> None:
     with pytest.raises(InputError, match='config: expected the path of a file, got'):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    'kind, told',
+    [('Adadelta', "lr 1, the optimiser's own"), ('Adafactor', 'lr 0.01, the'), ('Other', "lr is the optimiser's own")],
+)
+def test_an_optimiser_with_a_rate_of_its_own(cfg: Config, kind: str, told: str) -> None:
+    cfg.optim_wrapper.optimizer = dict(type=kind)
+    assert told in settle_rate(cfg, processes=1, scale=False)
+    with pytest.raises(InputError, match='expected a dict with type and a number under lr'):
+        settle_rate(cfg, processes=1, scale=True)
+
+
+@pytest.mark.parametrize('value', ['nonsense', True, 0, -1.0, None, [1]])
+def test_loss_scales_that_are_none(cfg: Config, value: object) -> None:
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    for good in ('dynamic', 512, 512.0, dict(init_scale=512.0)):
+        cfg.optim_wrapper.loss_scale = good
+        settle_precision(cfg, amp=True)
+    cfg.optim_wrapper.loss_scale = value
+    with pytest.raises(InputError, match="loss_scale: expected 'dynamic', a number above 0, or a dict"):
+        settle_precision(cfg, amp=True)
+
+
+@pytest.mark.parametrize(
+    'key, value, message',
+    [
+        ('tta_model', None, 'expected tta_model and tta_pipeline in the config'),
+        ('tta_pipeline', None, 'expected tta_model and tta_pipeline in the config'),
+        ('tta_pipeline', [], 'expected tta_model and tta_pipeline in the config'),
+        ('tta_model', 5, 'expected tta_model to be a dict'),
+        ('tta_pipeline', 5, 'expected tta_pipeline to end in a TestTimeAug'),
+        ('tta_pipeline', [dict(type='LoadImageFromFile')], 'to end in a TestTimeAug .* got .*LoadImageFromFile'),
+        ('tta_pipeline', [dict(type='TestTimeAug')], 'with lists under transforms'),
+        ('tta_pipeline', [dict(type='TestTimeAug', transforms=[5])], 'with lists under transforms'),
+    ],
+)
+def test_what_tta_needs(cfg: Config, key: str, value: object, message: str) -> None:
+    cfg[key] = value
+    with pytest.raises(InputError, match=f'--tta: .*{message}'):
+        use_tta(cfg)

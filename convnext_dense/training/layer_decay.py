@@ -52,9 +52,8 @@ def layer_id(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -
         return last
     stage = int(rest[0]) if rest and rest[0] in ('0', '1', '2', '3') else None
     block = int(rest[1]) if len(rest) > 1 and rest[1].isdecimal() else None
-    if stage is not None and (
-        part == 'downsample_layers' or (part == 'stages' and block is not None and block < depths[stage])
-    ):
+    in_stage = part == 'stages' and stage is not None and block is not None and block < depths[stage]
+    if in_stage or (part == 'downsample_layers' and stage is not None):
         if decay_type == 'stage_wise':
             return 0 if part == 'downsample_layers' else stage + 1
         if part == 'downsample_layers':

@@ -257,8 +257,9 @@ def test_a_config_that_is_no_path(path: object) -> None:
 def test_an_optimiser_with_a_rate_of_its_own(cfg: Config, kind: str, told: str) -> None:
     cfg.optim_wrapper.optimizer = dict(type=kind)
     assert told in settle_rate(cfg, processes=1, scale=False)
+    assert told in settle_rate(cfg, processes=1, scale=True), 'nothing is to be scaled'
     with pytest.raises(InputError, match='expected a dict with type and a number under lr'):
-        settle_rate(cfg, processes=1, scale=True)
+        settle_rate(cfg, processes=2, scale=True)
 
 
 @pytest.mark.parametrize('value', ['nonsense', True, 0, -1.0, None, [1]])

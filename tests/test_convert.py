@@ -116,7 +116,7 @@ def test_other_outs(path) -> None:
 @pytest.mark.parametrize('name, writer', [('a.pth', 'torch.save'), ('a.safetensors', 'safetensors.torch.save_file')])
 def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch, name: str, writer: str, error: BaseException) -> None:
     def fail(state, path, **kwargs):
-        Path(getattr(path, 'name', path)).write_text('half')
+        Path(path if isinstance(path, Path) else path.name).write_text('half')
         raise error
 
     monkeypatch.setattr(writer, fail)

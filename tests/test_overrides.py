@@ -60,7 +60,7 @@ def test_values_of_the_kind_that_stood_there(cfg: Config, key: str, value: objec
         ('load_from', 'a.pth', 'use --load-from'),
         ('launcher', 'pytorch', 'use --launcher'),
         ('custom_imports.imports', ['os'], 'set it in the config file'),
-        ('tta_scales', [1], 'went into other entries when it was read$'),
+        ('tta_scales', [1], 'went into other entries when it was read; set it in the config file$'),
         ('custom_hooks.0.type', 'Foo', 'expected a list under custom_hooks of the config, which has none; write the list into'),
         ('param_scheduler.2.end', 3, 'is a list of 2; expected an index below that'),
         ('param_scheduler.-1.end', 3, 'is a list of 2; expected an index below that'),

@@ -48,7 +48,7 @@ def _check_override(cfg: Config, dotted: str, value: Any) -> None:
         value_of = node[parts[0]]
         same = [path for path, other in leaves(node) if other == value_of and path.split('.')[0] in top_level()]
         same = [] if value_of is None else same  # which says nothing of where it went
-        where = f'; set {listed(same, 4)}' if same else ''
+        where = f'; set {listed(same, 4)}' if same else '; set it in the config file'
         why = 'is a variable of the config file, which went into other entries when it was read'
         raise InputError(f'--cfg-options {dotted}: {parts[0]} {why}{where}')
     for depth, part in enumerate(parts):

@@ -14,11 +14,10 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.run.nodes import component
 from convnext_dense.text import listed
 from convnext_dense.weights.open import check_plain, reason
 
@@ -68,7 +67,8 @@ def _check_average(content: Mapping[str, Any], cfg: Config, model: nn.Module) ->
     """Stop where the averaged weights, which mmengine's EMAHook reads, are not those of the model."""
     given = cfg.get('custom_hooks') or []
     nodes = [*given, *(cfg.get('default_hooks') or {}).values()] if isinstance(given, list) else []
-    kinds = [component(node.get('type'), cfg.get('default_scope')) for node in nodes if isinstance(node, dict)]
+    kinds = [node.get('type') for node in nodes if isinstance(node, dict)]
+    kinds = [HOOKS.get(kind) if isinstance(kind, str) else kind for kind in kinds]
     if 'ema_state_dict' not in content or not any(inspect.isclass(kind) and issubclass(kind, EMAHook) for kind in kinds):
         return
     average, own = content['ema_state_dict'], {f'module.{name}': value for name, value in model.state_dict().items()}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convnext_dense.errors import InputError
@@ -56,6 +57,9 @@ def check_file(option: str, file: str, suffix: str) -> None:
     """
     path = Path(file)
     folder = Path(os.path.abspath(path)).parent
+    taken = next((part for part in (folder, *folder.parents) if os.path.lexists(part)), folder)
+    if not taken.is_dir() and os.path.lexists(taken):
+        raise InputError(f'{option}: expected a file in a folder, got {file}, where {taken} is {_what(taken)}; name another')
     if not folder.is_dir():
         raise InputError(f'{option}: expected a file in an existing folder, got {file}; make {folder} first')
     if os.path.isfile(path) and path.suffix != suffix:
@@ -79,13 +83,14 @@ class _Untried(Exception):
 
 @contextmanager
 def partial_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path beside `path` to write to: moved there when the block ends, removed where it fails."""
-    partial = Path(f'{os.fspath(path)}.partial')
+    """A path beside `path` to write to, of a name that nobody else has: moved there when the block ends, else removed."""
+    partial = Path(f'{os.fspath(path)}.{secrets.token_hex(4)}.partial')
     try:
         yield partial
         os.replace(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):  # never made, or of a name that cannot be
+            partial.unlink()
         raise
 
 

@@ -226,7 +226,7 @@ def test_places_that_cannot_be_written(perfect, tmp_path, monkeypatch) -> None:
     def full(*_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('convnext_dense.detection.coco_metric.os.replace', full)
+    monkeypatch.setattr('convnext_dense.files.os.replace', full)
     with pytest.raises(InputError, match='run.bbox.json cannot be written .*No space left'):
         metric_of(path, samples, outfile_prefix=str(tmp_path / 'run'))
     assert [file.name for file in tmp_path.iterdir()] == ['file']

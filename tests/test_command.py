@@ -84,7 +84,14 @@ def test_debug_shows_the_traceback(capsys, monkeypatch) -> None:
 
 def test_ctrl_c(capsys) -> None:
     status, err = ended(capsys, KeyboardInterrupt())
-    assert status == 130 and err.startswith('error: stopped by Ctrl-C') and err.count('\n') == 1
+    assert (status, err) == (130, 'error: stopped by Ctrl-C\n')
+
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        exit_with_line(main, '--resume goes on')
+    assert capsys.readouterr().err == 'error: stopped by Ctrl-C; --resume goes on\n'
 
 
 def test_the_note_of_what_was_being_done_is_the_innermost(capsys) -> None:

@@ -50,5 +50,7 @@ def test_t_is_within_one_percent_of_the_published_figure() -> None:
 
 def test_wrong_arguments(tool) -> None:
     status, err = tool('complexity', str(T), '--shape', '20')
-    assert (status, err) == (2, 'error: --shape: expected one or two sizes from 32 up, got 20\n')
+    assert (status, err) == (2, 'error: --shape: expected one or two sizes from 32 to 8192, got 20\n')
+    status, err = tool('complexity', str(T), '--shape', '64', '99999999')
+    assert (status, err) == (2, 'error: --shape: expected one or two sizes from 32 to 8192, got 64 99999999\n')
     assert tool('complexity')[0] == 2

@@ -116,7 +116,7 @@ def test_other_outs(path) -> None:
 @pytest.mark.parametrize('name, writer', [('a.pth', 'torch.save'), ('a.safetensors', 'safetensors.torch.save_file')])
 def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch, name: str, writer: str, error: BaseException) -> None:
     def fail(state, path, **kwargs):
-        Path(path).write_text('half')
+        Path(path if isinstance(path, Path) else path.name).write_text('half')
         raise error
 
     monkeypatch.setattr(writer, fail)
@@ -132,10 +132,13 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch, name: str, w
 def test_what_is_there_stays(tmp_path) -> None:
     (tmp_path / 'a.pth').write_text('mine')
     (tmp_path / 'b.pth.partial').mkdir()
-    for name in 'ab':
-        with pytest.raises(InputError, match=f'OUT: .*{name}.pth'):
-            write(classification(False), tmp_path / f'{name}.pth')
+    with pytest.raises(InputError, match='OUT: .*a.pth'):
+        write(classification(False), tmp_path / 'a.pth')
+    write(classification(False), tmp_path / 'b.pth')
+    write(classification(False), tmp_path / 'c.pth')
     assert (tmp_path / 'a.pth').read_text() == 'mine' and (tmp_path / 'b.pth.partial').is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.pth', 'b.pth', 'b.pth.partial', 'c.pth']
+    assert (tmp_path / 'b.pth').read_bytes() == (tmp_path / 'c.pth').read_bytes(), 'whatever its name'
 
 
 def test_what_was_converted_is_named(tmp_path) -> None:
@@ -233,3 +236,10 @@ def test_training_starts_from_any_layout_and_says_so(shapes: str, tmp_path) -> N
         assert done.returncode == 0, done.stderr
         assert f'backbone: loaded 124 of 124 (layout: timm) from {tmp_path / name}' in done.stdout
         assert 'initialised: norm0, norm1, norm2, norm3' in done.stdout and more in done.stdout
+
+
+@pytest.mark.parametrize('state, got', [({'a': 3}, 'one that holds int'), ([], 'list'), (None, 'NoneType')])
+def test_what_is_no_state_dict_is_not_written(tmp_path, state: object, got: str) -> None:
+    with pytest.raises(InputError, match=f'expected a dict of tensors, got {got}'):
+        write(state, tmp_path / 'a.pth')
+    assert list(tmp_path.iterdir()) == []

@@ -60,7 +60,8 @@ def test_files_that_can_be_written(places, name: str) -> None:
     'name, message',
     [
         ('no/file.json', 'expected a file in an existing folder'),
-        ('file.json/x', 'expected a file in an existing folder'),
+        ('file.json/x', 'expected a file in a folder, got .*file.json/x, where .*file.json is a file'),
+        ('file.json/deeper/x', 'where .*file.json is a file'),
         ('folder', 'is a folder'),
         ('circle', 'is a broken link'),
         ('weights.pth', 'one ending in .json, got .*weights.pth which is there'),
@@ -97,3 +98,15 @@ def test_a_file_is_whole_or_not_there(tmp_path) -> None:
             partial.write_text(text)
             assert not path.exists() or path.read_text() == 'one'
         assert path.read_text() == text and names(tmp_path) == ['a.json']
+
+
+def test_a_strangers_partial_file_stays(tmp_path) -> None:
+    (tmp_path / 'a.json.partial').write_text('mine')
+    (tmp_path / 'plain').write_text('')
+    with pytest.raises(RuntimeError), partial_file(tmp_path / 'a.json') as partial:
+        raise RuntimeError
+    with partial_file(tmp_path / 'a.json') as partial:
+        partial.write_text('new')
+    assert names(tmp_path) == ['a.json', 'a.json.partial', 'plain']
+    assert (tmp_path / 'a.json.partial').read_text() == 'mine'
+    assert (tmp_path / 'a.json').stat().st_mode == (tmp_path / 'plain').stat().st_mode

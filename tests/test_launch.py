@@ -51,3 +51,28 @@ def test_the_seed_of_the_option_or_of_the_config(seed, own, expected) -> None:
     prepare(cfg, options(seed=seed))
     assert cfg.randomness.seed == expected and cfg.randomness.get('deterministic', False) == (own is not None)
     assert [hook.type for hook in cfg.custom_hooks] == ['ProgressBarHook'] and cfg.launcher == 'none'
+
+
+@pytest.mark.parametrize('key', ['deterministic', 'diff_rank_seed'])
+def test_switches_of_randomness(key: str) -> None:
+    with pytest.raises(InputError, match=f"randomness.{key}: expected true or false, got 'yes'"):
+        prepare(Config(dict(model={}, randomness={key: 'yes'})), options())
+    with pytest.raises(InputError, match='--seed and --cfg-options randomness.seed: expected one of the two'):
+        prepare(Config(dict(model={})), options(seed=1, cfg_options={'randomness.seed': 2}))
+
+
+@pytest.mark.parametrize(
+    'given, message',
+    [
+        (dict(RANK='x', LOCAL_RANK='0'), "RANK in the environment: expected a number from 0 to 1, below WORLD_SIZE, got 'x'"),
+        (dict(RANK='2', LOCAL_RANK='0'), "^RANK .* got '2'; start with torchrun"),
+        (dict(RANK='-1', LOCAL_RANK='0'), "^RANK .* got '-1'"),
+        (dict(RANK='1', LOCAL_RANK='x'), "^LOCAL_RANK .* got 'x'"),
+        (dict(RANK='1', LOCAL_RANK=''), "^LOCAL_RANK .* got ''"),
+    ],
+)
+def test_ranks_that_are_none(given: dict, message: str, monkeypatch) -> None:
+    for name, value in dict(WORLD_SIZE='2', **given).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message):
+        prepare(Config(dict(model={})), options(launcher='pytorch'))

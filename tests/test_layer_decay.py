@@ -241,3 +241,12 @@ def test_without_a_decay_rate_all_learn_at_the_same_rate() -> None:
     model = Segmentor()
     wrapper = dict(optimizer=dict(type='AdamW', **BASE), constructor='LayerDecayOptimWrapperConstructor')
     assert {lr for lr, _ in settings(model, build_optim_wrapper(model, wrapper).optimizer).values()} == {1e-3}
+
+
+def test_names_and_types_that_are_none() -> None:
+    with pytest.raises(InputError, match="decay_type: expected 'layer_wise' or 'stage_wise', got 'nonsense'"):
+        layer_id('stages.0.0.gamma', (3, 3, 9, 3), 'nonsense')
+    for name in ('stages.2.x.y', 'stages.2', 'stages.2.9.gamma', 'stages.x.0', 'stages', 'downsample_layers'):
+        for decay_type in ('layer_wise', 'stage_wise'):
+            with pytest.raises(InputError, match=f"parameter '{name}' is unknown"):
+                layer_id(name, (3, 3, 9, 3), decay_type)

@@ -248,3 +248,13 @@ def test_a_list_of_initialisers_is_left_to_mmengine() -> None:
     model = ConvNeXt(SMALL, init_cfg=kinds)
     model.init_weights()
     assert model.stages[0][0].pwconv1.weight.eq(0.25).all() and model.downsample_layers[0][0].weight.eq(0.5).all()
+
+
+def test_a_module_that_is_no_backbone(checkpoint) -> None:
+    with pytest.raises(InputError, match='backbone: expected a ConvNeXt, got Linear'):
+        load.load_pretrained(torch.nn.Linear(2, 2), str(checkpoint))
+
+
+def test_a_backbone_where_a_whole_model_is_expected(checkpoint) -> None:
+    with pytest.raises(InputError, match='it holds a backbone alone, which training takes as --pretrained FILE'):
+        load.check_whole_model(checkpoint, torch.nn.Sequential(ConvNeXt(SMALL), torch.nn.Linear(2, 2)))

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -389,3 +390,42 @@ def test_errors_without_words_are_named_by_their_class() -> None:
 def test_the_limit_that_the_readme_names_and_words_of_a_bounded_length() -> None:
     assert f'{opening.MAX_BYTES // 2**30} GiB' in (ROOT / 'README.md').read_text() and opening.MAX_BYTES % 2**30 == 0
     assert len(opening.reason(ValueError('x' * 400))) == 300
+
+
+def damaged(path: Path, name: str) -> None:
+    """Other finite values over a record, whose checksum stays."""
+    with zipfile.ZipFile(path) as archive:
+        entry = next(entry for entry in archive.infolist() if entry.filename.endswith(name))
+        content = archive.read(entry)
+    path.write_bytes(path.read_bytes().replace(content, torch.full((len(content) // 4,), 7.0).numpy().tobytes()))
+
+
+def test_a_record_that_does_not_fit_its_checksum(tmp_path) -> None:
+    path = tmp_path / 'a.pth'
+    torch.save({'model': torch.randn(64, generator=torch.Generator().manual_seed(0)), 'other': torch.ones(3)}, path)
+    damaged(path, 'data/0')
+    with pytest.raises(InputError, match=r'expected content that fits its checksums, got a damaged record: a/data/0; copy'):
+        open_checkpoint(path)
+
+
+def test_a_file_written_without_checksums(tmp_path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({'model': torch.ones(64), 'none': torch.empty(0)}, tmp_path / 'a.pth')
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert open_checkpoint(tmp_path / 'a.pth')['model'].sum() == 64
+
+
+@pytest.mark.parametrize('content, options', [({'a': torch.ones(3)}, dict(pickle_protocol=4)), ({'a': torch.eye(3)}, {})])
+def test_opening_says_nothing_of_its_own(tmp_path, content: dict, options: dict) -> None:
+    if not options:
+        content = {'a': content['a'].to_sparse_csr(), 'b': torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}
+    torch.save(content, tmp_path / 'a.pth', **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        if options:
+            with pytest.raises(InputError, match='expected the pickle protocol of torch.save, got another'):
+                open_checkpoint(tmp_path / 'a.pth')
+        else:
+            assert set(open_checkpoint(tmp_path / 'a.pth')) == {'a', 'b'}

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from conftest import SHAPES
+from conftest import SHAPES, one_line
 from mmengine.config import Config
 
 from convnext_dense import InputError
 from convnext_dense.run import settle
-from convnext_dense.run.options import check_overrides, load_config, set_data_root
+from convnext_dense.run.options import check_overrides, load_config, set_data_root, set_work_dir
 from convnext_dense.run.settle import (
     effective_batch,
     settle_norms,
@@ -119,7 +119,7 @@ def test_batches_that_are_none(cfg: Config, value: object) -> None:
         cfg[key][where] = 1 if stood is None else stood
 
 
-@pytest.mark.parametrize('optimizer', [None, 'AdamW', dict(type='AdamW'), dict(type='AdamW', lr='fast')])
+@pytest.mark.parametrize('optimizer', [None, 'AdamW', dict(lr=1e-3), dict(type='AdamW', lr='fast')])
 def test_an_optimiser_without_a_rate(cfg: Config, optimizer: object) -> None:
     cfg.optim_wrapper.optimizer = optimizer
     with pytest.raises(InputError, match='optim_wrapper.optimizer: expected a dict with type and a number under lr'):
@@ -206,3 +206,87 @@ def test_precision_on_the_cpu(cfg: Config, monkeypatch) -> None:
     cfg.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(InputError, match='expected optim_wrapper.type OptimWrapper, got ApexOptimWrapper'):
         settle_precision(cfg, amp=True)
+
+
+LAZY = 'from no_such_module import Thing\ntrain_dataloader = dict(dataset=dict(type=Thing))'
+
+
+@pytest.mark.parametrize('words', ['import sys; sys.exit(3)', 'exit()', LAZY, 'import os.nonsense\na = os.nonsense.b()'])
+def test_a_config_that_ends_the_program_or_imports_what_is_not_there(tool, tmp_path, words: str) -> None:
+    (tmp_path / 'a.py').write_text(f'{words}\nmodel = dict()\n')
+    for name in ('train', 'check_data'):
+        one_line(*tool(name, str(tmp_path / 'a.py')), r'a.py cannot be read: \w+')
+
+
+@pytest.mark.parametrize('key, near', [('train_dataloder', 'train_dataloader'), ('param_schedulers', 'param_scheduler')])
+def test_names_that_are_nearly_the_runners(tmp_path, key: str, near: str) -> None:
+    (tmp_path / 'a.py').write_text(f'{key} = dict()\n')
+    with pytest.raises(InputError, match=f"a.py: {key} is read by nothing; did you mean '{near}'"):
+        load_config(str(tmp_path / 'a.py'))
+    (tmp_path / 'a.py').write_text('models = []\ntrain_pipeline = test_pipeline = []\n')
+    load_config(str(tmp_path / 'a.py'))
+
+
+@pytest.mark.parametrize('root', ['http://host/data', 's3://bucket/data'])
+def test_a_data_root_that_is_no_folder(root: str) -> None:
+    with pytest.raises(InputError, match=f'--data-root: expected a local folder, got {root}'):
+        load_config(SHAPES, data_root=root)
+
+
+@pytest.mark.parametrize('option', ['--work-dir', '--data-root', '--val-ann', '--resume'])
+def test_empty_paths(tool, option: str) -> None:
+    one_line(*tool('train', SHAPES, option, ''), f'{option}: expected a path or a name, got an empty one')
+
+
+def test_a_work_dir_that_is_no_path(cfg: Config) -> None:
+    cfg.work_dir = 5
+    with pytest.raises(InputError, match='work_dir: expected the path of a folder, got 5'):
+        set_work_dir(cfg, SHAPES, None)
+
+
+@pytest.mark.parametrize('path', [None, 5, ['a.py']])
+def test_a_config_that_is_no_path(path: object) -> None:
+    with pytest.raises(InputError, match='config: expected the path of a file, got'):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    'kind, told',
+    [('Adadelta', "lr 1, the optimiser's own"), ('Adafactor', 'lr 0.01, the'), ('Other', "lr is the optimiser's own")],
+)
+def test_an_optimiser_with_a_rate_of_its_own(cfg: Config, kind: str, told: str) -> None:
+    cfg.optim_wrapper.optimizer = dict(type=kind)
+    assert told in settle_rate(cfg, processes=1, scale=False)
+    assert told in settle_rate(cfg, processes=1, scale=True), 'nothing is to be scaled'
+    with pytest.raises(InputError, match='expected a dict with type and a number under lr'):
+        settle_rate(cfg, processes=2, scale=True)
+
+
+@pytest.mark.parametrize('value', ['nonsense', True, 0, -1.0, None, [1]])
+def test_loss_scales_that_are_none(cfg: Config, value: object) -> None:
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    for good in ('dynamic', 512, 512.0, dict(init_scale=512.0)):
+        cfg.optim_wrapper.loss_scale = good
+        settle_precision(cfg, amp=True)
+    cfg.optim_wrapper.loss_scale = value
+    with pytest.raises(InputError, match="loss_scale: expected 'dynamic', a number above 0, or a dict"):
+        settle_precision(cfg, amp=True)
+
+
+@pytest.mark.parametrize(
+    'key, value, message',
+    [
+        ('tta_model', None, 'expected tta_model and tta_pipeline in the config'),
+        ('tta_pipeline', None, 'expected tta_model and tta_pipeline in the config'),
+        ('tta_pipeline', [], 'expected tta_model and tta_pipeline in the config'),
+        ('tta_model', 5, 'expected tta_model to be a dict'),
+        ('tta_pipeline', 5, 'expected tta_pipeline to end in a TestTimeAug'),
+        ('tta_pipeline', [dict(type='LoadImageFromFile')], 'to end in a TestTimeAug .* got .*LoadImageFromFile'),
+        ('tta_pipeline', [dict(type='TestTimeAug')], 'with lists under transforms'),
+        ('tta_pipeline', [dict(type='TestTimeAug', transforms=[5])], 'with lists under transforms'),
+    ],
+)
+def test_what_tta_needs(cfg: Config, key: str, value: object, message: str) -> None:
+    cfg[key] = value
+    with pytest.raises(InputError, match=f'--tta: .*{message}'):
+        use_tta(cfg)

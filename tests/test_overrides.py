@@ -8,8 +8,8 @@ from mmengine.config import Config
 
 from convnext_dense import InputError
 from convnext_dense.run.nodes import component
-from convnext_dense.run.options import load_config, seed
-from convnext_dense.run.overrides import check_overrides
+from convnext_dense.run.options import load_config, seed, set_work_dir
+from convnext_dense.run.overrides import check_once, check_overrides
 
 
 @pytest.fixture(scope='module')
@@ -60,6 +60,8 @@ def test_values_of_the_kind_that_stood_there(cfg: Config, key: str, value: objec
         ('load_from', 'a.pth', 'use --load-from'),
         ('launcher', 'pytorch', 'use --launcher'),
         ('custom_imports.imports', ['os'], 'set it in the config file'),
+        ('tta_scales', [1], 'went into other entries when it was read; set it in the config file$'),
+        ('custom_hooks.0.type', 'Foo', 'expected a list under custom_hooks of the config, which has none; write the list into'),
         ('param_scheduler.2.end', 3, 'is a list of 2; expected an index below that'),
         ('param_scheduler.-1.end', 3, 'is a list of 2; expected an index below that'),
     ],
@@ -108,3 +110,14 @@ def test_a_config_that_is_a_folder(tmp_path) -> None:
 def test_types_that_are_no_names(kind: object) -> None:
     assert component(kind, 'mmseg') is (kind if not isinstance(kind, str) else None)
     assert component('LoggerHook', 'mmseg').__name__ == 'LoggerHook'
+
+
+def test_given_twice() -> None:
+    for option, key in (('--data-root', 'train_dataloader.dataset.data_root'), ('--work-dir', 'work_dir')):
+        with pytest.raises(InputError, match=f'{option} and --cfg-options {key}: expected one of the two, got both'):
+            if option == '--data-root':
+                load_config(SHAPES, {key: 'a'}, 'b')
+            else:
+                set_work_dir(load_config(SHAPES, {key: 'a'}), SHAPES, 'b', {key: 'a'})
+    check_once('--work-dir', None, lambda key: True)
+    assert load_config(SHAPES, {'train_dataloader.dataset.data_root': 'a'}).train_dataloader.dataset.data_root == 'a'

@@ -95,12 +95,78 @@ def test_parameters_without_gradients_have_no_state(content) -> None:
 
 def test_a_run_that_is_done_says_so(content) -> None:
     assert check_resume(content, config(train_cfg=dict(max_iters=2)), meta_model()) == [
-        'resume: max_iters=2 is reached; set train_cfg.max_iters higher to go on'
+        'resume: the run is finished, nothing is left to train: max_iters=2 is reached; set train_cfg.max_iters higher to go on'
     ]
     assert check_resume(content, config(train_cfg=dict(max_iters=3)), meta_model()) == []
     assert 'max_epochs=1 is reached' in str(
         check_resume(content | {'meta': dict(iter=9, epoch=1)}, config(train_cfg=dict(max_epochs=1)), meta_model())
     )
+
+
+@pytest.mark.parametrize('key, part', [('max_iters', 'iter'), ('max_epochs', 'epoch')])
+def test_a_checkpoint_from_beyond_the_end(content, key: str, part: str) -> None:
+    for done in (11, 10**12):
+        beyond = content | {'meta': dict(content['meta'], **{part: done})}
+        with pytest.raises(InputError, match=rf'meta.{part}: expected up to 10, .* got {done}; set train_cfg.{key} higher'):
+            check_resume(beyond, config(train_cfg={key: 10}), meta_model())
+
+
+@pytest.fixture
+def averaged(content) -> dict:
+    """As EMAHook saves it."""
+    average = {f'module.{name}': value + 1 for name, value in content['state_dict'].items()}
+    return content | {'ema_state_dict': average | {'steps': torch.tensor(2)}}
+
+
+EMA = dict(custom_hooks=[dict(type='EMAHook')])
+
+
+def test_averaged_weights_fit(averaged) -> None:
+    assert check_resume(averaged, config(**EMA), meta_model()) == []
+    assert check_resume(averaged | {'ema_state_dict': 5}, config(), meta_model()) == [], 'which nothing reads'
+
+
+@pytest.mark.parametrize(
+    'name, value, message',
+    [
+        (None, 5, 'ema_state_dict: expected a dict, got 5'),
+        (
+            'module.nonsense',
+            torch.ones(1),
+            r'ema_state_dict: expected the \d+ weights of the model, got .others \(module.nonsense',
+        ),
+        ('module.backbone.norm0.weight', None, r'got .others \(module.backbone.norm0.weight\)'),
+        ('module.backbone.norm0.weight', torch.ones(3), r'expected a tensor of shape \(8,\), got .\(3,\)'),
+        ('module.backbone.norm0.weight', 'x', 'expected a tensor of shape .* got .str'),
+        ('module.backbone.norm0.weight', torch.full((8,), torch.nan), 'expected finite numbers'),
+        ('steps', torch.tensor(0.5), 'steps: expected a whole number'),
+        ('steps', 'x', 'steps: expected a whole number'),
+    ],
+)
+def test_averaged_weights_of_another_model(averaged, name, value, message: str) -> None:
+    average = dict(averaged['ema_state_dict'])
+    average.pop(name, None)
+    if name is not None and value is not None:
+        average[name] = value
+    spoilt = averaged | {'ema_state_dict': value if name is None else average}
+    with pytest.raises(InputError, match=f'--resume: .*{message}'):
+        check_resume(spoilt, config(**EMA), meta_model())
+
+
+@pytest.mark.parametrize('key', ['state_dict', 'model', None])
+def test_a_hook_finds_the_weights_under_state_dict(tmp_path, key: str | None) -> None:
+    own = segmentor()
+    state = own.state_dict()
+    path = path_of(state if key is None else {key: state}, tmp_path)
+    seen = {}
+    runner = Namespace(
+        model=segmentor(),
+        new_heads=False,
+        call_hook=lambda name, checkpoint: seen.update(checkpoint),
+        logger=Namespace(info=print),
+    )
+    WholeModelRunner.load_checkpoint(runner, path)
+    assert set(seen['state_dict']) == set(state)
 
 
 def test_a_schedule_that_stays_the_checkpoints_is_named(content) -> None:
@@ -272,6 +338,8 @@ def test_the_last_checkpoint(tmp_path) -> None:
         == 'there.pth'
     )
     assert resolve_resume(None, str(work_dir)) is None
+    with pytest.raises(InputError, match=r'found none; name a file, or the work directory of a run$'):
+        last_checkpoint(str(tmp_path))
     for path in ('a.pth', str(named), 'http://host/a.pth'):
         assert last_checkpoint(path) == resolve_resume(path, 'x') == path
     for write, message in (

@@ -1,5 +1,6 @@
 """The tools through the command line: train, kill, resume, test, two processes; and every wrong input, one line each."""
 
+import importlib.util
 import json
 import os
 import re
@@ -284,3 +285,28 @@ def test_an_image_of_twenty_pixels(tool, trained, tmp_path) -> None:
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('error: image of 20x20 pixels: expected height and width of at least 32')
+
+
+def test_metrics_of_any_name_are_written_and_shown(tmp_path, capsys) -> None:
+    spec = importlib.util.spec_from_file_location('tool_test', ROOT / 'tools/test.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    given = {
+        'coco/bbox_mAP': 0.5,
+        'coco/bbox_mAP_50': 0.75,
+        'coco/segm_mAP': 0.25,
+        'coco/a_b_precision': 0.125,
+        'other': 'text',
+    }
+    module.report({name: module.plain(value) for name, value in given.items()}, str(tmp_path / 'a.json'))
+    assert json.loads((tmp_path / 'a.json').read_text()) == given
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in capsys.readouterr().out.splitlines()]
+    assert rows[1] == ['metric', 'bbox', 'segm']
+    for row in (
+        ['mAP', '0.500', '0.250'],
+        ['mAP_50', '0.750', '-'],
+        ['coco/a_b_precision', '0.125', ''],
+        ['other', 'text', ''],
+    ):
+        assert row in rows
+    assert module.summary(given) == 'bbox AP 0.500, segm AP 0.250'

@@ -22,6 +22,7 @@ from convnext_dense.run.rehearsal import check_parts
 from convnext_dense.text import table_text
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+LARGEST = 8192  # of a side: the maps are computed
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,8 +47,8 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_parts(cfg, ())
     shape = args.shape or ([1280, 800] if 'roi_head' in cfg.model else [512, 2048])
-    if len(shape) > 2 or min(shape) < 32:
-        raise InputError(f'--shape: expected one or two sizes from 32 up, got {" ".join(map(str, shape))}')
+    if len(shape) > 2 or min(shape) < 32 or max(shape) > LARGEST:
+        raise InputError(f'--shape: expected one or two sizes from 32 to {LARGEST}, got {" ".join(map(str, shape))}')
     height, width = shape[0], shape[-1]
     params, macs = count(cfg, height, width)
     print(f'{args.config} at {height}x{width}: {params / 1e6:.3f} M parameters, {macs / 1e9:.2f} G multiply-adds')

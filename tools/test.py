@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -32,10 +33,13 @@ from convnext_dense.run.options import (
     load_config,
     set_work_dir,
 )
+from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.text import table_text
 from convnext_dense.training.guards import build_on_meta, check_evaluators, check_weights, last_checkpoint
+
+COCO = ('coco/bbox_', 'coco/segm_', 'coco/proposal_')  # the beginnings of metrics that make a column; others are a class's
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,7 +58,8 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('test',))
-    set_work_dir(cfg, args.config, args.work_dir)
+    set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
+    check_outputs(cfg, ('default_hooks.logger', 'custom_hooks', 'test_evaluator'))
     if args.out:
         check_file('--out', args.out, '.json')
     cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
@@ -78,35 +83,49 @@ def main() -> None:
         datasets = rehearse(cfg, model, ('test',))
     runner = build_runner(cfg, lines, datasets)
     with doing('testing'):
-        metrics = {name: float(value) for name, value in runner.test().items()}
+        metrics = {name: plain(value) for name, value in runner.test().items()}
     if is_main_process():
-        report(metrics, args.out)
+        with doing('writing the metrics'):
+            report(metrics, args.out)
         pictures = f'; pictures in {args.show_dir}' if args.show_dir else ''
         print(f'{summary(metrics)} on {len(runner.test_dataloader.dataset)} images{pictures}')
 
 
-def summary(metrics: dict[str, float]) -> str:
+def plain(value: Any) -> float | str:
+    """A metric as a number; as text where a metric of another library gives something else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def summary(metrics: dict[str, float | str]) -> str:
     """The figure that a model is known by."""
+    metrics = {name: value for name, value in metrics.items() if isinstance(value, float)}
     if 'mIoU' in metrics:
         return f'mIoU {metrics["mIoU"] / 100:.4f}'
     averages = {kind: metrics[f'coco/{kind}_mAP'] for kind in ('bbox', 'segm') if f'coco/{kind}_mAP' in metrics}
     return ', '.join(f'{kind} AP {value:.3f}' for kind, value in averages.items()) or 'tested'
 
 
-def report(metrics: dict[str, float], out: str | None) -> None:
-    """Print the metrics as a table, COCO's with a column for each type; write them to `out` in one move."""
-    coco = [name.removeprefix('coco/').partition('_') for name in metrics if name.startswith('coco/')]
-    kinds = list(dict.fromkeys(kind for kind, _, _ in coco))
-    table = Table('metric', *(kinds or ['value']))
-    for stat in dict.fromkeys(stat for _, _, stat in coco):
-        table.add_row(stat, *(f'{metrics[f"coco/{kind}_{stat}"]:.3f}' for kind in kinds))
-    for name, value in metrics.items():
-        if not name.startswith('coco/'):
-            table.add_row(name, f'{value:.2f}')
-    print(table_text(table))
+def report(metrics: dict[str, float | str], out: str | None) -> None:
+    """Write the metrics to `out` in one move, and print them as a table, COCO's with a column for each type."""
     if out:
         with partial_file(out) as partial:
             partial.write_text(json.dumps(metrics, indent=2) + '\n')
+    coco = {name: name.removeprefix('coco/').partition('_') for name in metrics if name.startswith(COCO)}
+    kinds = list(dict.fromkeys(kind for kind, _, _ in coco.values()))
+    table = Table('metric', *(kinds or ['value']))
+    for stat in dict.fromkeys(stat for _, _, stat in coco.values()):
+        table.add_row(stat, *(shown(metrics.get(f'coco/{kind}_{stat}', '-'), 3) for kind in kinds))
+    for name, value in metrics.items():
+        if name not in coco:
+            table.add_row(name, shown(value, 3 if name.startswith('coco/') else 2))
+    print(table_text(table))
+
+
+def shown(value: float | str, digits: int) -> str:
+    return f'{value:.{digits}f}' if isinstance(value, float) else value
 
 
 if __name__ == '__main__':

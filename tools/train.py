@@ -19,6 +19,7 @@ from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
+from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, world_size
 from convnext_dense.training.guards import (
@@ -56,7 +57,8 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('train', 'val'))
-    set_work_dir(cfg, args.config, args.work_dir)
+    set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
+    check_outputs(cfg, ('default_hooks', 'custom_hooks', 'val_evaluator'))
     if cfg.get('resume') and not args.resume:  # as mmengine reads it
         args.resume = cfg.get('load_from') or 'auto'
     lines = check_choices(args)
@@ -84,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    exit_with_line(main)
+    exit_with_line(main, '--resume goes on from the last checkpoint')

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from convnext_dense.data.coco import BACKENDS, brief, read_coco
 from convnext_dense.errors import InputError
+from convnext_dense.files import partial_file
 from convnext_dense.text import table_text
 
 # pycocotools' order of COCOeval.stats, under the names of mmdet's metric.
@@ -185,7 +186,7 @@ class CocoStatsMetric(BaseMetric):
 def _check_prefix(prefix: Any) -> None:
     """Known before the hours of testing: whether its files can be written."""
     try:
-        path = Path(f'{prefix}.{TYPES[0]}.json.partial')
+        path = Path(f'{prefix}.{TYPES[0]}.json.12345678.partial')
         with contextlib.suppress(FileNotFoundError):
             path.lstat()  # a name that no file can have
         folder = next(parent for parent in path.parents if os.path.lexists(parent))
@@ -199,14 +200,11 @@ def _check_prefix(prefix: Any) -> None:
 
 
 def _write(path: Path, detections: list[dict[str, Any]]) -> None:
-    partial = path.with_name(path.name + '.partial')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(detections))
-        os.replace(partial, path)
+        with partial_file(path) as partial:
+            partial.write_text(json.dumps(detections))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise InputError(f'evaluator outfile_prefix: {path} cannot be written ({error}); name another place') from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from convnext_dense.data.coco import (
 )
 from convnext_dense.errors import InputError
 from convnext_dense.run.nodes import component, dicts
+from convnext_dense.run.overrides import check_once
 from convnext_dense.text import listed
 
 COCO_CLASSES = 80  # of the published recipes: heads left at it take the number of the data
@@ -57,6 +59,7 @@ def settle_coco(
     """
     if train_ann and 'train_dataloader' not in names:
         raise InputError('--train-ann: expected by training alone; pass the file to test on as --val-ann')
+    _check_given_once(train_ann, val_ann, overrides)
     lines: list[str] = []
     specs: dict[str, list[ConfigDict]] = {}
     for name in LOADERS:
@@ -70,7 +73,9 @@ def settle_coco(
                 f'{option}: expected one COCO data set in {name}, got {len(specs[name])}; leave it out and set ann_file of each'
             )
         if name in names:
-            lines += [_settle_files(name, spec, ann) for spec in specs[name]]
+            for spec in specs[name]:
+                lines.append(_settle_files(name, spec, ann))
+                _check_images(name, spec, overrides)
         elif ann and len(specs[name]) == 1:
             specs[name][0]['ann_file'] = ann
     settled = [spec for name in names for spec in specs.get(name, ())]
@@ -82,6 +87,8 @@ def settle_coco(
         files = {str(coco_files(spec).annotations) for spec in specs[f'{name}_dataloader']}
         for node in dicts(cfg.get(f'{name}_evaluator') or {}):
             if len(files) == 1 and 'ann_file' in node:
+                if f'{name}_dataloader' in names:
+                    _check_evaluator(f'{name}_evaluator', node['ann_file'], specs[f'{name}_dataloader'][0], overrides)
                 node['ann_file'] = next(iter(files))
             elif len(files) > 1 and str(node.get('ann_file')) in files:
                 raise InputError(
@@ -91,6 +98,37 @@ def settle_coco(
     for spec in specs['train_dataloader'] if 'train_dataloader' in names else ():
         lines.append(left_out(coco_files(spec).annotations, *filters(spec), classes))
     return [line for line in dict.fromkeys(lines) if line]
+
+
+def _check_given_once(train_ann: str | None, val_ann: str | None, overrides: Mapping[str, Any] | None) -> None:
+    for option, ann, loaders in (('--train-ann', train_ann, LOADERS[:1]), ('--val-ann', val_ann, LOADERS[1:])):
+        if ann:
+            check_once(option, overrides, lambda key, loaders=loaders: key.startswith(loaders) and key.endswith('.ann_file'))
+
+
+def _check_images(name: str, spec: ConfigDict, overrides: Mapping[str, Any] | None) -> None:
+    """Stop where an override names another folder of images than the one that was found."""
+    for key, value in (overrides or {}).items():
+        if key.startswith(f'{name}.') and key.endswith('data_prefix.img'):
+            found = spec['data_prefix']['img']
+            base = spec.get('data_root') or os.path.dirname(spec['ann_file'])
+            given = os.path.realpath(os.path.join(base, str(value)))
+            if given != found:
+                raise InputError(
+                    f'--cfg-options {key}: expected the folder with the images of {spec["ann_file"]}, got {given}, where not '
+                    f'all of them are; they are in {found}; leave it out'
+                )
+
+
+def _check_evaluator(name: str, given: Any, spec: ConfigDict, overrides: Mapping[str, Any] | None) -> None:
+    """Stop where an override names another file than that of the data set, whose file is the evaluator's."""
+    used = spec['ann_file']
+    same = used in {os.path.realpath(os.path.join(root, str(given))) for root in (spec.get('data_root') or '', '')}
+    for key in overrides or {}:
+        if key.startswith(f'{name}.') and key.endswith('ann_file') and not same:
+            raise InputError(
+                f"--cfg-options {key}: expected the data set's file, {used}, got {given}; pass it as --val-ann, or leave it out"
+            )
 
 
 def _settle_files(name: str, spec: ConfigDict, ann: str | None) -> str:

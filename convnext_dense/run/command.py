@@ -33,6 +33,9 @@ class Parser(argparse.ArgumentParser):
         """As argparse's; a path's `~` is the home folder, which a shell leaves as it is after `--option=`."""
         found = super().parse_args(*args, **kwargs)
         for name, value in vars(found).items():
+            if value == '':
+                option = next((action.option_strings[-1:] for action in self._actions if action.dest == name), [])
+                raise InputError(f'{"".join(option) or name}: expected a path or a name, got an empty one; name one')
             if isinstance(value, str):
                 setattr(found, name, os.path.expanduser(value))
         return found
@@ -41,12 +44,15 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f'{message}; --help lists the options')
 
 
-def exit_with_line(main: Callable[[], None]) -> None:
-    """Run a tool; whatever ends it ends it with one line on stderr and an exit status that tells the kind."""
+def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:
+    """Run a tool; whatever ends it ends it with one line on stderr and an exit status that tells the kind.
+
+    `go_on` says how a run that was stopped by Ctrl-C is continued.
+    """
     try:
         main()
     except KeyboardInterrupt:
-        _stop('stopped by Ctrl-C; train.py --resume goes on from the last checkpoint', INTERRUPTED)
+        _stop(f'stopped by Ctrl-C{"; " if go_on else ""}{go_on}', INTERRUPTED)
     except InputError as error:
         _stop(last_line(error), WRONG_INPUT)
     except OSError as error:

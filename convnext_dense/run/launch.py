@@ -20,6 +20,7 @@ import convnext_dense.training.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
+from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.weights.load import whole_state
 from convnext_dense.weights.open import open_checkpoint
@@ -31,11 +32,18 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise InputError('--launcher pytorch: expected RANK in the environment; start with torchrun --nproc_per_node N tools/…')
+    if args.launcher == 'pytorch':
+        _check_ranks()
     if args.launcher == 'none' and world_size() > 1:
         raise InputError(f'expected --launcher pytorch (or slurm, mpi) for {world_size()} processes, got --launcher none')
     randomness = cfg.get('randomness') or {}
     if not isinstance(randomness, dict):
         raise InputError(f'randomness: expected a dict, such as dict(seed=0); got {randomness!r}')
+    for key in ('deterministic', 'diff_rank_seed'):
+        if not isinstance(randomness.get(key, False), bool):
+            raise InputError(f'randomness.{key}: expected true or false, got {randomness[key]!r}')
+    if args.seed is not None:
+        check_once('--seed', getattr(args, 'cfg_options', None), lambda key: key == 'randomness.seed')
     cfg.randomness = {'seed': None, **randomness} if args.seed is None else {**randomness, 'seed': args.seed}
     processes = world_size() if args.launcher != 'none' else 1
     hooks = [dict(type='ProgressBarHook')]
@@ -58,6 +66,17 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     return [line for line in lines if line]
 
 
+def _check_ranks() -> None:
+    """Stop at ranks in the environment that are no numbers, or beyond the number of processes."""
+    for name in ('RANK', 'LOCAL_RANK'):
+        text, processes = os.environ[name], world_size()
+        if not text.isdecimal() or int(text) >= processes:
+            raise InputError(
+                f'{name} in the environment: expected a number from 0 to {processes - 1}, below WORLD_SIZE, got {text!r}; '
+                'start with torchrun --nproc_per_node N tools/…'
+            )
+
+
 class WholeModelRunner(Runner):
     """A runner whose checkpoints of whole models may be of any published layout; they were checked before it was made."""
 
@@ -74,13 +93,14 @@ class WholeModelRunner(Runner):
         content = open_checkpoint(filename)
         if isinstance(content.get('meta'), dict):
             content['meta'].pop('config', None)  # of old files: mmengine would run it when it resumes
-        self.call_hook('after_load_checkpoint', checkpoint=content)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
         state, own = whole_state(content), model.state_dict()
         if self.new_heads:
             state = {name: value for name, value in state.items() if own[name].shape == value.shape}
+        content['state_dict'] = state  # where hooks read it, and EMAHook puts other values, whatever the file's layout
+        self.call_hook('after_load_checkpoint', checkpoint=content)
         model.load_state_dict(state, strict=not self.new_heads)
         self._has_loaded = True
         self.logger.info(f'model: loaded {len(state)} of {len(own)} tensors from {filename}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from mmengine.config import Config, DictAction
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import check_folder
-from convnext_dense.run.nodes import dicts
-from convnext_dense.run.overrides import check_overrides
+from convnext_dense.run.nodes import dicts, leaves, top_level
+from convnext_dense.run.overrides import check_once, check_overrides
 from convnext_dense.text import suggest
 
 
@@ -69,6 +70,8 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
     Raises:
         InputError: for a missing or broken file and for an override of a key that the config does not have.
     """
+    if not isinstance(path, (str, Path)):
+        raise InputError(f'config: expected the path of a file, got {path!r}; name one')
     if not Path(path).is_file():
         near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
         hint = suggest(Path(path).name, near) if near else 'check the path'
@@ -76,10 +79,12 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
         raise InputError(f'config: expected a file, got {path} which is {what}; {hint}')
     try:
         cfg = Config.fromfile(path)
+        list(leaves(cfg._cfg_dict))  # what a config of the new style imports is imported when it is first looked at
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # it is a program
         raise InputError(f'config {path} cannot be read: {type(error).__name__}: {last_line(error)}') from error
+    _check_names(cfg, path)
     _check_scope(cfg, path)
     check_overrides(cfg, overrides or {})
     try:
@@ -89,8 +94,20 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
     if 'default_scope' in (overrides or {}):
         _check_scope(cfg, '--cfg-options default_scope')
     if data_root is not None:
+        if '://' in data_root:
+            raise InputError(f'--data-root: expected a local folder, got {data_root}; copy the data and name its folder')
+        check_once('--data-root', overrides, lambda key: key.split('.')[-1] == 'data_root')
         set_data_root(cfg, data_root)
     return cfg
+
+
+def _check_names(cfg: Config, path: str) -> None:
+    """Stop at an entry whose name is nearly one of the runner's, which would go unread."""
+    known = top_level()
+    for key in cfg:
+        near = get_close_matches(key, known, n=1, cutoff=0.9) if key not in known and len(key) > 7 else []
+        if near:  # of names as short as `models`, one letter says less
+            raise InputError(f'config {path}: {key} is read by nothing; did you mean {near[0]!r}? Or give it another name')
 
 
 def _check_scope(cfg: Config, where: str) -> None:
@@ -118,7 +135,11 @@ def set_data_root(cfg: Config, data_root: str) -> None:
         cfg.data_root = data_root
 
 
-def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
+def set_work_dir(cfg: Config, config_path: str, work_dir: str | None, overrides: dict[str, Any] | None = None) -> None:
     """`--work-dir`, or the config's, or work_dirs/CONFIG_NAME."""
+    if work_dir is not None:
+        check_once('--work-dir', overrides, lambda key: key == 'work_dir')
+    elif not isinstance(cfg.get('work_dir', ''), (str, type(None))):
+        raise InputError(f'work_dir: expected the path of a folder, got {cfg.work_dir!r}')
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(config_path).stem)
     check_folder('--work-dir', cfg.work_dir)

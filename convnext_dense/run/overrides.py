@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +33,22 @@ def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
         _check_override(cfg, dotted, value)
 
 
+def check_once(option: str, overrides: Mapping[str, Any] | None, same: Callable[[str], bool]) -> None:
+    """Stop at an override of what `option`, which was given too, would replace."""
+    for key in filter(same, overrides or {}):
+        raise InputError(f'{option} and --cfg-options {key}: expected one of the two, got both; leave out one of them')
+
+
 def _check_override(cfg: Config, dotted: str, value: Any) -> None:
     node: Any = cfg._cfg_dict
     parts = dotted.split('.')
     if parts[0] in OPTIONS:
         raise InputError(f'--cfg-options {dotted}: {parts[0]} is set before it is read; {OPTIONS[parts[0]]}')
     if parts[0] in node and parts[0] not in top_level() | set(SETTLED):
-        same = [path for path, other in leaves(node) if other == node[parts[0]] and path.split('.')[0] in top_level()]
-        where = f'; set {listed(same, 4)}' if same else ''
+        value_of = node[parts[0]]
+        same = [path for path, other in leaves(node) if other == value_of and path.split('.')[0] in top_level()]
+        same = [] if value_of is None else same  # which says nothing of where it went
+        where = f'; set {listed(same, 4)}' if same else '; set it in the config file'
         why = 'is a variable of the config file, which went into other entries when it was read'
         raise InputError(f'--cfg-options {dotted}: {parts[0]} {why}{where}')
     for depth, part in enumerate(parts):
@@ -50,6 +58,11 @@ def _check_override(cfg: Config, dotted: str, value: Any) -> None:
                 raise InputError(f'--cfg-options {dotted}: {above} is a list of {len(node)}; expected an index below that')
             node = node[int(part)]
         elif isinstance(node, dict):
+            if part not in node and parts[depth + 1 : depth + 2] and parts[depth + 1].isdigit():
+                raise InputError(
+                    f'--cfg-options {dotted}: expected a list under {part} of {above or "the config"}, which has none; '
+                    'write the list into the config file'
+                )
             if part not in node:
                 known = _accepted(node, parts[depth - 1] if depth else None, cfg.get('default_scope'))
                 known = known | set(node) if depth else known - set(OPTIONS)

@@ -5,6 +5,7 @@ Each function changes the config in place and returns a line for the log, or Non
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from mmengine.config import Config
 
 from convnext_dense.errors import InputError
+from convnext_dense.expect import brief
 from convnext_dense.kernels.onednn import onednn_computes
 from convnext_dense.run.nodes import dicts
 from convnext_dense.run.values import number, whole
@@ -48,6 +50,12 @@ def settle_precision(cfg: Config, amp: bool) -> str | None:
     """bf16 where the device has it, fp16 with loss scaling elsewhere on CUDA, bf16 on the CPU only when `amp` asks for it."""
     wrapper = cfg.optim_wrapper
     recipe = wrapper.get('type', 'OptimWrapper') == 'AmpOptimWrapper'
+    loss_scale = wrapper.get('loss_scale', 'dynamic')
+    if not (loss_scale == 'dynamic' or isinstance(loss_scale, dict) or (number(loss_scale) and loss_scale > 0)):
+        raise InputError(
+            f"optim_wrapper.loss_scale: expected 'dynamic', a number above 0, or a dict of GradScaler's arguments; "
+            f'got {loss_scale!r}'
+        )
     if not amp and not recipe:
         return None
     if amp and wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
@@ -117,16 +125,20 @@ def settle_rate(cfg: Config, processes: int, scale: bool) -> str | None:
     total, how = effective_batch(cfg, processes)
     auto = cfg.get('auto_scale_lr') or {}
     base = auto.get('base_batch_size')
-    optimizer = cfg.optim_wrapper.get('optimizer')
-    if not isinstance(optimizer, dict) or not number(optimizer.get('lr')):
-        raise InputError(f'optim_wrapper.optimizer: expected a dict with type and a number under lr, got {optimizer!r}')
     scale = scale or auto.get('enable', False)
+    optimizer = cfg.optim_wrapper.get('optimizer')
+    named = isinstance(optimizer, dict) and 'type' in optimizer
+    if not named or not number(optimizer.get('lr', None if scale and total != base else 0.0)):
+        raise InputError(f'optim_wrapper.optimizer: expected a dict with type and a number under lr, got {optimizer!r}')
+    if base is None and scale:
+        raise InputError('--auto-scale-lr: expected auto_scale_lr.base_batch_size in the config, which has none; add it')
+    if base is not None:
+        base = _count('auto_scale_lr.base_batch_size', base)
+        cfg.auto_scale_lr.enable = False  # done here; mmengine's own ignores accumulation
+    if 'lr' not in optimizer:
+        return f'batch: {how}; {_own_rate(optimizer.type)}'
     if base is None:
-        if scale:
-            raise InputError('--auto-scale-lr: expected auto_scale_lr.base_batch_size in the config, which has none; add it')
         return f'batch: {how}; lr {optimizer.lr:g}'
-    base = _count('auto_scale_lr.base_batch_size', base)
-    cfg.auto_scale_lr.enable = False  # done here; mmengine's own ignores accumulation
     told = f"batch: {how}; the recipe's is {base} at lr {optimizer.lr:g}"
     if total == base:
         return told
@@ -135,6 +147,14 @@ def settle_rate(cfg: Config, processes: int, scale: bool) -> str | None:
         return f'{told}; lr stays {optimizer.lr:g} (--auto-scale-lr makes it {scaled:g})'
     optimizer.lr = scaled
     return f'{told}; scaled to lr {scaled:g}'
+
+
+def _own_rate(kind: Any) -> str:
+    """The rate of an optimiser that the config gives none."""
+    kind = getattr(torch.optim, kind, None) if isinstance(kind, str) else kind
+    parameter = inspect.signature(kind).parameters.get('lr') if inspect.isclass(kind) else None
+    default = getattr(parameter, 'default', None)
+    return f"lr {default:g}, the optimiser's own" if number(default) else "lr is the optimiser's own"
 
 
 def use_backend(cfg: Config, backend: str) -> None:
@@ -148,11 +168,20 @@ def use_backend(cfg: Config, backend: str) -> None:
 
 def use_tta(cfg: Config) -> str:
     """Test the whole image at several scales, flipped too, as the published multi-scale numbers are."""
-    if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+    if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise InputError('--tta: expected tta_model and tta_pipeline in the config, which has none; add them')
+    if not isinstance(cfg.tta_model, dict):
+        raise InputError(f"--tta: expected tta_model to be a dict, such as dict(type='SegTTAModel'); got {cfg.tta_model!r}")
+    last = cfg.tta_pipeline[-1] if isinstance(cfg.tta_pipeline, (list, tuple)) else None
+    kind = last.get('type') if isinstance(last, dict) else None
+    steps = last.get('transforms') if str(getattr(kind, '__name__', kind)).endswith('TestTimeAug') else None
+    if not isinstance(steps, (list, tuple)) or not all(isinstance(step, (list, tuple)) for step in steps):
+        raise InputError(
+            f'--tta: expected tta_pipeline to end in a TestTimeAug with lists under transforms, got {brief(last)}; see configs/'
+        )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     if 'decode_head' in cfg.model:  # a segmentor: single-scale slides, multi-scale does not
         cfg.model.test_cfg = dict(mode='whole', keep_logits=True)  # whose mean over the views is taken
     cfg.model = dict(cfg.tta_model, module=cfg.model)
-    views = [len(step) for step in cfg.tta_pipeline[-1]['transforms'] if len(step) > 1]
+    views = [len(step) for step in steps if len(step) > 1]
     return f'test-time augmentation: {" x ".join(map(str, views))} views of the whole image'

@@ -128,10 +128,10 @@ def resolve_resume(resume: str | None, work_dir: str) -> str | None:
         return last_checkpoint(resume)
     if kind_of_path(work_dir) != 'folder':
         raise InputError(f'--resume: expected a checkpoint in {shown(work_dir)}, which is not there; start without --resume')
-    return last_checkpoint(work_dir)
+    return last_checkpoint(work_dir, 'name a file (--resume needs an earlier run there)')
 
 
-def last_checkpoint(path: str) -> str:
+def last_checkpoint(path: str, advice: str = 'name a file, or the work directory of a run') -> str:
     """`path` itself if it is no folder, else the last checkpoint in it.
 
     Raises:
@@ -148,9 +148,7 @@ def last_checkpoint(path: str) -> str:
     if kind != 'nothing' and not latest:
         raise InputError(f'expected the path of a checkpoint in {shown(named)}, got an empty file; name a checkpoint')
     if not latest:
-        raise InputError(
-            f'expected a checkpoint in {shown(path)}, found none; name a file (--resume needs an earlier run there)'
-        )
+        raise InputError(f'expected a checkpoint in {shown(path)}, found none; {advice}')
     return latest
 
 

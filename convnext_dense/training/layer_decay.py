@@ -23,6 +23,7 @@ from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import suggest, table_text
 
 BLOCKS_PER_LAYER = 3  # of the third stage: three blocks share a rate
+DECAY_TYPES = ('layer_wise', 'stage_wise')
 DECAYS = ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult')
 OPTIONS = ('decay_rate', 'decay_type', *DECAYS, 'custom_keys')
 CUSTOM_OPTIONS = ('lr_mult', 'decay_mult')
@@ -43,17 +44,21 @@ def layer_id(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -
     Raises:
         InputError: if the name is not one of the backbone's.
     """
+    if decay_type not in DECAY_TYPES:
+        raise InputError(f'decay_type: expected {" or ".join(map(repr, DECAY_TYPES))}, got {brief(decay_type)}')
     last = last_layer(depths)
     part, *rest = name.split('.')
     if part in ('norm0', 'norm1', 'norm2', 'norm3'):
         return last
-    if part in ('downsample_layers', 'stages') and rest and rest[0] in ('0', '1', '2', '3'):
-        stage = int(rest[0])
+    stage = int(rest[0]) if rest and rest[0] in ('0', '1', '2', '3') else None
+    block = int(rest[1]) if len(rest) > 1 and rest[1].isdecimal() else None
+    in_stage = part == 'stages' and stage is not None and block is not None and block < depths[stage]
+    if in_stage or (part == 'downsample_layers' and stage is not None):
         if decay_type == 'stage_wise':
             return 0 if part == 'downsample_layers' else stage + 1
         if part == 'downsample_layers':
             return (0, 2, 3, last - 1)[stage]
-        return (1, 2, 3 + int(rest[1]) // BLOCKS_PER_LAYER, last - 1)[stage]
+        return (1, 2, 3 + block // BLOCKS_PER_LAYER, last - 1)[stage]
     raise InputError(
         f'parameter {name!r} is unknown to the learning-rate groups: expected downsample_layers.*, stages.* or norm0 to norm3; '
         'name new backbone parameters in convnext_dense/training/layer_decay.py'
@@ -101,7 +106,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         rate = cfg.get('decay_rate', 1.0)
         if not (number(rate) and 0 < rate <= 1):
             raise InputError(f'paramwise_cfg.decay_rate: expected a number in (0, 1], got {brief(rate)}')
-        if cfg.get('decay_type', 'layer_wise') not in ('layer_wise', 'stage_wise'):
+        if cfg.get('decay_type', 'layer_wise') not in DECAY_TYPES:
             given = brief(cfg['decay_type'])
             raise InputError(f"paramwise_cfg.decay_type: expected 'layer_wise' or 'stage_wise', got {given}")
         for option in DECAYS:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
@@ -51,9 +52,40 @@ def check_resume(content: Mapping[str, Any], cfg: Config, model: nn.Module) -> l
     lines = _check_schedulers(content.get('param_schedulers'), schedulers, wrapper)
     for key, done in (('max_iters', meta['iter']), ('max_epochs', meta['epoch'])):
         last = _get(cfg.get('train_cfg'), key)
-        if _is_count(last) and done >= last:
-            lines.append(f'resume: {key}={last} is reached; set train_cfg.{key} higher to go on')
+        if not _is_count(last) or done < last:
+            continue
+        higher = f'set train_cfg.{key} higher to go on'
+        if done > last:
+            part = 'iter' if key == 'max_iters' else 'epoch'
+            raise InputError(f'--resume: meta.{part}: expected up to {last}, as train_cfg.{key} says, got {done}; {higher}')
+        lines.append(f'resume: the run is finished, nothing is left to train: {key}={last} is reached; {higher}')
+    _check_average(content, cfg, model)
     return lines
+
+
+def _check_average(content: Mapping[str, Any], cfg: Config, model: nn.Module) -> None:
+    """Stop where the averaged weights, which mmengine's EMAHook reads, are not those of the model."""
+    given = cfg.get('custom_hooks') or []
+    nodes = [*given, *(cfg.get('default_hooks') or {}).values()] if isinstance(given, list) else []
+    kinds = [node.get('type') for node in nodes if isinstance(node, dict)]
+    kinds = [HOOKS.get(kind) if isinstance(kind, str) else kind for kind in kinds]
+    if 'ema_state_dict' not in content or not any(inspect.isclass(kind) and issubclass(kind, EMAHook) for kind in kinds):
+        return
+    average, own = content['ema_state_dict'], {f'module.{name}': value for name, value in model.state_dict().items()}
+    _expect(isinstance(average, Mapping), 'ema_state_dict', 'a dict', average)
+    theirs = {name for name in average if not isinstance(name, str) or name.startswith('module.')}
+    differ = listed(sorted(map(str, theirs ^ set(own))))
+    _expect(not differ, 'ema_state_dict', f'the {len(own)} weights of the model', f'others ({differ})')
+    for name, param in own.items():
+        value = average[name]
+        got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+        shape = tuple(param.shape)
+        _expect(got == str(shape), f'ema_state_dict: {name}', f'a tensor of shape {shape}', got)
+        check_plain(f'--resume: ema_state_dict: {name}', value)
+        _expect(bool(torch.isfinite(value.float()).all()), f'ema_state_dict: {name}', 'finite numbers', 'NaN or infinity')
+    steps = average.get('steps', torch.tensor(0))
+    whole = isinstance(steps, Tensor) and steps.ndim == 0 and not steps.is_floating_point() and steps >= 0
+    _expect(bool(whole), 'ema_state_dict: steps', 'a whole number of 0 or more', str(steps))
 
 
 def _get(node: Any, key: str) -> Any:

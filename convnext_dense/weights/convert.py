@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from convnext_dense.errors import InputError
+from convnext_dense.files import partial_file
 from convnext_dense.text import listed
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, from_official, recognise, to_official
@@ -108,22 +108,23 @@ def write(state: StateDict, path: str | os.PathLike[str]) -> None:
         InputError: if the file is there, its folder is not, or it cannot be written.
     """
     path = check_target(path)
-    partial = path.with_name(path.name + '.partial')
+    wrong = state if not isinstance(state, Mapping) else [v for v in state.values() if not isinstance(v, Tensor)]
+    if not isinstance(state, Mapping) or wrong:
+        got = type(state).__name__ if not isinstance(state, Mapping) else f'one that holds {type(wrong[0]).__name__}'
+        raise InputError(f'weights to write: expected a dict of tensors, got {got}; take a state dict')
     state = {name: value.contiguous().clone() for name, value in state.items()}
     try:
-        if path.suffix == '.safetensors':
-            from safetensors.torch import save_file
+        with partial_file(path) as partial:
+            if path.suffix == '.safetensors':
+                from safetensors.torch import save_file
 
-            save_file(state, partial, metadata={'format': 'pt'})
-        else:
-            torch.save({'state_dict': state}, partial)
-        os.replace(partial, path)
+                save_file(state, partial, metadata={'format': 'pt'})
+            else:
+                with open(partial, 'wb') as file:  # given a path, PyTorch would write its name into the file
+                    torch.save({'state_dict': state}, file)
     except Exception as error:  # each library has its own for a full disk
         why = f'cannot be written ({reason(error)}); check the space and the permissions of {shown(path.parent.resolve())}'
         raise InputError(f'OUT: {shown(path)} {why}') from error
-    finally:
-        with suppress(OSError):  # it was moved, or never made
-            partial.unlink()
 
 
 def inspect(checkpoint: str | os.PathLike[str]) -> list[tuple[str, str]]:

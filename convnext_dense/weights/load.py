@@ -19,7 +19,7 @@ from convnext_dense.models.archs import ARCHS
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import listed
 from convnext_dense.weights.fetch import resolve
-from convnext_dense.weights.layouts import StateDict
+from convnext_dense.weights.layouts import StateDict, recognise
 from convnext_dense.weights.match import OUTPUT_NORMS, Match, arch_of, check_values, match_backbone, misfit, other_shapes
 from convnext_dense.weights.open import about, open_checkpoint, shown, state_dict_of
 from convnext_dense.weights.whole import CLASS_LAYERS, kind_of, to_whole
@@ -45,6 +45,8 @@ def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', 
         raise InputError(f'init_cfg: expected type, checkpoint and optionally prefix, got {given}')
     if not isinstance(prefix, str):
         raise InputError(f"init_cfg: expected prefix to be the beginning of names, such as 'backbone.', got {prefix!r}")
+    if not isinstance(backbone, ConvNeXt):
+        raise InputError(f'backbone: expected a ConvNeXt, got {type(backbone).__name__}; give the backbone of the model')
     path = resolve(checkpoint)
     content = open_checkpoint(path)
     try:
@@ -120,6 +122,8 @@ def check_whole_model(
         if not missing and not match.unexpected and others == by_classes:
             hint = '--new-heads starts these layers anew for the classes of the data'
         kind = kind_of(state) or 'no segmentor or detector'
+        if kind_of(state) is None and recognise(state) is not None:
+            hint = 'it holds a backbone alone, which training takes as --pretrained FILE'
         raise InputError(f'checkpoint {shown(path)}, {kind}, does not fit this {type(model).__name__}: {misfit(match)}; {hint}')
     with about(path):
         check_values(state, own)

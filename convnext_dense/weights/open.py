@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +42,9 @@ def open_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = as_path(path)
     if kind_of_path(path) == 'folder':
         path = _in_folder(path)
-    return _open_shards(path) if path.name.endswith(INDEX) else _open_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # PyTorch's, of pickle protocols and of tensors that are refused later
+        return _open_shards(path) if path.name.endswith(INDEX) else _open_file(path)
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -169,6 +172,7 @@ def _open_torch(path: Path, start: bytes, size: int) -> dict[str, Any]:
         packed = zipfile.is_zipfile(path)
         if packed:
             _check_sizes(path, size)
+            _check_sums(path)
         allow_checkpoint_types()  # again: a `safe_globals` context elsewhere takes them back when it ends
         content = torch.load(path, map_location='cpu', weights_only=True, mmap=packed)
     except InputError:
@@ -194,6 +198,27 @@ def _check_sizes(path: Path, size: int) -> None:
         raise InputError(f'expected at most {limit:,} bytes unpacked, got {unpacked:,} in a file of {size:,}; not opened')
 
 
+def _check_sums(path: Path) -> None:
+    """Stop at a record whose content is not that of its checksum; where none fits, the file was written without them."""
+    wrong, right = [], 0
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                try:
+                    with archive.open(entry) as record:
+                        while record.read(2**20):
+                            pass
+                    right += entry.file_size > 0
+                except zipfile.BadZipFile as error:
+                    if 'CRC' not in str(error):
+                        raise
+                    wrong.append(entry.filename)
+    except Exception as error:  # a broken record can raise anything
+        raise InputError(_unreadable('PyTorch', reason(error))) from error
+    if wrong and right:
+        raise InputError(f'expected content that fits its checksums, got a damaged record: {listed(wrong, 3)}; {AGAIN}')
+
+
 def _unreadable(kind: str, why: object) -> str:
     return f'expected a whole {kind} file, got one that cannot be read ({why}); {AGAIN}'
 
@@ -209,6 +234,9 @@ def _why_refused(start: bytes, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and refused:
         what = refused[0].strip().split('. ')[0]
         return f'expected tensors and plain values only, got a pickle that would run code ({what}); not opened'
+    later = next((line.strip() for line in lines if 'Unsupported operand' in line), None)
+    if later:  # torch.save writes protocol 2
+        return f'expected the pickle protocol of torch.save, got another ({later}); write it again by torch.save(content, path)'
     return _unreadable('PyTorch', lines[0])
 
 

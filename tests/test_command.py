@@ -3,11 +3,15 @@
 import errno
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT, SHAPES
 
 from convnext_dense import InputError
 from convnext_dense.errors import doing, last_line
@@ -137,3 +141,11 @@ def test_wrong_options_are_wrong_input(args: list[str]) -> None:
     parser.add_argument('--out')
     assert parser.parse_args(['--out=~/a']).out == os.path.expanduser('~/a') != '~/a'
     assert parser.parse_args(['--debug']).debug is True and parser.parse_args([]).debug is False
+
+
+def test_ctrl_c_while_the_libraries_are_imported() -> None:
+    started = subprocess.Popen([sys.executable, str(ROOT / 'tools/train.py'), SHAPES], stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate(timeout=60)
+    assert (started.returncode, err) == (-signal.SIGINT, '')

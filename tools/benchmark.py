@@ -11,10 +11,13 @@ Rivals that are not installed are named and left out (pip install -r requirement
 import json
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
 import torch
 from rich.table import Table

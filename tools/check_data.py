@@ -5,11 +5,14 @@
 Reads from the config: the dataloaders' data sets. Every file is read. Exit status 1 where there are problems.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
 from mmengine.config import Config
 

@@ -7,10 +7,13 @@ IN is a file, a folder, a URL or a hub name; OUT a .safetensors or .pth file. Ev
 target has no place for is named.
 """
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
 from rich.table import Table
 

@@ -3,10 +3,13 @@
 python tools/make_shapes.py data/shapes
 """
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
 from convnext_dense.data.shapes import write_shapes
 from convnext_dense.run.command import Parser, exit_with_line

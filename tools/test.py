@@ -11,11 +11,14 @@ Reads from the config: model, test_dataloader, test_evaluator, tta_model and tta
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
 from mmengine.dist import is_main_process
 from rich.table import Table

@@ -8,10 +8,13 @@ Everything is checked before the work directory is made; wrong input ends with o
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing

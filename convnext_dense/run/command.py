@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -49,6 +50,8 @@ def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:
 
     `go_on` says how a run that was stopped by Ctrl-C is continued.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as the tools set it while they import
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
     except KeyboardInterrupt:

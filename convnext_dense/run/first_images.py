@@ -8,7 +8,7 @@ heads are those that the recipes use; other models are left to their first step.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,8 @@ from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.run.trial import part
 
 CROP = 128  # pixels
-DETECTIONS = 2  # of an image: full-size masks of many would take gigabytes
+# Of an image, for time and memory: boxes that are proposed, boxes that are trained on, objects with a full-size mask.
+FEW = {'rpn_proposal.max_per_img': 50, 'rpn.max_per_img': 50, 'rcnn.sampler.num': 16, 'rcnn.max_per_img': 2}
 
 
 class RandomMaps(nn.Module):
@@ -51,9 +52,10 @@ class FirstImages:
             node = spec.get('module') or spec  # out of test-time augmentation
             node.backbone = dict(type=RandomMaps, channels=model.backbone.out_channels, strides=model.backbone.out_strides)
             node.init_cfg = None
-            rcnn = (node.get('test_cfg') or {}).get('rcnn')
-            if rcnn and rcnn.get('max_per_img', 0) > DETECTIONS:
-                rcnn.max_per_img = DETECTIONS
+            for key, most in FEW.items():
+                for entry, name in _places(node, key):
+                    if type(entry.get(name)) is int:
+                        entry[name] = min(entry[name], most)
             with part('model'), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
                 self.model = MODELS.build(spec).eval()
 
@@ -92,6 +94,17 @@ class FirstImages:
                 outputs = self.model.predict(_cut(data['inputs']), data['data_samples'])
         with part(f'evaluator, on the first image of {name}', 'cannot judge a prediction'):
             evaluator.process(data_samples=outputs, data_batch=batch)
+
+
+def _places(model: Any, key: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """(dict, name) of an entry in train_cfg and test_cfg; a cascade has a list of them."""
+    *above, name = key.split('.')
+    for cfg in (model.get('train_cfg'), model.get('test_cfg')):
+        nodes = [cfg] if isinstance(cfg, dict) else []
+        for part_of in above:
+            below = [node.get(part_of) for node in nodes]
+            nodes = [one for node in below for one in (node if isinstance(node, list) else [node]) if isinstance(one, dict)]
+        yield from ((node, name) for node in nodes)
 
 
 def _cut(images: Tensor) -> Tensor:

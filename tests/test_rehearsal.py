@@ -89,6 +89,7 @@ def test_the_recipes_pass_and_nothing_is_left_of_the_rehearsal(path: str, shapes
         ({'val_dataloader.dataset.pipeline.1': dict(type='RandomFlip', prob=0.0)}, 'cannot judge a prediction: .*gt_sem_seg'),
         ({'model.decode_head.loss_decode.class_weight': [1.0, 2.0]}, 'cannot be trained: RuntimeError: weight tensor'),
         ({'val_evaluator.iou_metrics': []}, 'expected iou_metrics such as'),
+        ({'custom_hooks': [dict(type='EMAHook', momentum=2)]}, 'EMAHook: cannot be built .*momentum must be in range'),
         # What must agree.
         ({'default_hooks.checkpoint.save_best': 'mIoUx'}, "save_best: expected one of aAcc, mIoU, mAcc; got 'mIoUx'"),
         ({'custom_hooks': [dict(type='EarlyStoppingHook', monitor='mIuO', rule='greater')]}, 'monitor: .*mIuO'),

@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import EMAHook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
@@ -151,6 +152,10 @@ def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str])
                 check_monitors(runner.hooks, schedulers if isinstance(schedulers, list) else None, names)
             first.check_predictions(name, batches[name], loop.evaluator)
     check_hooks(runner.hooks)
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):  # builds its averaged model when the run starts
+            with part('EMAHook'):
+                hook.before_run(runner)
     return datasets
 
 

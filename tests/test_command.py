@@ -149,3 +149,10 @@ def test_ctrl_c_while_the_libraries_are_imported() -> None:
     started.send_signal(signal.SIGINT)
     _, err = started.communicate(timeout=60)
     assert (started.returncode, err) == (-signal.SIGINT, '')
+
+
+def test_options_are_named_whole() -> None:
+    parser = Parser()
+    parser.add_argument('--data-root')
+    with pytest.raises(InputError, match='unrecognized arguments: --data-roo'):
+        parser.parse_args(['--data-roo', 'a'])

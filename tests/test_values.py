@@ -1,5 +1,6 @@
 """Numbers that a library takes and no run can use, in what was built."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -7,10 +8,11 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
+from torch.utils.data import DataLoader
 
 from convnext_dense import InputError
 from convnext_dense.run import values
-from convnext_dense.run.values import check_loop, check_model, check_numbers, check_optimizer, check_schedule
+from convnext_dense.run.values import check_loader, check_loop, check_model, check_numbers, check_optimizer, check_schedule
 
 
 def wrapper(**groups) -> OptimWrapper:
@@ -157,3 +159,10 @@ def test_models() -> None:
     loss.loss_weight = -1
     with pytest.raises(InputError, match='loss_weight: expected a finite number from 0 up'):
         check_model(nn.Sequential(loss))
+
+
+@pytest.mark.parametrize('images, processes, fits', [(6, 1, True), (5, 1, False), (12, 2, True), (11, 2, False), (0, 1, False)])
+def test_a_whole_batch_for_every_process(images: int, processes: int, fits: bool) -> None:
+    loader = DataLoader(list(range(images)), batch_size=6, drop_last=True)
+    with nullcontext() if fits else pytest.raises(InputError, match='train_dataloader.*expected at least one'):
+        check_loader('train_dataloader', loader, processes)

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torch.distributed
 from mmengine.config import Config
-from mmengine.dist import master_only
+from mmengine.dist import barrier, master_only
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 import convnext_dense.training.hooks
 import convnext_dense.training.precision  # noqa: F401
@@ -81,6 +82,18 @@ class WholeModelRunner(Runner):
     """A runner whose checkpoints of whole models may be of any published layout; they were checked before it was made."""
 
     new_heads = False
+
+    def train(self) -> nn.Module:
+        """As mmengine's; no process leaves while another still speaks to it."""
+        model = super().train()
+        barrier()
+        return model
+
+    def test(self) -> dict[str, float]:
+        """As mmengine's; no process leaves while another still speaks to it."""
+        metrics = super().test()
+        barrier()
+        return metrics
 
     def load_checkpoint(
         self,

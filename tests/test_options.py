@@ -290,3 +290,13 @@ def test_what_tta_needs(cfg: Config, key: str, value: object, message: str) -> N
     cfg[key] = value
     with pytest.raises(InputError, match=f'--tta: .*{message}'):
         use_tta(cfg)
+
+
+def test_a_checkpoint_in_a_list_of_initialisers_is_dropped_and_the_others_stay() -> None:
+    constant, pretrained = dict(type='Constant', val=0.5, layer='Linear'), dict(type='Pretrained', checkpoint='a.pth')
+    for given, needed in (('none', True), (None, False)):
+        cfg = Config(dict(model=dict(backbone=dict(type='ConvNeXt', init_cfg=[constant, pretrained]))))
+        assert settle_pretrained(cfg, given, needed) == ('backbone: from scratch' if needed else None)
+        assert cfg.model.backbone.init_cfg == [constant]
+    cfg = Config(dict(model=dict(backbone=dict(type='ConvNeXt', init_cfg=[constant, pretrained]))))
+    assert settle_pretrained(cfg, None, needed=True) is None and len(cfg.model.backbone.init_cfg) == 2

@@ -102,6 +102,5 @@ def check_extras(cfg: Config, model: nn.Module) -> None:
     backend = options.get('backend') if isinstance(options, dict) else None
     if not isinstance(options, (dict, bool)):
         raise InputError(f'compile: expected True, False or a dict of arguments of torch.compile, got {options!r}')
-    if isinstance(backend, str) and backend not in torch._dynamo.list_backends(None):
-        known = torch._dynamo.list_backends(None)
+    if isinstance(backend, str) and backend not in (known := torch._dynamo.list_backends(None)):
         raise InputError(f'compile.backend: expected one of {", ".join(known)}; got {backend!r}')

@@ -1,7 +1,8 @@
 """Everything that a run needs, built before its work directory is made: what the libraries refuse is one line, nothing is left.
 
 A runner in a temporary folder builds the loaders, optimiser, schedulers, loops, evaluators and hooks on a model without memory,
-and one sample of each split goes through its pipeline, the model's preprocessor and the shapes of the backbone.
+and the first images of each split go through their pipeline, the model's preprocessor, its shapes (`trial`), and its heads,
+losses and metrics (`first_images`).
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def _runner(cfg: Config, model: nn.Module) -> Runner:
     if not isinstance(level, int) and level not in LEVELS:
         raise InputError(f'log_level: expected one of {", ".join(LEVELS)}; got {level!r}')
     with part('log_level'):
-        MMLogger.get_instance(f'{NAME}_level', log_level=cfg.get('log_level', 'INFO'))
+        MMLogger.get_instance(f'{NAME}_level', log_level=level)
     with part('randomness'):
         set_random_seed(**cfg.get('randomness', {}))
     with part('visualizer'):

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
 from convnext_dense.kernels.onednn import onednn_computes
+from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.run.nodes import dicts
 from convnext_dense.run.values import number, whole
 
@@ -96,14 +97,13 @@ def settle_pretrained(cfg: Config, pretrained: str | None, needed: bool) -> str 
         if pretrained not in (None, 'none') and needed:
             backbone.init_cfg = dict(type='Pretrained', checkpoint=pretrained)
         elif (pretrained == 'none' or not needed) and _loads_weights(backbone):
-            backbone.init_cfg = None
+            backbone.init_cfg = split_init_cfg(backbone.init_cfg)[0] or None
     scratch = needed and backbones and not any(_loads_weights(backbone) for backbone in backbones)
     return 'backbone: from scratch' if scratch else None
 
 
 def _loads_weights(backbone: dict) -> bool:
-    init_cfg = backbone.get('init_cfg')
-    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
+    return split_init_cfg(backbone.get('init_cfg'))[1] is not None
 
 
 def effective_batch(cfg: Config, processes: int) -> tuple[int, str]:

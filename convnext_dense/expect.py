@@ -65,7 +65,7 @@ def expect_images(x: Any, weight: Tensor) -> None:
         raise InputError(f'{wanted}, got {x.dtype}; convert it with x.float() and normalise it')
     if x.device != weight.device:
         raise InputError(f'input: expected it on {weight.device}, where the weights are, got {x.device}; move one of them')
-    kind = x.device.type
-    cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    device = x.device.type
+    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     if x.dtype != weight.dtype and (not cast or torch.float64 in (x.dtype, weight.dtype)):
         raise InputError(f'input: expected {weight.dtype}, the type of the weights, got {x.dtype}; convert one of them')

@@ -209,8 +209,6 @@ def test_the_last_tile_of_an_image_ends_with_it(use_grn, monkeypatch):
 def test_the_hidden_map_is_kept_by_default(recompute, hidden):
     ours, kept = block(False), []
     x = image(1, WIDTH, 5, 7).permute(0, 2, 3, 1)
-    layers = ours.norm, ours.pwconv1, ours.pwconv2
-    parameters = *(t for layer in layers for t in (layer.weight, layer.bias)), ours.gamma, None, None
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape), lambda t: t):
-        pointwise.pointwise_mlp(x, x, parameters, 1e-6, **recompute)
+        pointwise.pointwise_mlp(x, x, ours.pointwise_parameters(), 1e-6, **recompute)
     assert kept.count((35, 4 * WIDTH)) == hidden

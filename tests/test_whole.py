@@ -15,7 +15,7 @@ from convnext_dense.training.guards import build_on_meta
 from convnext_dense.weights.convert import TARGETS, convert
 from convnext_dense.weights.layouts import LAYOUTS, from_official
 from convnext_dense.weights.load import check_whole_model, whole_state
-from convnext_dense.weights.whole import CLASS_LAYERS, kind_of, to_whole
+from convnext_dense.weights.whole import CLASS_LAYERS, model_type_of, to_whole
 
 CLASSES, CHANNELS = 6, 64  # of the toy configuration, with the backbone atto
 
@@ -231,8 +231,8 @@ def test_a_weight_of_two_names() -> None:
 )
 def test_kinds(head: str, kind: str) -> None:
     state = {name.replace('decode_head', head): value for name, value in segmentor().state_dict().items()}
-    assert kind_of(state) == kind == to_whole(state).kind
-    assert kind_of({f'x{name}': 1 for name in state}) is None
+    assert model_type_of(state) == kind == to_whole(state).model_type
+    assert model_type_of({f'x{name}': 1 for name in state}) is None
     for target in TARGETS:
         if target in ('timm', 'torchvision') or (target == 'transformers' and kind != 'a segmentor'):
             with pytest.raises(InputError, match=f'--to {target}: expected a backbone, got {kind}, .*to official or openmmlab'):

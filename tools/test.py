@@ -107,8 +107,8 @@ def summary(metrics: dict[str, float | str]) -> str:
     metrics = {name: value for name, value in metrics.items() if isinstance(value, float)}
     if 'mIoU' in metrics:
         return f'mIoU {metrics["mIoU"] / 100:.4f}'
-    averages = {kind: metrics[f'coco/{kind}_mAP'] for kind in ('bbox', 'segm') if f'coco/{kind}_mAP' in metrics}
-    return ', '.join(f'{kind} AP {value:.3f}' for kind, value in averages.items()) or 'tested'
+    averages = {iou_type: metrics[f'coco/{iou_type}_mAP'] for iou_type in ('bbox', 'segm') if f'coco/{iou_type}_mAP' in metrics}
+    return ', '.join(f'{iou_type} AP {value:.3f}' for iou_type, value in averages.items()) or 'tested'
 
 
 def report(metrics: dict[str, float | str], out: str | None) -> None:
@@ -117,10 +117,10 @@ def report(metrics: dict[str, float | str], out: str | None) -> None:
         with partial_file(out) as partial:
             partial.write_text(json.dumps(metrics, indent=2) + '\n')
     coco = {name: name.removeprefix('coco/').partition('_') for name in metrics if name.startswith(COCO)}
-    kinds = list(dict.fromkeys(kind for kind, _, _ in coco.values()))
-    table = Table('metric', *(kinds or ['value']))
+    iou_types = list(dict.fromkeys(iou_type for iou_type, _, _ in coco.values()))
+    table = Table('metric', *(iou_types or ['value']))
     for stat in dict.fromkeys(stat for _, _, stat in coco.values()):
-        table.add_row(stat, *(shown(metrics.get(f'coco/{kind}_{stat}', '-'), 3) for kind in kinds))
+        table.add_row(stat, *(shown(metrics.get(f'coco/{iou_type}_{stat}', '-'), 3) for iou_type in iou_types))
     for name, value in metrics.items():
         if name not in coco:
             table.add_row(name, shown(value, 3 if name.startswith('coco/') else 2))

@@ -110,8 +110,8 @@ def runs_in(dtype: torch.dtype, contender: Contender) -> bool:
 
 def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
     """What is timed: one forward pass, or forward, loss and backward."""
-    kind = torch.float32 if contender.autocast else work.dtype
-    images = images_of(work).to(DEVICE, kind, memory_format=MEMORY_FORMATS[layout])
+    dtype = torch.float32 if contender.autocast else work.dtype
+    images = images_of(work).to(DEVICE, dtype, memory_format=MEMORY_FORMATS[layout])
     labels, model = labels_of(work), contender.model
     autocast: AbstractContextManager = nullcontext()
     if contender.autocast:

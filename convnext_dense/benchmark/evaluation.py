@@ -25,11 +25,11 @@ def evaluation(table: Table, rounds: int) -> None:
     """Twelve numbers from thousands of detections; a hundred masks of an image pasted and encoded. Results must be equal."""
     truth = coco_of([draw_scene(0, SPLITS[1], index) for index in range(SCENES)])
     detections = noisy_detections(truth, PER_OBJECT)
-    for kind in ('bbox', 'segm'):
-        rivals = {name: partial(numbers, truth, detections, kind, name) for name in BACKENDS}
+    for iou_type in ('bbox', 'segm'):
+        rivals = {name: partial(numbers, truth, detections, iou_type, name) for name in BACKENDS}
         timings, stats = interleave(rivals, rounds)
         np.testing.assert_allclose(*stats.values(), rtol=0, atol=1e-12)
-        add_rows(table, f'{kind} AP of {len(detections)} detections', timings)
+        add_rows(table, f'{iou_type} AP of {len(detections)} detections', timings)
     for size in ((480, 640), (1080, 1920)):
         timings, masks = interleave({'mmdet': partial(stock_masks, size), 'ours': partial(our_masks, size)}, rounds)
         if masks['mmdet'] != masks['ours']:
@@ -37,8 +37,8 @@ def evaluation(table: Table, rounds: int) -> None:
         add_rows(table, f'{MASKS} masks on {size[0]}x{size[1]}', timings)
 
 
-def numbers(truth: dict, detections: list, kind: str, backend: str) -> np.ndarray:
-    return coco_stats(copy.deepcopy(truth), detections, kind, backend)[0]
+def numbers(truth: dict, detections: list, iou_type: str, backend: str) -> np.ndarray:
+    return coco_stats(copy.deepcopy(truth), detections, iou_type, backend)[0]
 
 
 def stock_masks(size: tuple[int, int]) -> list:
@@ -49,7 +49,7 @@ def our_masks(size: tuple[int, int]) -> list:
     return encode_masks(paste(PasteMaskHead, *size))
 
 
-def paste(kind: type, height: int, width: int) -> torch.Tensor:
+def paste(head_class: type, height: int, width: int) -> torch.Tensor:
     """Random masks of 28x28 pasted into boxes of all sizes, as at the end of a detector's prediction."""
     generator = torch.Generator().manual_seed(0)
     centre = torch.rand(MASKS, 2, generator=generator)
@@ -57,7 +57,7 @@ def paste(kind: type, height: int, width: int) -> torch.Tensor:
     boxes = torch.cat([centre - half, centre + half], dim=1).clamp(0, 1) * torch.tensor([width, height, width, height])
     coarse = torch.randn(MASKS, 1, 7, 7, generator=generator)
     logits = 4 * torch.nn.functional.interpolate(coarse, size=(28, 28), mode='bilinear')
-    head = kind(num_convs=0, in_channels=1, conv_out_channels=1, num_classes=1)
+    head = head_class(num_convs=0, in_channels=1, conv_out_channels=1, num_classes=1)
     meta = dict(scale_factor=(1.0, 1.0), ori_shape=(height, width))
     labels = torch.zeros(MASKS, dtype=torch.long)
     with torch.no_grad():

@@ -71,4 +71,4 @@ def mask_hint(key: str, names: Sequence[str], others: Sequence[str], folders: tu
 def _kinds(names: Iterable[str]) -> tuple[str, str]:
     """How many files of which suffix, and the suffix of the most."""
     there = Counter(Path(name).suffix or Path(name).name for name in names)
-    return ', '.join(f'{count} {kind}' for kind, count in there.most_common(3)), max(there, key=there.get, default='')
+    return ', '.join(f'{count} {one}' for one, count in there.most_common(3)), max(there, key=there.get, default='')

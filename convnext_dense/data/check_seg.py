@@ -30,7 +30,7 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
     Raises:
         InputError: if one is not there, with the expected tree, or the data set names no classes.
     """
-    kind = type(dataset).__name__
+    dataset_type = type(dataset).__name__
     folders = {key: dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path')}
     for key, folder in folders.items():
         if not isinstance(folder, str):
@@ -39,7 +39,11 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
     for folder in folders.values():
         if not is_folder(folder):
             root = Path(dataset.data_root or folder)
-            hint = '' if kind not in HOW_TO_GET or (kind in EMBEDDED and root.exists()) else f'; {HOW_TO_GET[kind]}'
+            hint = (
+                ''
+                if dataset_type not in HOW_TO_GET or (dataset_type in EMBEDDED and root.exists())
+                else f'; {HOW_TO_GET[dataset_type]}'
+            )
             raise InputError(
                 f'data ({name}): expected {_tree(dataset, folders)}; got no folder {folder}; pass --data-root DIR{hint}'
             )
@@ -52,7 +56,7 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
     if not isinstance(reduced, int) or reduced not in (0, 1):
         raise InputError(f'data ({name}): expected reduce_zero_label to be True or False, got {brief(reduced)}')
     if not dataset.metainfo.get('classes'):
-        raise InputError(f'data ({name}): expected classes, got none from {kind}; set metainfo=dict(classes=[...])')
+        raise InputError(f'data ({name}): expected classes, got none from {dataset_type}; set metainfo=dict(classes=[...])')
     return folders
 
 

@@ -57,9 +57,9 @@ def both(one: Sequence[str], one_from: Any, other: Sequence[str], other_from: An
     return '; '.join([*rows, *(only or ['the order differs'])])
 
 
-def is_coco_class(kind: Any) -> bool:
+def is_coco_class(cls: Any) -> bool:
     """Whether a class is mmdet's CocoDataset or a subclass, told without importing mmdet."""
-    return any(base.__name__ == 'CocoDataset' for base in getattr(kind, '__mro__', ()))
+    return any(base.__name__ == 'CocoDataset' for base in getattr(cls, '__mro__', ()))
 
 
 def coco_files(spec: Mapping[str, Any]) -> CocoFiles:
@@ -122,12 +122,12 @@ def _what(path: Path) -> str:
 def _wrong_values(content: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     """Ids that are no integers and names that are no text: they would fail, or match nothing, far from here."""
     for key, fields in FIELDS.items():
-        for field, kind in fields.items():
-            sound = _is_integer if kind == 'integer' else _is_text
+        for field, wanted in fields.items():
+            sound = _is_integer if wanted == 'integer' else _is_text
             for index, row in enumerate(content[key]):
                 if not sound(row.get(field)):
                     which = f' (id {brief(row["id"])})' if field != 'id' else ''
-                    yield f'{key}[{index}]{which} has {field} {brief(row.get(field))}; expected {EXPECTED[kind]}'
+                    yield f'{key}[{index}]{which} has {field} {brief(row.get(field))}; expected {EXPECTED[wanted]}'
 
 
 def _is_integer(value: Any) -> bool:

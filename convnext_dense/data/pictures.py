@@ -51,13 +51,13 @@ def image_size(path: Path) -> tuple[Size, int]:
     with _opened(path) as image:
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)  # first: Pillow turns a TIFF on loading, and forgets
         image.load()
-        size, kind = image.size, f'{image.format} of mode {image.mode}'
+        size, what = image.size, f'{image.format} of mode {image.mode}'
         plain = image.format in PLAIN and orientation == 1
     if plain:
         return size, orientation
     pixels = _decode(path, 'color', 'cv2')
     if pixels is None:
-        raise UnreadableError(f'is a {kind}, which OpenCV does not read as an image; save it as PNG or JPEG')
+        raise UnreadableError(f'is a {what}, which OpenCV does not read as an image; save it as PNG or JPEG')
     return (pixels.shape[1], pixels.shape[0]), orientation
 
 

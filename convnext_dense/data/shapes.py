@@ -53,53 +53,53 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     grey = rng.uniform(40, 200)
     image = _texture(rng, height, width, 'ground', colour=grey + rng.uniform(-12, 12, 3), contrast=0.25)
     owner = np.zeros((height, width), np.uint8)  # 0 ground, k the k-th placed shape
-    kinds: list[int] = []
+    shapes: list[int] = []
     full_area: list[int] = []
     for _ in range(int(rng.integers(3, 7))):
-        kind = int(rng.integers(len(SHAPES)))
-        mask = _outline(rng, kind, height, width)
-        covered = np.bincount(owner[mask > 0], minlength=len(kinds) + 1)[1:]
+        shape = int(rng.integers(len(SHAPES)))
+        mask = _outline(rng, shape, height, width)
+        covered = np.bincount(owner[mask > 0], minlength=len(shapes) + 1)[1:]
         if any(part > MAX_COVERED * whole for part, whole in zip(covered, full_area)):
             continue
-        kinds.append(kind)
+        shapes.append(shape)
         full_area.append(int(mask.sum()))
-        owner[mask > 0] = len(kinds)
-        texture = _texture(rng, height, width, SHAPES[kind], colour=_vivid(rng, kind), contrast=rng.uniform(0.35, 0.65))
+        owner[mask > 0] = len(shapes)
+        texture = _texture(rng, height, width, SHAPES[shape], colour=_vivid(rng, shape), contrast=rng.uniform(0.35, 0.65))
         image = np.where(mask[..., None] > 0, texture, image)
     image = image * np.linspace(*rng.uniform(0.75, 1.15, 2), width)[None, :, None]  # light from one side
     image = cv2.GaussianBlur(image, (3, 3), 0.6) + rng.normal(0, 6, image.shape)
-    instances = [(kind, (owner == k).astype(np.uint8)) for k, kind in enumerate(kinds, 1)]
-    instances = [(kind, mask) for kind, mask in instances if mask.any()]
+    instances = [(shape, (owner == k).astype(np.uint8)) for k, shape in enumerate(shapes, 1)]
+    instances = [(shape, mask) for shape, mask in instances if mask.any()]
     labels = np.ones((height, width), np.uint8)
-    for kind, mask in instances:
-        labels[mask > 0] = kind + 2
+    for shape, mask in instances:
+        labels[mask > 0] = shape + 2
     return Scene(np.clip(image, 0, 255).astype(np.uint8), labels, instances)
 
 
-def _outline(rng: np.random.Generator, kind: int, height: int, width: int) -> Image:
+def _outline(rng: np.random.Generator, shape: int, height: int, width: int) -> Image:
     """A mask of 0 and 1 (H, W) with one shape at a random place, size and angle."""
     mask = np.zeros((height, width), np.uint8)
     radius = rng.uniform(*RADII)
     centre = np.array([rng.uniform(0.6 * radius, width - 0.6 * radius), rng.uniform(0.6 * radius, height - 0.6 * radius)])
-    if SHAPES[kind] in ('disc', 'ring'):
+    if SHAPES[shape] in ('disc', 'ring'):
         at = tuple(int(v) for v in centre.round())
         cv2.circle(mask, at, round(radius), 1, -1)
-        if SHAPES[kind] == 'ring':
+        if SHAPES[shape] == 'ring':
             cv2.circle(mask, at, round(radius * rng.uniform(0.45, 0.6)), 0, -1)
         return mask
-    corners = {'square': 4, 'triangle': 3, 'star': 10}[SHAPES[kind]]
+    corners = {'square': 4, 'triangle': 3, 'star': 10}[SHAPES[shape]]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
     radii = np.full(corners, radius)
-    if SHAPES[kind] == 'star':
+    if SHAPES[shape] == 'star':
         radii[1::2] *= 0.45
     points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     cv2.fillPoly(mask, [points.round().astype(np.int32)], 1)
     return mask
 
 
-def _vivid(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
+def _vivid(rng: np.random.Generator, shape: int) -> NDArray[np.float64]:
     """A saturated colour whose hue lies around the class's own, far enough off to be another class's at times."""
-    hue = int(kind * 180 / len(SHAPES) + rng.normal(0, HUE_SPREAD)) % 180  # in OpenCV's half degrees
+    hue = int(shape * 180 / len(SHAPES) + rng.normal(0, HUE_SPREAD)) % 180  # in OpenCV's half degrees
     hsv = np.array([[[hue, rng.integers(150, 256), rng.integers(110, 256)]]], np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float64)
 
@@ -199,8 +199,8 @@ def coco_of(scenes: Sequence[Scene], description: str = 'drawn shapes') -> dict[
         height, width = scene.labels.shape
         coco['images'].append({'id': index + 1, 'file_name': f'{_name(index)}.jpg', 'width': width, 'height': height})
         coco['annotations'] += [
-            {'id': len(coco['annotations']) + 1 + k, 'image_id': index + 1, 'category_id': kind + 1, **_coco_fields(mask)}
-            for k, (kind, mask) in enumerate(scene.instances)
+            {'id': len(coco['annotations']) + 1 + k, 'image_id': index + 1, 'category_id': shape + 1, **_coco_fields(mask)}
+            for k, (shape, mask) in enumerate(scene.instances)
         ]
     return coco
 

@@ -125,7 +125,7 @@ class CocoStatsMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
-        if not metrics or any(kind not in TYPES for kind in metrics):
+        if not metrics or any(iou_type not in TYPES for iou_type in metrics):
             raise InputError(f"evaluator metric: expected 'bbox', 'segm' or both, got {metrics}")
         if not isinstance(ann_file, str):
             raise InputError(f'evaluator ann_file: expected the path of a COCO file, got {brief(ann_file)}')
@@ -170,16 +170,16 @@ class CocoStatsMetric(BaseMetric):
         truth['images'] = [image for image in truth['images'] if image['id'] in seen]
         truth['categories'] = [category for category in truth['categories'] if category['id'] in ids]
         metrics: dict[str, float] = {}
-        for kind in self.metrics:
-            detections = _detections(results, ids, kind)
+        for iou_type in self.metrics:
+            detections = _detections(results, ids, iou_type)
             if self.outfile_prefix is not None:
-                _write(Path(f'{self.outfile_prefix}.{kind}.json'), detections)
+                _write(Path(f'{self.outfile_prefix}.{iou_type}.json'), detections)
             if self.format_only:
                 continue
-            stats, run = coco_stats(truth, detections, kind, self.backend)
-            metrics |= {f'{kind}_{name}': float(value) for name, value in zip(STATS, stats)}
+            stats, run = coco_stats(truth, detections, iou_type, self.backend)
+            metrics |= {f'{iou_type}_{name}': float(value) for name, value in zip(STATS, stats)}
             if self.classwise:
-                MMLogger.get_current_instance().info(f'{kind} by class\n{_by_class(run, truth["categories"])}')
+                MMLogger.get_current_instance().info(f'{iou_type} by class\n{_by_class(run, truth["categories"])}')
         return metrics
 
 
@@ -208,13 +208,13 @@ def _write(path: Path, detections: list[dict[str, Any]]) -> None:
         raise InputError(f'evaluator outfile_prefix: {path} cannot be written ({error}); name another place') from error
 
 
-def _detections(results: Sequence[dict[str, Any]], ids: Sequence[int], kind: str) -> list[dict[str, Any]]:
+def _detections(results: Sequence[dict[str, Any]], ids: Sequence[int], iou_type: str) -> list[dict[str, Any]]:
     rows = []
     for result in results:
-        scores = result['scores' if kind == 'bbox' else 'mask_scores']
+        scores = result['scores' if iou_type == 'bbox' else 'mask_scores']
         for i, (label, score) in enumerate(zip(result['labels'], scores)):
             row = dict(image_id=result['img_id'], category_id=ids[label], score=score)
-            if kind == 'bbox':
+            if iou_type == 'bbox':
                 row['bbox'] = result['boxes'][i]
             else:
                 mask = result['masks'][i]

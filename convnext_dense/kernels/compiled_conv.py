@@ -17,15 +17,15 @@ from convnext_dense.kernels.depthwise import depthwise_grads
 
 
 class Conv2d(nn.Conv2d):
-    """The backbone's kinds of nn.Conv2d: patches, and 7x7 depthwise."""
+    """nn.Conv2d as the backbone has it: patches, and 7x7 depthwise."""
 
     def forward(self, x: Tensor) -> Tensor:
         # Exported and traced graphs are of the standard operators.
         if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
             return super().forward(x)
-        weight, bias, kind = self.weight, self.bias, x.device.type
-        if torch.is_autocast_enabled(kind):
-            x, weight, bias = (t.to(torch.get_autocast_dtype(kind)) for t in (x, weight, bias))
+        weight, bias, device = self.weight, self.bias, x.device.type
+        if torch.is_autocast_enabled(device):
+            x, weight, bias = (t.to(torch.get_autocast_dtype(device)) for t in (x, weight, bias))
         return _conv2d(x, weight, bias, self.stride[0], self.padding[0], self.groups)
 
 

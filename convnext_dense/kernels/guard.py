@@ -33,9 +33,9 @@ def chosen(fused: bool | str, x: Tensor) -> bool:
     return bool(wanted) and type(x) in (Tensor, nn.Parameter) and not (recording() or _transformed())
 
 
-def is_plain(layer: nn.Module, *kinds: type[nn.Module]) -> bool:
+def is_plain(layer: nn.Module, *classes: type[nn.Module]) -> bool:
     """Whether a layer is of one of these classes itself, does nothing beside them, and holds plain tensors."""
-    if type(layer) not in kinds or 'forward' in vars(layer):
+    if type(layer) not in classes or 'forward' in vars(layer):
         return False
     if any(getattr(layer, name) for name in HOOKS) or any(GLOBAL_HOOKS):
         return False

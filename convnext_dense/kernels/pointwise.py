@@ -2,19 +2,17 @@
 
 Equal to `Block.plain`, with less memory. At inference the 4C hidden map never exists whole: V1 runs in tiles of pixels that fit
 the cache, V2, whose GRN looks at a whole map, image by image. Training keeps the depthwise output and the hidden map before
-GELU (5C a pixel) or the depthwise output alone (`recompute_hidden`), and computes LayerNorm and GELU again.
+GELU (5C a pixel) or the depthwise output alone (`recompute_hidden`), and computes LayerNorm and GELU again. The algebra of the
+gradients is in docs/kernels.md, sections 1 and 2, with the same names.
 
-Neither the second product's output nor GRN's is kept. With G = GELU's output, out = shortcut + s * gamma * (W2 (G * a + beta)
-+ b2) and g the gradient of out, every gradient of s, gamma, W2, b2, a and beta follows from g'G (C x 4C) and the sum of g, in
-exact algebra.
-
-Legend: B images, P pixels of a tile, C channels.
+Legend: B images, P pixels of a tile, C channels; `d_x` is the gradient of x.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +24,23 @@ from convnext_dense.kernels.onednn import linear, linear_gelu
 GRN_EPS = 1e-6
 TILE = {'cpu': 1_600_000, 'cuda': 64_000_000}  # hidden values of a tile: about 6 MB in float32 on the CPU (measured)
 
-# LayerNorm's weight and bias, W1, b1, W2, b2, layer scale or None, GRN's gamma and beta (4C) or None.
-Parameters = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
+class Parameters(NamedTuple):
+    """What the pointwise half of a block learns: layer scale in V1 (or none), GRN in V2."""
+
+    norm_weight: Tensor  # (C,)
+    norm_bias: Tensor
+    w1: Tensor  # (4C, C)
+    b1: Tensor
+    w2: Tensor  # (C, 4C)
+    b2: Tensor
+    gamma: Tensor | None = None  # layer scale, (C,)
+    grn_gamma: Tensor | None = None  # (4C,)
+    grn_beta: Tensor | None = None
+
+    @property
+    def has_grn(self) -> bool:
+        return self.grn_gamma is not None
 
 
 def pointwise_mlp(
@@ -45,41 +58,7 @@ def pointwise_mlp(
     """
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (shortcut, y, *parameters)):
         return _PointwiseMLP.apply(shortcut, y, eps, keep, recompute_hidden, *parameters)
-    return _forward(shortcut, y, parameters, eps, keep, None)
-
-
-def _forward(
-    shortcut: Tensor, y: Tensor, parameters: Parameters, eps: float, keep: Tensor | None, hidden: list[Tensor] | None
-) -> Tensor:
-    """`hidden`, where given, gets the first product of each computed tile, (P, 4C)."""
-    norm_weight, norm_bias, w1, b1, w2, b2, gamma, grn_gamma, grn_beta = parameters
-    w1, b1, w2, b2 = (t.to(y.dtype) for t in (w1, b1, w2, b2))
-    width = y.shape[-1]
-    rows, short = y.reshape(-1, width), shortcut.reshape(-1, width)
-    kind = torch.promote_types(shortcut.dtype, y.dtype if gamma is None else gamma.dtype)
-    out = torch.empty(short.shape, dtype=kind, device=y.device)
-    act: Tensor | None = None
-    for image, part in _tiles(y, w1, grn_gamma is not None, keep):
-        if _dropped(keep, image):
-            out[part] = short[part]
-            continue
-        x = _normalise(rows[part], norm_weight, norm_bias, eps)
-        if hidden is None:
-            x = linear_gelu(x, w1, b1)
-        else:
-            hidden.append(linear(x, w1, b1))
-            x = act = _gelu(hidden[-1], act)
-        weight, bias = w2, b2
-        if grn_gamma is not None:
-            share, _ = _response(x)
-            weight, bias = (w2 * (1 + grn_gamma * share)).to(y.dtype), b2 + (w2 @ grn_beta.to(y.dtype))
-        x = linear(x, weight, bias)
-        factor = _factor(gamma, keep, image)
-        if factor is None:
-            torch.add(short[part], x, out=out[part])
-        else:
-            torch.addcmul(short[part].to(kind), x.to(kind), factor.to(kind), out=out[part])
-    return out.view(y.shape)
+    return _forward(shortcut, y, parameters, eps, keep, keep_hidden=False)[0]
 
 
 class _PointwiseMLP(torch.autograd.Function):
@@ -87,9 +66,8 @@ class _PointwiseMLP(torch.autograd.Function):
     def forward(
         ctx: Any, shortcut: Tensor, y: Tensor, eps: float, keep: Tensor | None, recompute_hidden: bool, *parameters: Tensor
     ) -> Tensor:
-        hidden: list[Tensor] | None = None if recompute_hidden else []
-        out = _forward(shortcut, y, parameters, eps, keep, hidden)
-        ctx.save_for_backward(y, keep, *parameters, *(hidden or []))
+        out, hidden = _forward(shortcut, y, Parameters(*parameters), eps, keep, not recompute_hidden)
+        ctx.save_for_backward(y, keep, *parameters, *hidden)
         ctx.eps, ctx.shortcut_dtype = eps, shortcut.dtype
         return out
 
@@ -97,82 +75,153 @@ class _PointwiseMLP(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, keep, *rest = ctx.saved_tensors
-        parameters, hidden = rest[:9], rest[9:]
+        count = len(Parameters._fields)
         with torch.autocast(y.device.type, enabled=False):
-            grad_y, grads = _backward(grad, y, hidden, keep, parameters, ctx.eps)
-        return grad.to(ctx.shortcut_dtype), grad_y, None, None, None, *grads
+            d_y, grads = _backward(grad, y, rest[count:], keep, Parameters(*rest[:count]), ctx.eps)
+        return grad.to(ctx.shortcut_dtype), d_y, None, None, None, *grads
+
+
+def _forward(
+    shortcut: Tensor, y: Tensor, p: Parameters, eps: float, keep: Tensor | None, keep_hidden: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """The block's output, and where they are kept the hidden maps before GELU, (P, 4C) for each tile that was computed."""
+    w1, b1, w2, b2 = (t.to(y.dtype) for t in (p.w1, p.b1, p.w2, p.b2))
+    width = y.shape[-1]
+    rows, short = y.reshape(-1, width), shortcut.reshape(-1, width)
+    out_dtype = torch.promote_types(shortcut.dtype, y.dtype if p.gamma is None else p.gamma.dtype)
+    out = torch.empty(short.shape, dtype=out_dtype, device=y.device)
+    hidden: list[Tensor] = []
+    act: Tensor | None = None
+    for image, part in _tiles(y, p, keep):
+        if _dropped(keep, image):
+            out[part] = short[part]
+            continue
+        x = _normalise(rows[part], p.norm_weight, p.norm_bias, eps)[0]
+        if keep_hidden:
+            hidden.append(linear(x, w1, b1))
+            x = act = _gelu(hidden[-1], act)
+        else:
+            x = linear_gelu(x, w1, b1)
+        weight, bias = _with_grn(x, w2, b2, p) if p.has_grn else (w2, b2)
+        x = linear(x, weight, bias)
+        factor = _factor(p.gamma, keep, image)
+        if factor is None:
+            torch.add(short[part], x, out=out[part])
+        else:
+            torch.addcmul(short[part].to(out_dtype), x.to(out_dtype), factor.to(out_dtype), out=out[part])
+    return out.view(y.shape), hidden
+
+
+def _with_grn(act: Tensor, w2: Tensor, b2: Tensor, p: Parameters) -> tuple[Tensor, Tensor]:
+    """The second product's weight and bias with GRN of this image folded in: GRN scales and shifts the product's inputs."""
+    share, _ = _response(act)
+    return (w2 * (1 + p.grn_gamma * share)).to(w2.dtype), b2 + w2 @ p.grn_beta.to(w2.dtype)
+
+
+@dataclass
+class _Sums:
+    """Gradients of the weights, to which each tile adds; in float32 or wider. Those of w2 and b2 lack the layer scale."""
+
+    dtype: torch.dtype
+    b1: Tensor
+    b2: Tensor
+    w1: Tensor | None = None  # None until a tile is added
+    w2: Tensor | None = None
+    grn_gamma: Tensor | None = None
+    grn_beta: Tensor | None = None
+
+    @classmethod
+    def zeros(cls, p: Parameters, dtype: torch.dtype) -> _Sums:
+        vectors = dict(b1=p.b1, b2=p.b2, grn_gamma=p.grn_gamma, grn_beta=p.grn_beta)
+        return cls(dtype, **{name: torch.zeros_like(t, dtype=dtype) for name, t in vectors.items() if t is not None})
+
+    def grads(self, p: Parameters, d_norm_weight: Tensor, d_norm_bias: Tensor) -> list[Tensor | None]:
+        """Those of all parameters, in order and of their types."""
+        d_w1 = torch.zeros_like(p.w1) if self.w1 is None else self.w1  # every image was dropped
+        d_w2 = torch.zeros_like(p.w2, dtype=self.dtype) if self.w2 is None else self.w2
+        d_b2, d_gamma = self.b2, None
+        if p.gamma is not None:
+            d_gamma = (d_w2 * p.w2).sum(1) + d_b2 * p.b2
+            d_w2, d_b2 = d_w2.mul_(p.gamma[:, None]), d_b2 * p.gamma
+        grads = Parameters(d_norm_weight, d_norm_bias, d_w1, self.b1, d_w2, d_b2, d_gamma, self.grn_gamma, self.grn_beta)
+        return [None if g is None else g.to(t.dtype).view(t.shape) for g, t in zip(grads, p)]
 
 
 def _backward(
-    grad: Tensor, y: Tensor, hidden: list[Tensor], keep: Tensor | None, parameters: list[Tensor], eps: float
+    grad: Tensor, y: Tensor, hidden: list[Tensor], keep: Tensor | None, p: Parameters, eps: float
 ) -> tuple[Tensor, list[Tensor | None]]:
-    norm_weight, norm_bias, w1, b1, w2, b2, gamma, grn_gamma, grn_beta = parameters
-    kind, width = y.dtype, y.shape[-1]
-    wide = torch.promote_types(kind, torch.float32)  # sums over pixels
-    w1_cast, b1_cast, w2_cast = (t.to(kind) for t in (w1, b1, w2))
+    """Gradients of y and of the parameters. `hidden` is emptied on the way; where it is empty, it is computed again."""
+    dtype, width = y.dtype, y.shape[-1]
+    w1, b1, w2 = (t.to(dtype) for t in (p.w1, p.b1, p.w2))
     rows, grad = y.reshape(-1, width), grad.reshape(-1, width)
-    normal, mean, rstd = _normalise_again(rows, norm_weight, norm_bias, eps)
+    normal, mean, rstd = _normalise(rows, p.norm_weight, p.norm_bias, eps)
     d_normal = torch.empty_like(normal)
-    # Many pixels: the work on weights is small, the work on pixels large. Few: the other way round.
+    # The layer scale goes into the weight where pixels are many, into the gradient where they are few.
     many = len(rows) > 4 * len(w1)
-    d_w1 = d_w2 = None  # the second one without the layer scale, at first
-    d_b1, d_b2 = (torch.zeros(t.shape, dtype=wide, device=y.device) for t in (b1, b2))
-    w2_scaled = w2_cast if gamma is None or not many else (gamma[:, None] * w2).to(kind)
-    d_grn = [torch.zeros(t.shape, dtype=wide, device=y.device) for t in (grn_gamma, grn_beta) if t is not None]
+    if p.gamma is not None and many:
+        w2 = (p.gamma[:, None] * p.w2).to(dtype)
+    sums = _Sums.zeros(p, torch.promote_types(dtype, torch.float32))
     act: Tensor | None = None
-    for image, part in _tiles(y, w1, grn_gamma is not None, keep):
+    for image, part in _tiles(y, p, keep):
         if _dropped(keep, image):
             d_normal[part] = 0
             continue
         x = normal[part]
-        pre = hidden.pop(0) if hidden else linear(x, w1_cast, b1_cast)
+        pre = hidden.pop(0) if hidden else linear(x, w1, b1)
         act = _gelu(pre, act)
         g = grad[part] if keep is None else grad[part] * keep[image].to(grad.dtype)
-        d_out = (g if gamma is None or many else g * gamma).to(kind)
-        g = g.to(kind)
-        if grn_gamma is None:
-            d_w2 = _plus(d_w2, g, act, wide, many)
-            d_b2 += g.sum(0, dtype=wide)
-            d_act = linear(d_out, w2_scaled.t())
+        d_out = (g if p.gamma is None or many else g * p.gamma).to(dtype)
+        g = g.to(dtype)
+        if p.has_grn:
+            d_act = _grn_backward(g, d_out, act, w2, p, sums)
         else:
-            # An image at a time, so that the sums end here.
-            share, norm = _response(act)
-            scale = 1 + grn_gamma * share
-            product, total = (g.t() @ act).to(wide), g.sum(0, dtype=wide)
-            part_w2 = product * scale + torch.outer(total, grn_beta.to(wide))
-            d_w2 = part_w2 if d_w2 is None else d_w2.add_(part_w2)
-            d_b2 += total
-            weighted = w2.to(wide) if gamma is None else w2.to(wide) * gamma[:, None].to(wide)
-            d_scale = (weighted * product).sum(0)
-            d_grn[0] += d_scale * share
-            d_grn[1] += total @ weighted
-            d_norm = _response_backward(d_scale * grn_gamma.to(wide), norm)
-            d_act = linear(d_out, (w2_scaled * scale.to(kind)).t())
-            d_act = torch.addcmul(d_act, act, (d_norm / norm.clamp_min(torch.finfo(wide).tiny)).to(kind))
+            d_act = _second_product_backward(g, d_out, act, w2, sums, many)
         d_pre = torch.ops.aten.gelu_backward.grad_input(d_act, pre, grad_input=d_act)
-        d_w1 = _plus(d_w1, d_pre, x, wide)
-        d_b1 += d_pre.sum(0, dtype=wide)
-        d_normal[part] = linear(d_pre, w1_cast.t())
-    grad_y, *d_norms = _normalise_backward(d_normal, rows, mean, rstd, norm_weight, norm_bias)
-    if d_w1 is None or d_w2 is None:  # every image was dropped
-        d_w1, d_w2 = torch.zeros_like(w1, dtype=wide), torch.zeros_like(w2, dtype=wide)
-    d_gamma = None
-    if gamma is not None:
-        d_gamma = (d_w2 * w2).sum(1) + d_b2 * b2
-        d_w2, d_b2 = d_w2.mul_(gamma[:, None]), d_b2 * gamma
-    grads = [*d_norms, d_w1, d_b1, d_w2, d_b2, d_gamma, *(d_grn or (None, None))]
-    typed = [None if g is None else g.to(p.dtype).view(p.shape) for g, p in zip(grads, parameters)]
-    return grad_y.to(kind).view(y.shape), typed
+        sums.w1 = _plus(sums.w1, d_pre, x, sums.dtype)
+        sums.b1 += d_pre.sum(0, dtype=sums.dtype)
+        d_normal[part] = linear(d_pre, w1.t())
+    d_y, *d_norms = _normalise_backward(d_normal, rows, mean, rstd, p.norm_weight, p.norm_bias)
+    return d_y.to(dtype).view(y.shape), sums.grads(p, *d_norms)
 
 
-def _tiles(y: Tensor, w1: Tensor, whole_images: bool, keep: Tensor | None) -> Iterator[tuple[int, slice]]:
+def _second_product_backward(g: Tensor, d_out: Tensor, act: Tensor, w2: Tensor, sums: _Sums, many: bool) -> Tensor:
+    """V1: gradient (P, 4C) of GELU's output of a tile; those of w2 and b2 are added.
+
+    `g` is the gradient without the layer scale. It is in `d_out`, or in `w2`.
+    """
+    sums.w2 = _plus(sums.w2, g, act, sums.dtype, transposed=many)
+    sums.b2 += g.sum(0, dtype=sums.dtype)
+    return linear(d_out, w2.t())
+
+
+def _grn_backward(g: Tensor, d_out: Tensor, act: Tensor, w2: Tensor, p: Parameters, sums: _Sums) -> Tensor:
+    """V2: gradient (P, 4C) of GELU's output of an image; those of w2, b2 and GRN are added. `g`, `d_out`, `w2` as in V1.
+
+    An image at a time, because GRN's scale and its gradient are sums over the image. All follow from g'G and the sum of g.
+    """
+    share, norm = _response(act)
+    scale = 1 + p.grn_gamma * share
+    product, total = (g.t() @ act).to(sums.dtype), g.sum(0, dtype=sums.dtype)  # g'G (C, 4C), sum of g (C,)
+    d_w2 = product * scale + torch.outer(total, p.grn_beta.to(sums.dtype))
+    sums.w2 = d_w2 if sums.w2 is None else sums.w2.add_(d_w2)
+    sums.b2 += total
+    scaled = p.w2.to(sums.dtype) if p.gamma is None else p.w2.to(sums.dtype) * p.gamma[:, None].to(sums.dtype)
+    d_scale = (scaled * product).sum(0)
+    sums.grn_gamma += d_scale * share
+    sums.grn_beta += total @ scaled
+    d_norm = _response_backward(d_scale * p.grn_gamma.to(sums.dtype), norm)
+    d_act = linear(d_out, (w2 * scale.to(w2.dtype)).t())
+    return torch.addcmul(d_act, act, (d_norm / norm.clamp_min(torch.finfo(sums.dtype).tiny)).to(act.dtype))
+
+
+def _tiles(y: Tensor, p: Parameters, keep: Tensor | None) -> Iterator[tuple[int, slice]]:
     """(image, rows) of the flattened map: whole images, parts of one, or parts of all of them where images need not be told."""
     batch, pixels = len(y), y.shape[1] * y.shape[2]
-    if keep is None and not whole_images:
+    if keep is None and not p.has_grn:
         batch, pixels = 1, batch * pixels
     if batch * pixels == 0:
         return
-    most = pixels if whole_images else max(TILE.get(y.device.type, TILE['cuda']) // len(w1), 1)
+    most = pixels if p.has_grn else max(TILE.get(y.device.type, TILE['cuda']) // len(p.w1), 1)
     count = -(-pixels // most)
     size = -(-pixels // count)
     for image in range(batch):
@@ -203,11 +252,7 @@ def _response_backward(d_share: Tensor, norm: Tensor) -> Tensor:
     return d_share / level - (d_share @ norm) / (level**2 * len(norm))
 
 
-def _normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    return _normalise_again(x, weight, bias, eps)[0]
-
-
-def _normalise_again(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """LayerNorm of (P, C) in x's dtype, with mean and reciprocal deviation in float32."""
     if x.dtype == weight.dtype or not x.is_cuda:  # the CPU's kernel takes 16-bit values with float32 weights
         return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
@@ -230,9 +275,9 @@ def _gelu(x: Tensor, used: Tensor | None) -> Tensor:
     return torch.ops.aten.gelu.out(x, out=used[: len(x)])
 
 
-def _plus(total: Tensor | None, a: Tensor, b: Tensor, kind: torch.dtype, transposed: bool = False) -> Tensor:
+def _plus(total: Tensor | None, a: Tensor, b: Tensor, dtype: torch.dtype, transposed: bool = False) -> Tensor:
     """total + a' b, in place where there is a total. Kept transposed, a wide result takes a tenth less time (measured)."""
-    if total is not None and a.dtype == kind:
+    if total is not None and a.dtype == dtype:
         return total.addmm_(a.t(), b)
-    product = ((b.t() @ a).t() if transposed else a.t() @ b).to(kind)
+    product = ((b.t() @ a).t() if transposed else a.t() @ b).to(dtype)
     return product if total is None else total.add_(product)

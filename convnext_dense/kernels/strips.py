@@ -35,8 +35,8 @@ class WholeMap:
     """A map that is there, (C, H, W), as a source of rows."""
 
     def __init__(self, data: Tensor) -> None:
-        kind = torch.promote_types(data.dtype, torch.float32)
-        self.data = data.permute(1, 2, 0).to(kind).contiguous()
+        dtype = torch.promote_types(data.dtype, torch.float32)
+        self.data = data.permute(1, 2, 0).to(dtype).contiguous()
         self.size = tuple(self.data.shape[:2])
 
     def rows(self, start: int, stop: int) -> Tensor:

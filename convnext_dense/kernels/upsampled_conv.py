@@ -137,8 +137,9 @@ def _groups(rows: list[tuple[int, int]], values: list[int]) -> Iterator[list[tup
 @lru_cache(maxsize=128)
 def shifted_upsampling(out: int, own: int, align_corners: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Bilinear upsampling of an axis from `own` to `out` places, read a place before, at and after: (3, out, own)."""
-    kind = torch.promote_types(dtype, torch.float32)  # as F.interpolate computes its weights
-    axis = torch.eye(own, dtype=kind)[None]
-    matrix = F.interpolate(axis, size=out, mode='linear', align_corners=align_corners)[0].t() if out != own else axis[0]
-    padded = F.pad(matrix, (0, 0, 1, 1))
-    return torch.stack([padded[tap : tap + out] for tap in range(TAPS)]).to(dtype=dtype, device=device)
+    wide = torch.promote_types(dtype, torch.float32)  # as F.interpolate computes its weights
+    with torch.inference_mode(False):  # a cached tensor of inference mode would be refused in training
+        axis = torch.eye(own, dtype=wide, device='cpu')[None]
+        matrix = F.interpolate(axis, size=out, mode='linear', align_corners=align_corners)[0].t() if out != own else axis[0]
+        padded = F.pad(matrix, (0, 0, 1, 1))
+        return torch.stack([padded[tap : tap + out] for tap in range(TAPS)]).to(dtype=dtype, device=device)

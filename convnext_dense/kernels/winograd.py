@@ -72,7 +72,6 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     result = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     x, out = x.permute(0, 2, 3, 1), result.permute(0, 2, 3, 1)
     kernels, room = _transformed(weight), Room(x)
-    kernels[12:].neg_()  # the tiles' last row is only ever subtracted
     whole = height % 2 == 0 and width % 2 == 0
     for images, top, rows in _strips(x, channels):
         tiles = _tiles_of(x[images], top, rows, room)
@@ -148,7 +147,7 @@ def _combine(d: list[Tensor], out: Tensor) -> None:
 
 
 def _outputs(tiles: Tensor, kernels: Tensor, bias: Tensor | None, rows: int, out: Tensor) -> None:
-    """A'(U * V)A of the paper: tiles V (16, T, C), kernels U (16, O, C), the last four negated; to `out` (N, 2 rows, W, O)."""
+    """A'(U * V)A of the paper: tiles V (16, T, C), kernels U (16, O, C), to `out` (N, 2 rows, W, O)."""
     v, u = tiles.unbind(), kernels.unbind()
     upper, lower = [], []  # outputs of a tile's two rows, before the columns are combined
     for i in range(4):
@@ -171,17 +170,17 @@ def _spread(grad: Tensor, top: int, rows: int, room: Room) -> Tensor:
         grad = F.pad(grad, (0, 0, 0, width % 2, 0, 2 * rows - height))
     g = grad.unflatten(2, (-1, 2)).unflatten(1, (rows, 2)).permute(2, 4, 0, 1, 3, 5)  # (down, across, N, rows, tiles, O)
     half = room('gradient half', 4, *g.shape[1:])
-    _expand(g, half)
+    _expand(g, half, 1)
     out = room('gradient tiles', 4, 4, *g.shape[2:])
-    _expand(half.transpose(0, 1), out.transpose(0, 1))
+    _expand(half.transpose(0, 1), out.transpose(0, 1), -1)
     return out.view(16, -1, channels)
 
 
-def _expand(g: Tensor, out: Tensor) -> None:
+def _expand(g: Tensor, out: Tensor, last: int) -> None:
     out[0] = g[0]
     torch.add(g[0], g[1], out=out[1])
     torch.sub(g[0], g[1], out=out[2])
-    torch.neg(g[1], out=out[3])
+    torch.mul(g[1], last, out=out[3])
 
 
 def _transformed(weight: Tensor) -> Tensor:
@@ -192,6 +191,12 @@ def _transformed(weight: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _kernel_matrix(dtype: torch.dtype) -> Tensor:
-    """The kernel's transform of both axes as one matrix, (16, 9)."""
-    g = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=dtype)
-    return torch.kron(g, g)
+    """The kernel's transform of both axes as one matrix, (16, 9).
+
+    Down the rows its last line is negated, and A's -1 there is 1, which leaves the product as it is: what the last row of tiles
+    gives is then added, by the epilogue of its matrix product, and never subtracted.
+    """
+    with torch.inference_mode(False):  # a cached tensor of inference mode would be refused in training
+        across = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=dtype, device='cpu')
+        down = across * torch.tensor([1, 1, 1, -1], dtype=dtype, device='cpu')[:, None]
+        return torch.kron(down, across)

@@ -67,17 +67,20 @@ def softnms(
         else:
             weight = np.where(iou >= np.float32(iou_threshold), (1 - iou) if method == 1 else 0, 1)
         score[rest] *= weight.astype(np.float32)
-        # A discarded box's place is taken by the last one that stays.
-        stays = score[rest] >= np.float32(min_score)
-        head, tail = rest[: stays.sum()], rest[stays.sum() :]
-        head = head.copy()
-        head[~stays[: len(head)]] = tail[stays[len(head) :]][::-1]
-        order = np.concatenate([order[: i + 1], head])
+        order = np.concatenate([order[: i + 1], _compacted(rest, score[rest] >= np.float32(min_score))])
         i += 1
     keep = torch.from_numpy(order.astype(np.int64))
     dets[: len(keep), :4] = boxes[keep]
     dets[: len(keep), 4] = torch.from_numpy(score)[keep].to(dets.dtype)
     return keep
+
+
+def _compacted(indices: np.ndarray, stays: np.ndarray) -> np.ndarray:
+    """Those that stay, in the order of mmcv's loop: a discarded one's place is taken by the last one that stays."""
+    count = int(stays.sum())
+    kept = indices[:count].copy()
+    kept[~stays[:count]] = indices[count:][stays[count:]][::-1]
+    return kept
 
 
 def _channels_first(x: Tensor, pixels: int = 512) -> Tensor:

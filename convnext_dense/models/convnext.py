@@ -26,7 +26,7 @@ from convnext_dense.kernels.compiled_conv import Conv2d
 from convnext_dense.kernels.compiling import compile_arguments
 from convnext_dense.kernels.depthwise import depthwise_conv
 from convnext_dense.kernels.guard import chosen, expect_fused, is_plain
-from convnext_dense.kernels.pointwise import GRN_EPS, pointwise_mlp
+from convnext_dense.kernels.pointwise import GRN_EPS, Parameters, pointwise_mlp
 from convnext_dense.models.archs import EPS, MIN_SIDE, resolve_arch
 from convnext_dense.models.init_cfg import STRICT, split_init_cfg
 
@@ -102,8 +102,8 @@ class Block(nn.Module):
     def has_plain_layers(self) -> bool:
         """Whether `tiled` would compute what `plain` does: it reads the layers' weights and calls none of them."""
         conv, norm, act = self.dwconv, self.norm, self.act
-        kinds = ((conv, Conv2d), (norm, nn.LayerNorm), (self.pwconv1, nn.Linear), (act, nn.GELU), (self.pwconv2, nn.Linear))
-        if not all(is_plain(layer, kind) for layer, kind in kinds) or not is_plain(self.grn, GRN, nn.Identity):
+        layers = ((conv, Conv2d), (norm, nn.LayerNorm), (self.pwconv1, nn.Linear), (act, nn.GELU), (self.pwconv2, nn.Linear))
+        if not all(is_plain(layer, cls) for layer, cls in layers) or not is_plain(self.grn, GRN, nn.Identity):
             return False
         geometry = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.padding_mode)
         needed = (conv.bias, norm.weight, norm.bias, self.pwconv1.bias, self.pwconv2.bias)
@@ -127,16 +127,19 @@ class Block(nn.Module):
     def tiled(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """The same by `depthwise_conv` and `pointwise_mlp`."""
         weight, bias, y = self.dwconv.weight, self.dwconv.bias, x
-        kind = x.device.type
-        if torch.is_autocast_enabled(kind):
-            weight, bias, y = (t.to(torch.get_autocast_dtype(kind)) for t in (weight, bias, x))
-        with torch.autocast(kind, enabled=False):
-            y = depthwise_conv(y, weight, bias) if kind == 'cpu' else F.conv2d(y, weight, bias, padding=3, groups=len(weight))
-            grn = (self.grn.gamma.flatten(), self.grn.beta.flatten()) if isinstance(self.grn, GRN) else (None, None)
-            layers = (self.norm, self.pwconv1, self.pwconv2)
-            parameters = *(t for layer in layers for t in (layer.weight, layer.bias)), self.gamma, *grn
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            weight, bias, y = (t.to(torch.get_autocast_dtype(device)) for t in (weight, bias, x))
+        with torch.autocast(device, enabled=False):
+            y = depthwise_conv(y, weight, bias) if device == 'cpu' else F.conv2d(y, weight, bias, padding=3, groups=len(weight))
             x, y = (t.permute(0, 2, 3, 1) for t in (x, y))
-            return pointwise_mlp(x, y, parameters, self.norm.eps, keep, self.recompute_hidden).permute(0, 3, 1, 2)
+            out = pointwise_mlp(x, y, self.pointwise_parameters(), self.norm.eps, keep, self.recompute_hidden)
+            return out.permute(0, 3, 1, 2)
+
+    def pointwise_parameters(self) -> Parameters:
+        norm, first, second = self.norm, self.pwconv1, self.pwconv2
+        grn = (self.grn.gamma.flatten(), self.grn.beta.flatten()) if isinstance(self.grn, GRN) else (None, None)
+        return Parameters(norm.weight, norm.bias, first.weight, first.bias, second.weight, second.bias, self.gamma, *grn)
 
     def extra_repr(self) -> str:
         return f'drop_path={self.drop_path:.3f}'

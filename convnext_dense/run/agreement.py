@@ -71,10 +71,10 @@ def check_loop_kind(split: str, loop: Any) -> None:
 
 def check_backend(backend: Any) -> None:
     """Stop at a visualizer's backend that is not known or installed, or whose arguments are not its own."""
-    kind = backend.get('type') if isinstance(backend, dict) else backend
-    made = kind if inspect.isclass(kind) else VISBACKENDS.get(kind) if isinstance(kind, str) else None
+    cls = backend.get('type') if isinstance(backend, dict) else backend
+    made = cls if inspect.isclass(cls) else VISBACKENDS.get(cls) if isinstance(cls, str) else None
     if made is None:
-        raise InputError(f'visualizer.vis_backends: expected types such as LocalVisBackend, got {kind!r}')
+        raise InputError(f'visualizer.vis_backends: expected types such as LocalVisBackend, got {cls!r}')
     package = PACKAGES.get(made.__name__)
     if package is not None and find_spec(package) is None:
         raise InputError(f'visualizer.vis_backends: expected the package {package} for {made.__name__}; pip install {package}')

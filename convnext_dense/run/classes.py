@@ -161,8 +161,8 @@ def _settle_classes(cfg: Config, specs: Sequence[ConfigDict]) -> tuple[str, ...]
             names, source = found, path
         elif found != names:
             raise InputError(f'data: expected the same classes in all files, got {both(names, source, found, path)}')
-    kinds = [component(spec.get('type'), cfg.get('default_scope')) for spec in specs]
-    if any(tuple(kind.METAINFO.get('classes', ())) != names for kind in kinds):
+    dataset_classes = [component(spec.get('type'), cfg.get('default_scope')) for spec in specs]
+    if any(tuple(cls.METAINFO.get('classes', ())) != names for cls in dataset_classes):
         from mmdet.visualization.palette import get_palette
 
         palette = [tuple(int(v) for v in colour) for colour in get_palette('random', len(names))]

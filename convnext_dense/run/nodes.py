@@ -40,17 +40,17 @@ def leaves(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
         yield from leaves(value, inner)
 
 
-def component(kind: Any, scope: str | None = None) -> Any:
+def component(cls: Any, scope: str | None = None) -> Any:
     """The class behind a config's `type`, from whichever registry of `scope` or mmengine has it; None if there is none."""
-    if not isinstance(kind, str):
-        return kind
-    if not re.fullmatch(r'\w+(\.\w+)*', kind):  # a registry would take what is before a dot for a package
+    if not isinstance(cls, str):
+        return cls
+    if not re.fullmatch(r'\w+(\.\w+)*', cls):  # a registry would take what is before a dot for a package
         return None
     if scope is not None:
         import_module(f'{scope}.registry')
     for root in vars(registries).values():
         if isinstance(root, Registry):
-            found = root.children.get(scope, root).get(kind)
+            found = root.children.get(scope, root).get(cls)
             if found is not None:
                 return found
     return None

@@ -194,8 +194,8 @@ def _silent() -> Iterator[None]:
 
 def _forget() -> None:
     """Take the rehearsal's logger, message hub, visualizer and scope out of what "current" finds."""
-    for kind in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        for name in [name for name in kind._instance_dict if name.startswith(NAME)]:
-            instance = kind._instance_dict.pop(name)
+    for cls in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        for name in [name for name in cls._instance_dict if name.startswith(NAME)]:
+            instance = cls._instance_dict.pop(name)
             for handler in getattr(instance, 'handlers', ()):
                 handler.close()

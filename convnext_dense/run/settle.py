@@ -149,10 +149,10 @@ def settle_rate(cfg: Config, processes: int, scale: bool) -> str | None:
     return f'{told}; scaled to lr {scaled:g}'
 
 
-def _own_rate(kind: Any) -> str:
+def _own_rate(cls: Any) -> str:
     """The rate of an optimiser that the config gives none."""
-    kind = getattr(torch.optim, kind, None) if isinstance(kind, str) else kind
-    parameter = inspect.signature(kind).parameters.get('lr') if inspect.isclass(kind) else None
+    cls = getattr(torch.optim, cls, None) if isinstance(cls, str) else cls
+    parameter = inspect.signature(cls).parameters.get('lr') if inspect.isclass(cls) else None
     default = getattr(parameter, 'default', None)
     return f"lr {default:g}, the optimiser's own" if number(default) else "lr is the optimiser's own"
 
@@ -173,8 +173,8 @@ def use_tta(cfg: Config) -> str:
     if not isinstance(cfg.tta_model, dict):
         raise InputError(f"--tta: expected tta_model to be a dict, such as dict(type='SegTTAModel'); got {cfg.tta_model!r}")
     last = cfg.tta_pipeline[-1] if isinstance(cfg.tta_pipeline, (list, tuple)) else None
-    kind = last.get('type') if isinstance(last, dict) else None
-    steps = last.get('transforms') if str(getattr(kind, '__name__', kind)).endswith('TestTimeAug') else None
+    cls = last.get('type') if isinstance(last, dict) else None
+    steps = last.get('transforms') if str(getattr(cls, '__name__', cls)).endswith('TestTimeAug') else None
     if not isinstance(steps, (list, tuple)) or not all(isinstance(step, (list, tuple)) for step in steps):
         raise InputError(
             f'--tta: expected tta_pipeline to end in a TestTimeAug with lists under transforms, got {brief(last)}; see configs/'

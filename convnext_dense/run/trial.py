@@ -64,7 +64,7 @@ def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> li
         _check_meta(name, samples, {DetDataSample: ('img_id',)})
     sample = copy.deepcopy(samples[0]) if samples else None
     coco = [metric for metric in evaluator.metrics if isinstance(metric, CocoStatsMetric)]
-    names = [f'{metric.prefix}/{kind}_{stat}' for metric in coco for kind in metric.metrics for stat in STATS]
+    names = [f'{metric.prefix}/{iou_type}_{stat}' for metric in coco for iou_type in metric.metrics for stat in STATS]
     if sample is None or 'gt_sem_seg' not in sample:
         return names if len(coco) == len(evaluator.metrics) else None
     sample.pred_sem_seg = sample.gt_sem_seg
@@ -142,8 +142,8 @@ def _check_shapes(model: nn.Module, image: Tensor) -> None:
             if anchors is not None:
                 _check_strides(f'model.{name}.anchor_generator.strides', anchors.strides, out[0], image)
     roi_head = getattr(model, 'roi_head', None)
-    for kind in ('bbox', 'mask'):
-        extractors, heads = (getattr(roi_head, f'{kind}_{part}', None) for part in ('roi_extractor', 'head'))
+    for branch in ('bbox', 'mask'):
+        extractors, heads = (getattr(roi_head, f'{branch}_{part}', None) for part in ('roi_extractor', 'head'))
         pairs = zip(extractors, heads) if isinstance(heads, nn.ModuleList) else [(extractors, heads)]
         for extractor, head in pairs:
             if getattr(extractor, 'roi_layers', None) is None or head is None:
@@ -151,12 +151,12 @@ def _check_shapes(model: nn.Module, image: Tensor) -> None:
             if len(extractor.featmap_strides) > len(maps) or any(m.shape[1] != extractor.out_channels for m in maps):
                 given = f'{[m.shape[1] for m in maps]} channels'
                 raise InputError(
-                    f'model.roi_head.{kind}_roi_extractor: expected out_channels and featmap_strides of the maps of the neck, '
+                    f'model.roi_head.{branch}_roi_extractor: expected out_channels and featmap_strides of the maps of neck, '
                     f'{given}; got out_channels={extractor.out_channels}, featmap_strides={extractor.featmap_strides}'
                 )
-            _check_strides(f'model.roi_head.{kind}_roi_extractor.featmap_strides', extractor.featmap_strides, maps, image)
+            _check_strides(f'model.roi_head.{branch}_roi_extractor.featmap_strides', extractor.featmap_strides, maps, image)
             out = head(image.new_empty(1, extractor.out_channels, *extractor.roi_layers[0].output_size))
-            if kind == 'mask':
+            if branch == 'mask':
                 _check_mask_size(roi_head, out)
 
 
@@ -199,11 +199,11 @@ def check_init(model: nn.Module) -> None:
     """Stop at an `init_cfg` that initialises nothing; those that read weights are checked with the weights."""
     for module in model.modules():
         given = getattr(module, 'init_cfg', None) or []
-        kinds = [
+        initialisers = [
             one
             for one in (given if isinstance(given, list) else [given])
             if one.get('type') not in ('Pretrained', PretrainedInit)
         ]
-        if kinds:
+        if initialisers:
             with part(f'init_cfg of {type(module).__name__}'):
-                initialize(module, copy.deepcopy(kinds))
+                initialize(module, copy.deepcopy(initialisers))

@@ -74,20 +74,20 @@ def check_numbers(cfg: Config) -> None:
             _check_types(key, value, component(value['type'], cfg.get('default_scope')))
 
 
-def _check_types(key: str, node: Mapping[str, Any], kind: Any) -> None:
-    declared = dict(_declared(kind)) if inspect.isclass(kind) else {}
+def _check_types(key: str, node: Mapping[str, Any], cls: Any) -> None:
+    declared = dict(_declared(cls)) if inspect.isclass(cls) else {}
     for name, value in node.items():
         if name in declared and isinstance(value, PLAIN) and name not in LOOSE:
             allowed, default = declared[name]
-            kinds = (*allowed, type(default))  # an argument that says int may have 3.0 for its default
-            if not any(_is(value, one) for one in kinds):
+            types = (*allowed, type(default))  # an argument that says int may have 3.0 for its default
+            if not any(_is(value, one) for one in types):
                 words = ' or '.join('None' if one is type(None) else one.__name__ for one in allowed)
-                raise InputError(f'{key}.{name}: expected {words}, as {kind.__name__} takes it; got {value!r}')
+                raise InputError(f'{key}.{name}: expected {words}, as {cls.__name__} takes it; got {value!r}')
 
 
-def _declared(kind: type) -> Iterator[tuple[str, tuple[tuple[type, ...], Any]]]:
+def _declared(cls: type) -> Iterator[tuple[str, tuple[tuple[type, ...], Any]]]:
     """Arguments of a class that are annotated with plain types alone: name, (types, default). Its own come last."""
-    for base in reversed(kind.__mro__):
+    for base in reversed(cls.__mro__):
         if '__init__' not in vars(base):
             continue
         try:
@@ -102,10 +102,10 @@ def _declared(kind: type) -> Iterator[tuple[str, tuple[tuple[type, ...], Any]]]:
                 yield name, (allowed, parameter.default)
 
 
-def _is(value: Any, kind: type) -> bool:
-    if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return isinstance(value, kind)
+def _is(value: Any, cls: type) -> bool:
+    if cls in (int, float):
+        return isinstance(value, (int, cls)) and not isinstance(value, bool)
+    return isinstance(value, cls)
 
 
 def check_loader(name: str, loader: DataLoader, processes: int) -> None:
@@ -161,18 +161,18 @@ def check_schedule(schedulers: Any, wrapper: Any, loop: Any) -> None:
         return
     first_rate = max(group.get('initial_lr', group['lr']) for group in wrapper.param_groups)
     for one in schedulers:
-        kind = type(one).__name__
+        schedule = type(one).__name__
         if one.by_epoch and isinstance(loop, IterBasedTrainLoop):
             raise InputError(
-                f'param_scheduler: expected by_epoch=False in {kind}, as {type(loop).__name__} has no epochs; got True'
+                f'param_scheduler: expected by_epoch=False in {schedule}, as {type(loop).__name__} has no epochs; got True'
             )
         lowest = getattr(one, 'eta_min', None) or 0
         if not (number(lowest, 0) and lowest <= first_rate):
             raise InputError(
-                f"param_scheduler: expected eta_min from 0 to the optimiser's {first_rate:g} in {kind}, got {one.eta_min}"
+                f"param_scheduler: expected eta_min from 0 to the optimiser's {first_rate:g} in {schedule}, got {one.eta_min}"
             )
         if not getattr(one, 'power', 1) > 0:
-            raise InputError(f'param_scheduler: expected a power above 0 in {kind}, got {one.power}')
+            raise InputError(f'param_scheduler: expected a power above 0 in {schedule}, got {one.power}')
     for by_epoch, steps in ((False, loop.max_iters), (True, loop.max_epochs)):
         some = [one for one in schedulers if one.by_epoch == by_epoch]
         for step in range(2, min(steps, SIMULATED) + 1 if some else 0):  # the first one's rate is set already
@@ -188,10 +188,10 @@ def check_schedule(schedulers: Any, wrapper: Any, loop: Any) -> None:
             wrong = [rate for rate, first in rates if not (number(rate, -1e-12) and rate <= RISE * first)]
             if wrong:
                 when = f'{"epoch" if by_epoch else "iteration"} {step}'
-                kinds = ', '.join(type(one).__name__ for one in some)
+                names = ', '.join(type(one).__name__ for one in some)
                 raise InputError(
                     f"param_scheduler: expected rates from 0 to {RISE} times the optimiser's, got {wrong[0]:g} at {when}; "
-                    f'check {kinds}'
+                    f'check {names}'
                 )
 
 

@@ -110,7 +110,12 @@ def choose(rows: Rows, channels: int, device: torch.device) -> Tensor:
 
 
 class Windows:
-    """The mean of overlapping windows' logits as a source of rows, a row of windows at a time."""
+    """The mean of overlapping windows' logits as a source of rows, a row of windows at a time.
+
+    `kept` holds the image's rows from `kept_from` on. Always kept_from <= finished <= kept_from + len(kept): rows before
+    `finished` are means, which no window changes any more, and those after it are sums that windows of `next_row` and later
+    rows add to.
+    """
 
     def __init__(self, model: LeanEncoderDecoder, image: Tensor) -> None:
         cfg = model.test_cfg
@@ -118,29 +123,29 @@ class Windows:
         self.batch = cfg.get('batch_size', 1)
         self.window = tuple(min(crop, side) for crop, side in zip(cfg.crop_size, self.size))
         self.tops, self.lefts = (places(*axis) for axis in zip(self.size, cfg.crop_size, cfg.stride))
-        self.next = 0  # row of windows
-        self.first = 0  # image row of the first one that is kept
+        self.next_row = 0  # of windows, an index of `tops`
+        self.kept_from = 0
+        self.finished = 0
         self.kept = image.new_zeros(0, self.size[1], model.out_channels, dtype=torch.float32)
-        self.final = 0  # image rows up to here are means that no window changes any more
 
     def rows(self, start: int, stop: int) -> Tensor:
-        if start < self.first:
-            raise ValueError(f'rows from {start}: expected rising order, rows before {self.first} are gone')
+        if start < self.kept_from:
+            raise ValueError(f'rows from {start}: expected rising order, rows before {self.kept_from} are gone')
         while True:
-            gone = min(start, self.final)  # windows to come add to the rows after these
-            self.kept, self.first = self.kept[gone - self.first :], gone
-            if self.final >= stop:
+            gone = min(start, self.finished)  # windows to come add to the rows after these
+            self.kept, self.kept_from = self.kept[gone - self.kept_from :], gone
+            if self.finished >= stop:
                 break
             self._row_of_windows()
-        return self.kept[start - self.first : stop - self.first]
+        return self.kept[start - self.kept_from : stop - self.kept_from]
 
     def _row_of_windows(self) -> None:
-        top, (height, width) = self.tops[self.next], self.window
-        longer = self.kept.new_empty(top + height - self.first, *self.kept.shape[1:])
+        top, (height, width) = self.tops[self.next_row], self.window
+        longer = self.kept.new_empty(top + height - self.kept_from, *self.kept.shape[1:])
         longer[: len(self.kept)] = self.kept
         longer[len(self.kept) :] = 0
         self.kept = longer
-        into = self.kept[top - self.first : top - self.first + height]
+        into = self.kept[top - self.kept_from : top - self.kept_from + height]
         for i in range(0, len(self.lefts), self.batch):
             lefts = self.lefts[i : i + self.batch]
             crops = torch.cat([self.image[:, :, top : top + height, left : left + width] for left in lefts])
@@ -148,13 +153,12 @@ class Windows:
                 window = Resized(WholeMap(low), self.window, self.model.align_corners)
                 for start, stop in strips(self.window, into.shape[2]):
                     into[start:stop, left : left + width] += window.rows(start, stop)
-        self.next += 1
-        end = self.tops[self.next] if self.next < len(self.tops) else self.size[0]
-        part = self.kept[self.final - self.first : end - self.first]
-        part /= (self._times(self.tops, height, self.final, end)[:, None] * self._times(self.lefts, width, 0, self.size[1]))[
-            ..., None
-        ]
-        self.final = end
+        self.next_row += 1
+        end = self.tops[self.next_row] if self.next_row < len(self.tops) else self.size[0]
+        sums = self.kept[self.finished - self.kept_from : end - self.kept_from]
+        down, across = self._times(self.tops, height, self.finished, end), self._times(self.lefts, width, 0, self.size[1])
+        sums /= (down[:, None] * across)[..., None]
+        self.finished = end
 
     def _times(self, places: Sequence[int], length: int, start: int, stop: int) -> Tensor:
         """How many windows of a row or column of them cover each of the pixels."""

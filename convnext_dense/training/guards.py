@@ -140,12 +140,12 @@ def last_checkpoint(path: str, advice: str = 'name a file, or the work directory
     if '://' in path or kind_of_path(path) != 'folder':
         return path
     named = Path(path, 'last_checkpoint')
-    kind = kind_of_path(named)
+    there = kind_of_path(named)
     try:
-        latest = named.read_text().strip() if kind != 'nothing' else ''
+        latest = named.read_text().strip() if there != 'nothing' else ''
     except (OSError, ValueError) as error:
         raise InputError(f'expected the path of a checkpoint in {shown(named)}, got: {reason(error)}; name a file') from error
-    if kind != 'nothing' and not latest:
+    if there != 'nothing' and not latest:
         raise InputError(f'expected the path of a checkpoint in {shown(named)}, got an empty file; name a checkpoint')
     if not latest:
         raise InputError(f'expected a checkpoint in {shown(path)}, found none; {advice}')

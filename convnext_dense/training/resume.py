@@ -67,9 +67,9 @@ def _check_average(content: Mapping[str, Any], cfg: Config, model: nn.Module) ->
     """Stop where the averaged weights, which mmengine's EMAHook reads, are not those of the model."""
     given = cfg.get('custom_hooks') or []
     nodes = [*given, *(cfg.get('default_hooks') or {}).values()] if isinstance(given, list) else []
-    kinds = [node.get('type') for node in nodes if isinstance(node, dict)]
-    kinds = [HOOKS.get(kind) if isinstance(kind, str) else kind for kind in kinds]
-    if 'ema_state_dict' not in content or not any(inspect.isclass(kind) and issubclass(kind, EMAHook) for kind in kinds):
+    classes = [node.get('type') for node in nodes if isinstance(node, dict)]
+    classes = [HOOKS.get(cls) if isinstance(cls, str) else cls for cls in classes]
+    if 'ema_state_dict' not in content or not any(inspect.isclass(cls) and issubclass(cls, EMAHook) for cls in classes):
         return
     average, own = content['ema_state_dict'], {f'module.{name}': value for name, value in model.state_dict().items()}
     _expect(isinstance(average, Mapping), 'ema_state_dict', 'a dict', average)

@@ -18,7 +18,7 @@ from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, from_offic
 from convnext_dense.weights.match import OUTPUT_NORMS, arch_of, check_pairs, check_values, match_itself, misfit, not_known
 from convnext_dense.weights.open import about, open_checkpoint, reason, shown, state_dict_of
 from convnext_dense.weights.stats import expected_stats
-from convnext_dense.weights.whole import from_whole, kind_of, to_whole
+from convnext_dense.weights.whole import from_whole, model_type_of, to_whole
 
 TARGETS = ('official', 'timm', 'torchvision', 'transformers', 'openmmlab')
 WHOLE_TARGETS = ('official', 'openmmlab', 'transformers')  # that have names for segmentors; detectors: the first two
@@ -50,9 +50,9 @@ def convert(state: Mapping[str, Tensor], to: str) -> Converted:
         raise InputError(f'--to {to}: expected V1 weights, got V2, which {to} does not have')
     whole = to_whole(state)
     if whole is not None:
-        detector = whole.kind != 'a segmentor'
+        detector = whole.model_type != 'a segmentor'
         if to not in WHOLE_TARGETS or (detector and to == 'transformers'):
-            why = f'expected a backbone, got {whole.kind}, which {to} does not have'
+            why = f'expected a backbone, got {whole.model_type}, which {to} does not have'
             raise InputError(f'--to {to}: {why}; convert it to official or openmmlab')
         check_pairs(whole.state)
         check_values(whole.state)
@@ -142,7 +142,7 @@ def inspect(checkpoint: str | os.PathLike[str]) -> list[tuple[str, str]]:
     except InputError as error:
         verdict = f'no: {error}'
     official, rest = to_official(state, found)
-    kind = kind_of(state)
+    model_type = model_type_of(state)
     norms = sorted({name.split('.')[0] for name in official if name.startswith(OUTPUT_NORMS)})
     heads = sorted({name.split('.')[0] for name in rest} | {'head' for name in official if name.startswith('head.')})
     stats = expected_stats(path, state, found)
@@ -151,7 +151,7 @@ def inspect(checkpoint: str | os.PathLike[str]) -> list[tuple[str, str]]:
     return [
         ('layout', f'{found.layout.name} ({found.layout.title})'),
         ('arch', size_of(found)),
-        ('model', kind or f'a backbone{classifier}'),
+        ('model', model_type or f'a backbone{classifier}'),
         ('whole', verdict),
         ('prefix', found.prefix or 'none'),
         ('tensors', f'{len(state)}, {size / 1e6:.3f} M numbers, {listed(sorted({str(v.dtype) for v in state.values()}))}'),

@@ -22,7 +22,7 @@ from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.layouts import StateDict, recognise
 from convnext_dense.weights.match import OUTPUT_NORMS, Match, arch_of, check_values, match_backbone, misfit, other_shapes
 from convnext_dense.weights.open import about, open_checkpoint, shown, state_dict_of
-from convnext_dense.weights.whole import CLASS_LAYERS, kind_of, to_whole
+from convnext_dense.weights.whole import CLASS_LAYERS, model_type_of, to_whole
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,12 @@ def check_whole_model(
         hint = 'use the config that it was trained with'
         if not missing and not match.unexpected and others == by_classes:
             hint = '--new-heads starts these layers anew for the classes of the data'
-        kind = kind_of(state) or 'no segmentor or detector'
-        if kind_of(state) is None and recognise(state) is not None:
+        model_type = model_type_of(state) or 'no segmentor or detector'
+        if model_type_of(state) is None and recognise(state) is not None:
             hint = 'it holds a backbone alone, which training takes as --pretrained FILE'
-        raise InputError(f'checkpoint {shown(path)}, {kind}, does not fit this {type(model).__name__}: {misfit(match)}; {hint}')
+        raise InputError(
+            f'checkpoint {shown(path)}, {model_type}, does not fit this {type(model).__name__}: {misfit(match)}; {hint}'
+        )
     with about(path):
         check_values(state, own)
         trained = _trained_on(content) if classes else None

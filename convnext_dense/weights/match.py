@@ -135,9 +135,9 @@ def check_values(state: Mapping[str, Tensor], own: Mapping[str, Tensor] | None =
         if own is not None and own[name].dtype not in wanted:
             wanted = (own[name].dtype,)
         if value.dtype not in wanted:
-            kinds = ', '.join(str(dtype).removeprefix('torch.') for dtype in wanted)
+            accepted = ', '.join(str(dtype).removeprefix('torch.') for dtype in wanted)
             raise InputError(
-                f'{name}: expected one of {kinds}, got {str(value.dtype).removeprefix("torch.")}; save it as one of them'
+                f'{name}: expected one of {accepted}, got {str(value.dtype).removeprefix("torch.")}; save it as one of them'
             )
         if value.is_floating_point() and not (finite := torch.isfinite(value.float())).all():
             bad = int((~finite).sum())

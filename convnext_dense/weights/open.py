@@ -86,9 +86,9 @@ def about(path: object) -> Iterator[None]:
 
 
 def _open_file(path: Path) -> dict[str, Any]:
-    kind = kind_of_path(path)
-    if kind != 'file':
-        got = {'nothing': 'which is not there', 'folder': 'which is a folder', 'device': 'which is a device or a pipe'}[kind]
+    there = kind_of_path(path)
+    if there != 'file':
+        got = {'nothing': 'which is not there', 'folder': 'which is a folder', 'device': 'which is a device or a pipe'}[there]
         raise InputError(f'checkpoint: expected a file, got {shown(path)} {got}; check the path')
     with about(path):
         try:
@@ -219,8 +219,8 @@ def _check_sums(path: Path) -> None:
         raise InputError(f'expected content that fits its checksums, got a damaged record: {listed(wrong, 3)}; {AGAIN}')
 
 
-def _unreadable(kind: str, why: object) -> str:
-    return f'expected a whole {kind} file, got one that cannot be read ({why}); {AGAIN}'
+def _unreadable(name: str, why: object) -> str:
+    return f'expected a whole {name} file, got one that cannot be read ({why}); {AGAIN}'
 
 
 def _why_refused(start: bytes, error: Exception) -> str:

@@ -25,24 +25,24 @@ UPERNET = (('.batch_norm.', '.bn.'), ('_head.classifier.', '_head.conv_seg.'))
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole model's weights under this project's names, what they were recognised as, and their kind."""
+    """A whole model's weights under this project's names, what they were recognised as, and the type of the model."""
 
     state: StateDict
     found: Found
-    kind: str
+    model_type: str
 
 
-def kind_of(state: Mapping[str, Tensor]) -> str | None:
+def model_type_of(state: Mapping[str, Tensor]) -> str | None:
     """What a state dict holds beyond a backbone, in a word; None for a backbone alone."""
     parts = {name.split('.')[0] for name in state}
-    kinds = (('decode_head', 'a segmentor'), ('roi_head', 'a detector with RoI heads'), ('bbox_head', 'a detector'))
-    return next((kind for part, kind in kinds if part in parts), None)
+    types = (('decode_head', 'a segmentor'), ('roi_head', 'a detector with RoI heads'), ('bbox_head', 'a detector'))
+    return next((model_type for part, model_type in types if part in parts), None)
 
 
 def to_whole(state: Mapping[str, Tensor]) -> Whole | None:
     """A published whole model under this project's names; None if it is none with a ConvNeXt in it."""
-    kind, found = kind_of(state), recognise(state)
-    if kind is None or found is None:
+    model_type, found = model_type_of(state), recognise(state)
+    if model_type is None or found is None:
         return None
     backbone, rest = to_official(state, found)
     heads = {name: state[name] for name in rest}
@@ -52,7 +52,7 @@ def to_whole(state: Mapping[str, Tensor]) -> Whole | None:
     twice = sorted(set(ours) & set(heads))
     if twice or len(heads) < len(rest):
         raise InputError(f'expected each weight once, got two of the same meaning: {listed(twice or rest)}')
-    return Whole(ours | heads, found, kind)
+    return Whole(ours | heads, found, model_type)
 
 
 def from_whole(whole: Whole, to: str) -> tuple[StateDict, list[str]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, one_line, rounding, run_tool
+from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, call_tool, one_line, rounding
 from mmengine.registry import MODELS, init_default_scope
 from test_layouts import DEPTHS, DIMS, filled
 
@@ -247,12 +247,12 @@ def test_the_tools_take_a_published_model(tool, shapes: str, tmp_path) -> None:
     theirs = transformers_upernet()
     theirs.save_pretrained(tmp_path / 'upernet')
     args = ['--data-root', shapes, '--work-dir', str(tmp_path / 'run'), '--cfg-options', *QUICK]
-    tested = run_tool('test', SHAPES, str(tmp_path / 'upernet' / 'model.safetensors'), *args)
+    tested = call_tool('test', SHAPES, str(tmp_path / 'upernet' / 'model.safetensors'), *args)
     assert tested.returncode == 0, tested.stderr
     assert 'mIoU' in tested.stdout.splitlines()[-1]
     source = str(tmp_path / 'upernet' / 'model.safetensors')
     schedule = ['train_cfg.max_iters=1', 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1']
-    trained = run_tool('train', SHAPES, '--load-from', source, *args, *schedule)
+    trained = call_tool('train', SHAPES, '--load-from', source, *args, *schedule)
     assert trained.returncode == 0, trained.stderr
     total = len(theirs.state_dict())
     assert f'model: loaded {total} of {total} tensors from {source}' in trained.stdout
@@ -262,7 +262,7 @@ def test_the_tools_take_a_published_model(tool, shapes: str, tmp_path) -> None:
     )
     base = ['--data-root', shapes, '--work-dir', str(tmp_path / 'other'), '--load-from', str(tmp_path / 'a.pth')]
     one_line(*tool('train', SHAPES, *base), '4 of another shape: .*conv_seg.*; --new-heads starts these layers anew')
-    done = run_tool('train', SHAPES, *base, '--new-heads', '--cfg-options', *QUICK, *schedule)
+    done = call_tool('train', SHAPES, *base, '--new-heads', '--cfg-options', *QUICK, *schedule)
     assert done.returncode == 0, done.stderr
     assert 'started anew (--new-heads): decode_head.conv_seg.weight, decode_head.conv_seg.bias, auxiliary_head' in done.stdout
     assert f'model: loaded {total - 4} of {total} tensors' in done.stdout

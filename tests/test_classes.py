@@ -51,3 +51,21 @@ def test_overrides_that_would_be_dropped(root: Path, key: str, value: str, messa
 )
 def test_overrides_that_are_read(root: Path, key: str, value: str) -> None:
     settle(root, key, value)
+
+
+@pytest.mark.parametrize('part', [{'rpn_head': {'num_classes': 1}}, {'roi_head': {'semantic_head': {'num_classes': 183}}}])
+def test_heads_that_classify_something_else_keep_their_number(root: Path, part: dict) -> None:
+    cfg = load_config(SHAPES_COCO, None, str(root))
+    cfg.merge_from_dict({'model': part})
+    settle_coco(cfg, TRAIN_VAL)
+    ((name, inner),) = part.items()
+    for key, value in inner.items():
+        assert cfg.model[name][key] == value
+    assert cfg.model.roi_head.bbox_head.num_classes == 5
+
+
+def test_a_head_of_another_number_of_classes_is_refused(root: Path) -> None:
+    cfg = load_config(SHAPES_COCO, None, str(root))
+    cfg.model.roi_head.mask_head.num_classes = 4
+    with pytest.raises(InputError, match=r'num_classes: expected 5, .*got 4'):
+        settle_coco(cfg, TRAIN_VAL)

@@ -2,6 +2,8 @@
 
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from test_open import SMALL, weights
 
 from convnext_dense import ConvNeXt, InputError
-from convnext_dense.weights.fetch import resolve
+from convnext_dense.weights.fetch import open_resolved, resolve
 from convnext_dense.weights.load import load_pretrained
 
 
@@ -142,7 +144,7 @@ def test_a_download_is_kept_whole_or_not_at_all(server, tmp_path) -> None:
     assert [path.name for path in folder.iterdir()] == ['w.pth']
     (folder / 'w.pth').write_bytes(whole[:-100])
     with pytest.raises(InputError, match=rf'{folder / "w.pth"}: .*it was downloaded from {url}/w.pth: delete it'):
-        resolve(f'{url}/w.pth')
+        open_resolved(f'{url}/w.pth')
 
 
 @pytest.mark.parametrize('stem', ['model', 'pytorch_model', 'checkpoint', 'weights', 'latest', 'best'])
@@ -171,3 +173,21 @@ def test_timms_file_comes_with_its_config(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(huggingface_hub, 'hf_hub_download', lambda hub, name: asked.append(name) or str(tmp_path / name))
     assert resolve('timm:convnext_tiny.fb_in1k') == str(tmp_path / 'model.safetensors')
     assert asked == ['config.json', 'model.safetensors']
+
+
+def test_processes_that_start_together_download_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    downloads = []
+
+    def download(url, target, **options):
+        downloads.append(url)
+        time.sleep(0.2)
+        torch.save(dict(w=torch.zeros(1)), target)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr('os.getpid', threading.get_ident)  # so that threads stand for processes
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(resolve, ['https://example.org/x_tiny.pth'] * 4))
+    assert paths == {str(tmp_path / 'checkpoints/x_tiny.pth')}
+    assert len(downloads) == 1
+    assert [p.name for p in (tmp_path / 'checkpoints').iterdir()] == ['x_tiny.pth']

@@ -4,10 +4,12 @@
     python tools/benchmark.py backbone upernet-training   # some
     python tools/benchmark.py photograph                  # predicting one of 2048x1536 pixels
     python tools/benchmark.py evaluation                  # COCO's numbers, and masks pasted and encoded
+    python tools/benchmark.py choose CONFIG               # a config's model by plain and by fast paths: the options to set here
 
 Rivals that are not installed are named and left out (pip install -r requirements-benchmark.txt).
 """
 
+import argparse
 import json
 import os
 import platform
@@ -22,13 +24,16 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 import torch
 from rich.table import Table
 
+from convnext_dense.benchmark.choose import choose
 from convnext_dense.benchmark.contest import DEVICE, WORKS, contest, prepare
 from convnext_dense.benchmark.evaluation import evaluation
 from convnext_dense.benchmark.photograph import photograph
 from convnext_dense.benchmark.report import chart, limit_line, table
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder
+from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.run.command import Parser, exit_with_line
+from convnext_dense.run.options import load_config
 from convnext_dense.text import table_text
 
 OTHER = ('photograph', 'evaluation')
@@ -36,27 +41,26 @@ OTHER = ('photograph', 'evaluation')
 
 def main() -> None:
     parser = Parser(description=__doc__.splitlines()[0])
-    parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}')
+    parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}; or choose CONFIG')
     parser.add_argument('--all', action='store_true', help='every work')
     parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work (%(default)s)')
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
     parser.add_argument('--out', metavar='DIR', default='work_dirs/benchmark', help='for benchmark.json and benchmark.png')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help="choose: of the images (the config's)")
     args = parser.parse_args()
+    if args.work[:1] == ['choose']:
+        choose_paths(args)
+        return
+    if args.size:
+        raise InputError(f'--size: expected with choose CONFIG alone, got {" ".join(args.work) or "--all"}; leave it out')
     if args.all and args.work:
         raise InputError(f'expected --all or names of works, got both: {", ".join(args.work)}')
     names = [*WORKS, *OTHER] if args.all else args.work
     unknown = [name for name in names if name not in (*WORKS, *OTHER)]
     if not names or unknown:
         raise InputError(f'expected --all, or of {", ".join((*WORKS, *OTHER))}; got {", ".join(unknown) or "nothing"}')
-    for option in ('rounds', 'threads'):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise InputError(f'--{option}: expected 1 or more, got {value}')
     check_folder('--out', args.out)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-        os.environ['OMP_NUM_THREADS'] = str(args.threads)  # of the processes that memory is measured in
-    prepare()
+    set_up(args)
     outcomes = []
     for name in names:
         if name in WORKS:
@@ -71,6 +75,27 @@ def main() -> None:
         timed = Table('work', 'path', 'median ms', 'range ms', 'times faster')
         evaluation(timed, args.rounds)
         print(table_text(timed))
+
+
+def set_up(args: argparse.Namespace) -> None:
+    for option in ('rounds', 'threads'):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise InputError(f'--{option}: expected 1 or more, got {value}')
+    if args.threads:
+        torch.set_num_threads(args.threads)
+        os.environ['OMP_NUM_THREADS'] = str(args.threads)  # of the processes that memory is measured in
+    prepare()
+
+
+def choose_paths(args: argparse.Namespace) -> None:
+    if args.all or len(args.work) != 2:
+        raise InputError(f'choose: expected one config, got {" ".join(args.work[1:]) or "none"}; as in choose configs/NAME.py')
+    if args.size and min(args.size) < MIN_SIDE:
+        raise InputError(f'--size: expected at least {MIN_SIDE} pixels a side, got {args.size[0]} and {args.size[1]}')
+    set_up(args)
+    table = choose(load_config(args.work[1]), tuple(args.size) if args.size else None, args.rounds, print)
+    print(table_text(table))
 
 
 def show(outcomes: list) -> None:

@@ -21,8 +21,8 @@ from convnext_dense.errors import InputError
 from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.text import listed, table_text
 from convnext_dense.weights.convert import TARGETS, check_target, convert, inspect, write
-from convnext_dense.weights.fetch import resolve
-from convnext_dense.weights.open import about, open_checkpoint
+from convnext_dense.weights.fetch import open_resolved
+from convnext_dense.weights.open import about
 
 
 def main() -> None:
@@ -43,8 +43,7 @@ def main() -> None:
     if args.target is None or args.to is None:
         raise InputError('expected IN OUT --to LAYOUT, or IN --inspect')
     target = check_target(args.target)
-    source = resolve(args.source)
-    content = open_checkpoint(source)
+    source, content = open_resolved(args.source)
     with about(source):
         done = convert(content, args.to)
     write(done.state, target)

@@ -22,11 +22,13 @@ from convnext_dense.data.coco import (
     read_coco,
 )
 from convnext_dense.errors import InputError
-from convnext_dense.run.nodes import component, dicts
+from convnext_dense.run.nodes import component, dicts, leaves
 from convnext_dense.run.overrides import check_once
 from convnext_dense.text import listed
 
 COCO_CLASSES = 80  # of the published recipes: heads left at it take the number of the data
+# Parts whose classes are not the data's: an RPN tells objects from ground, HTC's and SCNet's semantic heads label stuff too.
+OTHER_CLASSES = ('rpn_head', 'semantic_head')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -183,12 +185,14 @@ def _by_hand(given: tuple[str, ...], found: tuple[str, ...], path: Path, subset:
 
 
 def _settle_heads(cfg: Config, classes: tuple[str, ...], path: Path, overrides: Mapping[str, Any]) -> str:
-    """The number of classes into every head that has one."""
+    """The number of classes into every head that has one and classifies the data's classes."""
     count = len(classes)
     for key, value in overrides.items():
-        if key.split('.')[-1] in ('num_classes', 'num_things_classes') and value != count:
+        of_the_data = not set(OTHER_CLASSES) & set(key.split('.'))
+        if of_the_data and key.split('.')[-1] in ('num_classes', 'num_things_classes') and value != count:
             raise InputError(f'{key}: expected {count}, the classes of {path} ({listed(classes)}); got {value}; leave it out')
-    heads = [node for node in dicts(cfg.get('model', {})) if node.get('num_classes') is not None]
+    nodes = [node for path, node in leaves(cfg.get('model', {})) if not set(OTHER_CLASSES) & set(path.split('.'))]
+    heads = [node for node in nodes if isinstance(node, dict) and node.get('num_classes') is not None]
     for node in [*heads, *([cfg._cfg_dict] if cfg.get('num_classes') is not None else [])]:
         if node['num_classes'] not in (count, COCO_CLASSES):
             where = f'model: {node["type"]}.num_classes' if 'type' in node else 'num_classes'

@@ -23,8 +23,7 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
 from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
-from convnext_dense.weights.load import whole_state
-from convnext_dense.weights.open import open_checkpoint
+from convnext_dense.weights.load import open_whole_model
 
 
 def prepare(cfg: Config, args: Namespace) -> list[str]:
@@ -103,13 +102,14 @@ class WholeModelRunner(Runner):
         revise_keys: Sequence[tuple[str, str]] = (),
     ) -> dict[str, Any]:
         """As mmengine's, but opened with weights only, under this project's names, and strict but for `new_heads`."""
-        content = open_checkpoint(filename)
+        whole = open_whole_model(filename)
+        content, state = whole.content, whole.state
         if isinstance(content.get('meta'), dict):
             content['meta'].pop('config', None)  # of old files: mmengine would run it when it resumes
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
-        state, own = whole_state(content), model.state_dict()
+        own = model.state_dict()
         if self.new_heads:
             state = {name: value for name, value in state.items() if own[name].shape == value.shape}
         content['state_dict'] = state  # where hooks read it, and EMAHook puts other values, whatever the file's layout

@@ -18,9 +18,10 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.training.resume import check_resume
-from convnext_dense.weights.fetch import resolve
-from convnext_dense.weights.load import check_whole_model, match_or_stop
-from convnext_dense.weights.open import kind_of_path, open_checkpoint, reason, shown
+from convnext_dense.weights.fetch import downloaded, resolve
+from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
+from convnext_dense.weights.open import kind_of_path, reason, shown
+from convnext_dense.weights.read_once import forget
 from convnext_dense.weights.stats import differs, expected_stats
 
 
@@ -99,16 +100,18 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
     becomes its local copy. Lines for the log: what starts anew, what a resumed run keeps, and where the images are not
     normalised as the weights expect.
     """
+    forget()
     if cfg.get('load_from'):
-        cfg.load_from = resolve(cfg.load_from)  # which the runner opens
-        fresh = check_whole_model(cfg.load_from, model, classes, new_heads)
+        given, cfg.load_from = cfg.load_from, resolve(cfg.load_from)  # which the runner opens
+        with downloaded(given):
+            fresh = check_whole_model(cfg.load_from, model, classes, new_heads)
         lines = [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
-        return lines + (check_resume(open_checkpoint(cfg.load_from), cfg, model) if cfg.get('resume') else [])
+        return lines + (check_resume(look_at_whole_model(cfg.load_from), cfg, model) if cfg.get('resume') else [])
     lines = []
     for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
         _, options = split_init_cfg(backbone.init_cfg)
         if options is not None:
-            pretrained = match_or_stop(backbone, **options)
+            pretrained = check_pretrained(backbone, **options)
             stats = expected_stats(pretrained.path, pretrained.state, pretrained.match.found)
             images = cfg.model.get('data_preprocessor') or {}
             if stats and images.get('mean') and images.get('std'):

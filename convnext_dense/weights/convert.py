@@ -13,10 +13,10 @@ from torch import Tensor
 from convnext_dense.errors import InputError
 from convnext_dense.files import partial_file
 from convnext_dense.text import listed
-from convnext_dense.weights.fetch import resolve
+from convnext_dense.weights.fetch import open_resolved
 from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, from_official, recognise, to_official
 from convnext_dense.weights.match import OUTPUT_NORMS, arch_of, check_pairs, check_values, match_itself, misfit, not_known
-from convnext_dense.weights.open import about, open_checkpoint, reason, shown, state_dict_of
+from convnext_dense.weights.open import about, reason, shown, state_dict_of
 from convnext_dense.weights.stats import expected_stats
 from convnext_dense.weights.whole import from_whole, model_type_of, to_whole
 
@@ -129,8 +129,7 @@ def write(state: StateDict, path: str | os.PathLike[str]) -> None:
 
 def inspect(checkpoint: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """What a file is, as rows of a name and a value."""
-    path = resolve(checkpoint)
-    content = open_checkpoint(path)
+    path, content = open_resolved(checkpoint)
     with about(path):
         state = state_dict_of(content)
         found = recognise(state)

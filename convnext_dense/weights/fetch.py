@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import ParseResult, urlparse
 
 import torch
@@ -13,6 +16,11 @@ import torch
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
 from convnext_dense.weights.open import as_path, kind_of_path, open_checkpoint, reason, shown
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # Names under which many repositories keep their weights: in torch's cache they get the URL's digest before them.
 COMMON = ('model', 'pytorch_model', 'checkpoint', 'weights', 'latest', 'best')
@@ -49,6 +57,28 @@ def resolve(checkpoint: str | os.PathLike[str]) -> str:
     return checkpoint
 
 
+def open_resolved(checkpoint: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """The local path of a checkpoint and what it holds.
+
+    Raises:
+        InputError: as `resolve` and `open_checkpoint`; for a broken download with its URL.
+    """
+    path = resolve(checkpoint)
+    with downloaded(checkpoint):
+        return path, open_checkpoint(path)
+
+
+@contextmanager
+def downloaded(checkpoint: object) -> Iterator[None]:
+    """Add to the errors inside where the file came from."""
+    try:
+        yield
+    except InputError as error:
+        if str(checkpoint).startswith(('http://', 'https://')):
+            raise InputError(f'{error}; it was downloaded from {shown(checkpoint)}: delete it if it is broken') from error
+        raise
+
+
 def _from_url(checkpoint: str, url: ParseResult) -> str:
     name = Path(url.path).name
     if not url.netloc or name in ('', '..'):
@@ -57,23 +87,36 @@ def _from_url(checkpoint: str, url: ParseResult) -> str:
         name = f'{hashlib.sha256(checkpoint.encode()).hexdigest()[:8]}-{name}'
     target = Path(torch.hub.get_dir()) / 'checkpoints' / name
     if kind_of_path(target) != 'nothing':
-        try:
-            open_checkpoint(target)
-        except InputError as error:
-            raise InputError(f'{error}; it was downloaded from {shown(checkpoint)}: delete it') from error
         return str(target)
     part = target.with_name(f'{name}.{os.getpid()}')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(checkpoint, str(part))
-        open_checkpoint(part)  # a server may break off, or answer with a page
-        os.replace(part, target)
+        with _one_process(target.with_name(f'{name}.lock')):
+            if not target.exists():
+                torch.hub.download_url_to_file(checkpoint, str(part), progress=sys.stderr.isatty())
+                open_checkpoint(part)  # a server may break off, or answer with a page
+                os.replace(part, target)
     except Exception as error:
         raise _offline(checkpoint, getattr(error, 'reason', None) or error) from error
     finally:
         with suppress(OSError):  # it was moved, or never made
             part.unlink()
     return str(target)
+
+
+@contextmanager
+def _one_process(lock: Path) -> Iterator[None]:
+    """One process of this machine is within at a time: of those that a launcher starts, one downloads and the others wait."""
+    if fcntl is None:
+        yield
+        return
+    with open(lock, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # one that waits for it holds it open, and looks for the file next
+                lock.unlink()
 
 
 def _offline(checkpoint: str, why: object) -> InputError:

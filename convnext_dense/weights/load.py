@@ -18,10 +18,11 @@ from convnext_dense.errors import InputError
 from convnext_dense.models.archs import ARCHS
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import listed
-from convnext_dense.weights.fetch import resolve
+from convnext_dense.weights.fetch import open_resolved
 from convnext_dense.weights.layouts import StateDict, recognise
 from convnext_dense.weights.match import OUTPUT_NORMS, Match, arch_of, check_values, match_backbone, misfit, other_shapes
 from convnext_dense.weights.open import about, open_checkpoint, shown, state_dict_of
+from convnext_dense.weights.read_once import keep, take
 from convnext_dense.weights.whole import CLASS_LAYERS, model_type_of, to_whole
 
 
@@ -47,8 +48,7 @@ def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', 
         raise InputError(f"init_cfg: expected prefix to be the beginning of names, such as 'backbone.', got {prefix!r}")
     if not isinstance(backbone, ConvNeXt):
         raise InputError(f'backbone: expected a ConvNeXt, got {type(backbone).__name__}; give the backbone of the model')
-    path = resolve(checkpoint)
-    content = open_checkpoint(path)
+    path, content = open_resolved(checkpoint)
     try:
         whole = state_dict_of(content)
         state = {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
@@ -69,13 +69,25 @@ def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', 
     return Pretrained(match, path, state)
 
 
+def check_pretrained(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> Pretrained:
+    """`match_or_stop`, kept for the `load_pretrained` to come."""
+    pretrained = match_or_stop(backbone, checkpoint, prefix, **unknown)
+    keep(_key(backbone, checkpoint, prefix), pretrained.path, pretrained)
+    return pretrained
+
+
+def _key(backbone: nn.Module, checkpoint: Any, prefix: Any) -> tuple[Any, ...]:
+    return str(checkpoint), prefix, *((name, value.shape) for name, value in backbone.state_dict().items())
+
+
 def load_pretrained(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> None:
     """Load pre-trained weights into the backbone, all of them or none, and log "loaded N of N (layout: …)".
 
     Raises:
         InputError: as `match_or_stop`.
     """
-    pretrained = match_or_stop(backbone, checkpoint, prefix, **unknown)
+    checked = None if unknown else take(_key(backbone, checkpoint, prefix))
+    pretrained = checked or match_or_stop(backbone, checkpoint, prefix, **unknown)
     match = pretrained.match
     backbone.load_state_dict(match.tensors, strict=False)
     norms = sorted({name.split('.')[0] for name in backbone.state_dict() if name.startswith(OUTPUT_NORMS)})
@@ -89,6 +101,36 @@ def load_pretrained(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = ''
     print_log('; '.join(parts), logger='current')
 
 
+@dataclass(frozen=True)
+class WholeModel:
+    """A checkpoint of a whole model: all that the file holds, and its weights under this project's names."""
+
+    content: dict[str, Any]
+    state: StateDict
+
+
+def open_whole_model(path: str | os.PathLike[str]) -> WholeModel:
+    """A checkpoint of this project or of a published layout; what `check_whole_model` has read is not read again."""
+    return take(_whole_key(path)) or _read_whole_model(path)
+
+
+def look_at_whole_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """All that the file holds which `check_whole_model` has read, and the run will."""
+    whole = open_whole_model(path)
+    keep(_whole_key(path), path, whole)
+    return whole.content
+
+
+def _whole_key(path: str | os.PathLike[str]) -> tuple[str, str]:
+    return 'whole model', str(path)
+
+
+def _read_whole_model(path: str | os.PathLike[str]) -> WholeModel:
+    content = open_checkpoint(path)
+    with about(path):
+        return WholeModel(content, whole_state(content))
+
+
 def whole_state(content: Mapping[str, object]) -> StateDict:
     """The state dict of a whole model, of this project or of a published layout, under this project's names."""
     state = state_dict_of(content)
@@ -99,7 +141,7 @@ def whole_state(content: Mapping[str, object]) -> StateDict:
 def check_whole_model(
     path: str | os.PathLike[str], model: nn.Module, classes: Sequence[str] | None = None, new_heads: bool = False
 ) -> list[str]:
-    """Stop where a checkpoint of a whole model does not fit `model` in every tensor.
+    """Stop where a checkpoint of a whole model does not fit `model` in every tensor; else keep it for `open_whole_model`.
 
     With `classes`, those that the checkpoint says it was trained on must be the same, in the same order. With `new_heads`,
     layers whose size is that of the classes may differ: their names are returned, and they stay as initialised.
@@ -107,9 +149,8 @@ def check_whole_model(
     Raises:
         InputError: with what is missing, unexpected and of another shape, or with both lists of classes.
     """
-    content = open_checkpoint(path)
-    with about(path):
-        state = whole_state(content)
+    read = _read_whole_model(path)
+    content, state = read.content, read.state
     own = model.state_dict()
     others = [name for name in own if name in state and own[name].shape != state[name].shape]
     by_classes = [name for name in others if CLASS_LAYERS.search(name) and _same_but_rows(own[name], state[name])]
@@ -135,6 +176,7 @@ def check_whole_model(
             f'checkpoint {shown(path)} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'
         )
+    keep(_whole_key(path), path, read)
     return fresh
 
 

@@ -24,6 +24,7 @@ from convnext_dense.data.shapes import write_shapes
 from convnext_dense.kernels import strips, winograd
 
 ROOT = Path(__file__).resolve().parents[1]
+UNFORMATTED = str(ROOT / 'tests/unformatted')
 SHAPES = str(ROOT / 'configs/upernet_convnext_atto_shapes.py')
 SHAPES_COCO = str(ROOT / 'configs/mask_rcnn_convnext_atto_shapes.py')
 # A run of a few seconds, in this process.
@@ -95,7 +96,7 @@ def shapes(tmp_path_factory) -> str:
 def run_tool(name: str, *args: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess:
     """A tool as its own process, on one thread so that runs can be compared."""
     command = [sys.executable, *launcher, str(ROOT / 'tools' / f'{name}.py'), *args]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': UNFORMATTED}
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
 
 

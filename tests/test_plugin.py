@@ -9,7 +9,7 @@ import mmdet
 import mmseg
 import pytest
 import torch
-from conftest import ROOT, needs_lite
+from conftest import ROOT, UNFORMATTED, needs_lite
 from detectors import DETECTORS, NEEDS_COMPILED, batch, build, detector_config, loss_of
 
 INSTALLED = any(Path(folder, 'convnext_dense_autoload.pth').is_file() for folder in sys.path)
@@ -51,7 +51,7 @@ def python(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', **env},
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': UNFORMATTED, **env},
         timeout=600,
     )
 
@@ -151,7 +151,7 @@ def test_stock_entry_scripts(package, config: str, last: str, more: str, shapes:
 def test_a_stock_entry_script_from_a_clone(shapes: str, tmp_path) -> None:
     (tmp_path / 'my_config.py').write_text(MMDET_CONFIG.format(root=shapes))
     script = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
-    env = dict(PYTHONPATH=str(ROOT), CONVNEXT_DENSE_AUTOLOAD='0')
+    env = dict(PYTHONPATH=f'{ROOT}{os.pathsep}{UNFORMATTED}', CONVNEXT_DENSE_AUTOLOAD='0')
     done = python('-m', 'convnext_dense', str(script), 'my_config.py', cwd=tmp_path, **env)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / 'work_dirs' / 'my_config' / 'epoch_1.pth').is_file()

@@ -261,6 +261,10 @@ def test_wrong_checkpoints(tool, trained, shapes, tmp_path) -> None:
         *tool('test', SHAPES, checkpoint, *base, '--out', str(tmp_path / 'no' / 'm.json')),
         '--out: expected a file in an existing folder',
     )
+    one_line(
+        *tool('test', SHAPES, checkpoint, *base, '--eval-backend', 'pycocotools'),
+        '--eval-backend: expected a test_evaluator of type CocoStatsMetric',
+    )
     assert not (tmp_path / 'run').exists()
 
 

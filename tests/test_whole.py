@@ -61,6 +61,14 @@ def test_upernet_of_transformers_gives_equal_logits(size: tuple[int, int]) -> No
     assert all(torch.equal(back.state[name], state[name]) for name in state)
 
 
+def official_names(depths: tuple[int, ...]) -> set[str]:
+    """The backbone's names in the official release's files of detectors and segmentors."""
+    layers = [f'downsample_layers.{i}.{j}' for i in range(4) for j in range(2)] + [f'norm{i}' for i in range(4)]
+    blocks = [f'stages.{i}.{j}' for i, depth in enumerate(depths) for j in range(depth)]
+    layers += [f'{block}.{layer}' for block in blocks for layer in ('dwconv', 'norm', 'pwconv1', 'pwconv2')]
+    return {f'{layer}.{kind}' for layer in layers for kind in ('weight', 'bias')} | {f'{block}.gamma' for block in blocks}
+
+
 @pytest.mark.parametrize('path', sorted(ROOT.glob('configs/*.py')), ids=lambda path: path.stem)
 def test_published_downstream_files_fit_in_every_tensor(path: Path, tmp_path, monkeypatch) -> None:
     """The official release's and OpenMMLab's files of each shipped model: their names, every weight, heads too."""
@@ -78,6 +86,8 @@ def test_published_downstream_files_fit_in_every_tensor(path: Path, tmp_path, mo
         assert left == []
         if layout == 'openmmlab':
             assert 'backbone.stages.2.8.depthwise_conv.weight' in content['state_dict'] or 'atto' in path.stem
+        else:  # whose names are this project's own: said here once more
+            assert set(theirs) == official_names(model.backbone.arch.depths)
         monkeypatch.setattr(load, 'open_checkpoint', lambda path, content=content: content)
         monkeypatch.setattr(load, 'check_values', lambda state, own: None)  # there are no values on the meta device
         monkeypatch.setattr('convnext_dense.weights.open.check_plain', lambda name, value: None)

@@ -1,4 +1,4 @@
-"""In yapf's place, for processes of tests: mmengine formats the config that it writes down, which takes seconds of every run."""
+"""In yapf's place, for processes of tests: mmengine formats the config that it writes down, which takes seconds."""
 
 
 def FormatCode(text: str, **_: object) -> tuple[str, bool]:

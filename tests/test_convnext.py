@@ -56,11 +56,11 @@ def assert_same_maps(ours: ConvNeXt, theirs: list[torch.Tensor], x: torch.Tensor
         assert (mine - expected).abs().max() <= rounding(4 * ours.arch.dims[i]) * scale, f'stage {i}'
 
 
-@pytest.mark.parametrize('size', [(64, 96), (65, 97), (32, 47)], ids=str)
+@pytest.mark.parametrize('size, fused', [((64, 96), 'auto'), ((65, 97), True), ((32, 47), False)], ids=str)
 @pytest.mark.parametrize('arch', ['atto', 'femto', 'pico', 'nano', 'tiny'])
-def test_equals_timm(arch: str, size: tuple[int, int]) -> None:
+def test_equals_timm(arch: str, size: tuple[int, int], fused: bool | str) -> None:
     timm = pytest.importorskip('timm')
-    ours = randomised(ConvNeXt(arch)).eval()
+    ours = randomised(ConvNeXt(arch, fused=fused)).eval()
     theirs = timm.create_model(f'convnext_{arch}', conv_mlp=False, num_classes=0).eval()
     copy_weights(ours, theirs, to_timm)
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))

@@ -73,6 +73,15 @@ def default_scope() -> Iterator[None]:
 
 
 @pytest.fixture
+def empty_caches() -> None:
+    """The kernels' constant tensors are made anew: the first to ask for them may be in inference mode."""
+    for name in list(sys.modules):
+        if name.startswith('convnext_dense.kernels.'):
+            for function in vars(sys.modules[name]).values():
+                getattr(function, 'cache_clear', lambda: None)()
+
+
+@pytest.fixture
 def always(monkeypatch) -> None:
     """Minimal filtering on maps of every size."""
     monkeypatch.setattr(winograd, 'MIN_PIXELS', 1)

@@ -231,6 +231,28 @@ def test_with_cp_gives_the_same_gradients() -> None:
         torch.testing.assert_close(plain, recomputed)
 
 
+def step(model: ConvNeXt, x: torch.Tensor) -> list[torch.Tensor]:
+    """Maps of a training step, and every gradient."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    maps = model(x)
+    grads = torch.autograd.grad(sum(m.square().mean() for m in maps), [x, *model.parameters()])
+    return [m.detach() for m in maps] + list(grads)
+
+
+@pytest.mark.parametrize('change', ['channels first', 'after inference mode'])
+@pytest.mark.parametrize('use_grn', [False, True], ids=['V1', 'V2'])
+def test_a_training_step_of_the_faster_path(use_grn: bool, change: str, empty_caches) -> None:
+    """The plain layers' maps and gradients, whatever the image's layout, and after predictions too."""
+    ours, plain = (randomised(ConvNeXt(SMALL, use_grn=use_grn, fused=fused)).double() for fused in (True, False))
+    x = torch.randn(2, 3, 65, 70, dtype=torch.float64)
+    if change == 'after inference mode':
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            ours(x)
+    for a, b in zip(step(ours, x), step(plain, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
+
+
 def test_official_state_dict_names() -> None:
     names = set(ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(4, 4, 4, 4))).state_dict())
     expected = {f'downsample_layers.{i}.{j}.{kind}' for i in range(4) for j in range(2) for kind in ('weight', 'bias')}

@@ -59,12 +59,12 @@ def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable
     """
     cfg = copy.deepcopy(cfg)
     settle_norms(cfg, processes=1)
-    settle_pretrained(cfg, 'none', needed=True)
     size = size or training_size(cfg)
     batch = cfg.train_dataloader.get('batch_size', 1)
     fast = fused_options(cfg, True)
     if not fast:
         raise InputError(f'{cfg.filename}: expected a model with faster paths (a ConvNeXt backbone), found none')
+    settle_pretrained(cfg, 'none', needed=True)
     models = {'plain': _model(cfg, fused_options(cfg, False)), 'fast': _model(cfg, fast)}
     models['fast'].load_state_dict(models['plain'].state_dict())
     machine = f'{DEVICE}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}'
@@ -108,17 +108,15 @@ def _effective(value: Any, by_default: bool) -> Any:
 
 
 def training_size(cfg: Config) -> tuple[int, int]:
-    """Height and width that training images have: of the last crop, or of the largest resizing."""
-    found = [512, 512]
+    """Height and width that training images have: of the last step that sets it; of a choice, the largest."""
+    size = (512, 512)
     for _, step in leaves(cfg.train_dataloader.get('dataset', {}).get('pipeline', [])):
         if isinstance(step, dict) and step.get('type') == 'RandomCrop':
-            height, width = step['crop_size']
-            return height, width
-        scales = _scales(step) if isinstance(step, dict) else []
-        if scales:
-            found = max(scales, key=lambda scale: scale[0] * scale[1])
-    width, height = found  # mmcv's scales are (width, height), the longer side first
-    return min(height, width), max(height, width)
+            size = tuple(step['crop_size'])
+        elif isinstance(step, dict) and (scales := _scales(step)):
+            longest = max(scales, key=lambda scale: scale[0] * scale[1])
+            size = min(longest), max(longest)  # mmcv takes the longer of the two for the longer side of any image
+    return size
 
 
 def _scales(step: Mapping[str, Any]) -> list[tuple[int, int]]:

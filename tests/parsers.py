@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
+from types import ModuleType
 from unittest import mock
 
 from conftest import ROOT
@@ -11,6 +12,15 @@ from conftest import ROOT
 from convnext_dense.run.command import Parser
 
 TOOLS = sorted(path.stem for path in (ROOT / 'tools').glob('*.py'))
+
+
+@cache
+def module_of(name: str) -> ModuleType:
+    """The tool as a module."""
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @cache
@@ -23,9 +33,7 @@ def parser_of(name: str) -> Parser:
     def reached(self, *args: object, **kwargs: object) -> None:
         raise Reached(self)
 
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = module_of(name)
     with mock.patch.object(Parser, 'parse_args', reached):
         try:
             module.main()

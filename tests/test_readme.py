@@ -25,6 +25,13 @@ def test_every_page_is_linked() -> None:
     assert {f'docs/{name}' for name in re.findall(r'\]\(docs/([\w.]+)\)', README.text)} == {p.name for p in DOCS}
 
 
+def test_the_pages_go_into_the_source_distribution() -> None:
+    include = re.search(r'^include = \[(.*)\]$', (ROOT / 'pyproject.toml').read_text(), re.M)[1]
+    linked = {name.partition('/')[0] for name in re.findall(r'\]\(([\w/]+(?:\.md)?)\)', README.text)}
+    assert linked >= {'docs', 'CHANGELOG.md', 'CONTRIBUTING.md'}
+    assert [name for name in linked if f'"{name}"' not in include] == []
+
+
 def test_the_python_example_prints_what_it_says() -> None:
     (code,) = [block for block in README.blocks('python') if 'print(' in block]
     printed = io.StringIO()

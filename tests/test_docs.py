@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from pages import PAGES, README, Page, page
 from parsers import TOOLS, module_of, parser_of
+from torch import nn
 
 from convnext_dense import ARCHS, ConvNeXt, ops
 from convnext_dense.benchmark.complexity import published_figures
@@ -33,7 +34,7 @@ from convnext_dense.weights.layouts import LAYOUTS
 
 pages = pytest.mark.parametrize('page_', PAGES, ids=lambda page_: page_.name)
 OWN_DATA, OTHER_FOLDERS, OTHER_OPTIMISER = page('data').blocks('python')
-PLUGIN, GROUPS = page('plugin').blocks('python')
+DETECTOR, SEGMENTOR, GROUPS = page('plugin').blocks('python')
 
 
 # Names
@@ -258,13 +259,25 @@ def test_another_optimiser(tmp_path: Path) -> None:
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.01, weight_decay=1e-4)
 
 
+def check_groups(cfg: Config, model: nn.Module) -> None:
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert type(optimizer) is torch.optim.AdamW and len({group['lr'] for group in optimizer.param_groups}) > 3
+
+
 def test_the_plugin_in_a_config_of_mmdet() -> None:
     short = next(block for block in README.blocks('python') if 'custom_imports' in block)
-    base = PLUGIN.splitlines()[0] + '\n'
-    for snippet in (PLUGIN, base + short):
+    for snippet in (DETECTOR, DETECTOR.splitlines()[0] + '\n' + short):
         cfg = Config.fromstring(snippet + GROUPS, '.py')
         model = build_on_meta(cfg)
         assert type(model.backbone) is ConvNeXt
         assert model.backbone.out_channels == tuple(model.neck.in_channels) == (96, 192, 384, 768)
-    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    assert type(optimizer).__name__ == 'AdamW' and len({group['lr'] for group in optimizer.param_groups}) > 3
+        check_groups(cfg, model)
+
+
+def test_the_plugin_in_a_config_of_mmseg() -> None:
+    cfg = Config.fromstring(SEGMENTOR + GROUPS, '.py')
+    model = build_on_meta(cfg)
+    assert type(model.backbone) is ConvNeXt
+    assert model.backbone.out_channels == tuple(model.decode_head.in_channels) == (96, 192, 384, 768)
+    assert model.backbone.out_channels[model.auxiliary_head.in_index] == model.auxiliary_head.in_channels
+    check_groups(cfg, model)

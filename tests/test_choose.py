@@ -45,7 +45,7 @@ def test_both_ways_are_run_and_differ_in_nothing_but_the_path(config: str, monke
     assert (plain.backbone.stages[0][0].fused, fast.backbone.stages[0][0].fused) == (False, True)
     for (name, one), (_, other) in zip(plain.named_parameters(), fast.named_parameters()):
         assert one.grad is not None and other.grad is not None, name
-        assert (one.grad - other.grad).abs().max() <= 1e-3 * one.grad.abs().max().clamp_min(1e-3), name
+        assert (one.grad - other.grad).norm() <= 0.02 * one.grad.norm() + 1e-6, name
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@
 COCO's numbers are the twelve of pycocotools, for boxes and for masks.
 
 Reads from the config: model, test_dataloader, test_evaluator, tta_model and tta_pipeline, work_dir.
+Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen error. 130: Ctrl-C.
 """
 
 import argparse
@@ -46,7 +47,7 @@ COCO = ('coco/bbox_', 'coco/segm_', 'coco/proposal_')  # the beginnings of metri
 
 
 def parse_args() -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__)
     add_config_options(parser)
     parser.add_argument('checkpoint', help='checkpoint of the whole model, or a work directory for its last one')
     add_run_options(parser)

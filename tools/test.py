@@ -117,13 +117,13 @@ def report(metrics: dict[str, float | str], out: str | None) -> None:
     if out:
         with partial_file(out) as partial:
             partial.write_text(json.dumps(metrics, indent=2) + '\n')
-    coco = {name: name.removeprefix('coco/').partition('_') for name in metrics if name.startswith(COCO)}
-    iou_types = list(dict.fromkeys(iou_type for iou_type, _, _ in coco.values()))
+    found = {name: name.removeprefix('coco/').partition('_') for name in metrics if name.startswith(COCO)}
+    iou_types = list(dict.fromkeys(iou_type for iou_type, _, _ in found.values()))
     table = Table('metric', *(iou_types or ['value']))
-    for stat in dict.fromkeys(stat for _, _, stat in coco.values()):
+    for stat in dict.fromkeys(stat for _, _, stat in found.values()):
         table.add_row(stat, *(shown(metrics.get(f'coco/{iou_type}_{stat}', '-'), 3) for iou_type in iou_types))
     for name, value in metrics.items():
-        if name not in coco:
+        if name not in found:
             table.add_row(name, shown(value, 3 if name.startswith('coco/') else 2))
     print(table_text(table))
 

@@ -98,7 +98,7 @@ def _outline(rng: np.random.Generator, shape: int, height: int, width: int) -> I
 
 
 def _vivid(rng: np.random.Generator, shape: int) -> NDArray[np.float64]:
-    """A saturated colour whose hue lies around the class's own, far enough off to be another class's at times."""
+    """A saturated colour, its hue drawn around that of the class."""
     hue = int(shape * 180 / len(SHAPES) + rng.normal(0, HUE_SPREAD)) % 180  # in OpenCV's half degrees
     hsv = np.array([[[hue, rng.integers(150, 256), rng.integers(110, 256)]]], np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float64)

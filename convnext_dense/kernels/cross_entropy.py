@@ -1,7 +1,8 @@
 """Cross entropy of upsampled logits, a few rows at a time, without the full-size map of all classes.
 
-At 512x512 and 150 classes the upsampled logits, their log-softmax and its gradient are 157 MB an image each. The loss is one
-number, so its gradient can be taken strip by strip on the way and is kept at the logits' own size.
+For an image of 512x512 and 150 classes the upsampled logits take 157 MB, and so do their log-softmax and its gradient. The
+loss is a sum over pixels: the forward pass adds it up strip by strip, and its gradient with it, at the size of the logits
+(docs/kernels.md, section 6).
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Resized:
         return x[0]
 
     def grad_to(self, grad: Tensor, start: int, stop: int, total: Tensor) -> None:
-        """Add to `total` (h, w, C), the source's gradient, what `grad` (rows, W, C) of rows start to stop says."""
+        """Add to `total`, the gradient of the source (h, w, C), what comes from `grad` (rows, W, C) of rows start to stop."""
         h, w, channels = total.shape
         low, high = self.reach(start, stop)
         if w != self.size[1]:

@@ -63,10 +63,10 @@ def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> li
     if samples and any(hasattr(metric, 'ann_file') or hasattr(metric, '_coco_api') for metric in evaluator.metrics):
         _check_meta(name, samples, {DetDataSample: ('img_id',)})
     sample = copy.deepcopy(samples[0]) if samples else None
-    coco = [metric for metric in evaluator.metrics if isinstance(metric, CocoStatsMetric)]
-    names = [f'{metric.prefix}/{iou_type}_{stat}' for metric in coco for iou_type in metric.metrics for stat in STATS]
+    of_coco = [metric for metric in evaluator.metrics if isinstance(metric, CocoStatsMetric)]
+    names = [f'{metric.prefix}/{iou_type}_{stat}' for metric in of_coco for iou_type in metric.metrics for stat in STATS]
     if sample is None or 'gt_sem_seg' not in sample:
-        return names if len(coco) == len(evaluator.metrics) else None
+        return names if len(of_coco) == len(evaluator.metrics) else None
     sample.pred_sem_seg = sample.gt_sem_seg
     sample.pred_sem_seg.data = sample.gt_sem_seg.data.clamp(max=len(dataset.metainfo.get('classes') or ()) - 1)
     own = [metric for metric in evaluator.metrics if isinstance(metric, IoUMetric) and not metric.output_dir]

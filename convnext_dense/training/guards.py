@@ -71,7 +71,10 @@ def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> No
 
 
 def check_evaluators(cfg: Config, *names: str) -> None:
-    """Stop where an evaluator of ours under `cfg.{name}` would not take its arguments; the libraries' own read files first."""
+    """Build each CocoStatsMetric under `cfg.{name}` once, so that a wrong argument stops here.
+
+    The libraries' own metrics are left to the run: some read their annotation file when they are built.
+    """
     for name in names:
         nodes = cfg.get(name) or []
         for node in nodes if isinstance(nodes, list) else [nodes]:

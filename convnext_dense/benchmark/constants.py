@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor
 
 from convnext_dense.benchmark.timing import interleave
-from convnext_dense.kernels import cross_entropy, depthwise, pointwise, strips, upsampled_conv, winograd
+from convnext_dense.kernels import cross_entropy, depthwise, guard, pointwise, strips, upsampled_conv, winograd
 from convnext_dense.models.convnext import Block
 
 Step = Callable[[], Any]
@@ -96,6 +96,18 @@ def loss() -> Step:
     return lambda: cross_entropy.upsampled_cross_entropy(logits, labels)[0].backward()
 
 
+def block_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
+    for dim, side in ((40, 16), (40, 64), (96, 16), (96, 32), (160, 8), (160, 16), (384, 4), (384, 8), (384, 16)):
+        block, x = Block(dim).eval(), image(1, dim, side, side)
+        taken = x.numel() * dim >= guard.MIN_WORK
+        yield (
+            f'block of {dim} channels, {side**2} pixels',
+            taken,
+            lambda b=block, x=x: b.plain(x),
+            lambda b=block, x=x: b.tiled(x),
+        )
+
+
 def depthwise_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
     for side in (4, 8, 16, 32):
         x, grad, weight = image(2, 96, side, side), image(2, 96, side, side), torch.randn(96, 1, 7, 7)
@@ -139,7 +151,22 @@ SWEEPS = (
     Sweep('winograd.STRIP_VALUES', vars(winograd), 'STRIP_VALUES', '3x3, 512 channels', minimal_filtering),
     Sweep('strips.VALUES', vars(strips), 'VALUES', 'loss of 150 classes', loss),
 )
+
+
+def loss_classes() -> Iterator[tuple[str, bool, Step, Step]]:
+    for classes in (2, 8, 19, 150):
+        logits, labels = image(2, classes, 64, 64), torch.randint(classes, (2, 256, 256))
+        yield (
+            f'loss of {classes} classes',
+            classes >= cross_entropy.MIN_CLASSES,
+            lambda x=logits, y=labels: F.cross_entropy(F.interpolate(x, (256, 256), mode='bilinear'), y, reduction='sum'),
+            lambda x=logits, y=labels: cross_entropy.upsampled_cross_entropy(x, y)[0],
+        )
+
+
 THRESHOLDS = (
+    Threshold('cross_entropy.MIN_CLASSES', loss_classes),
+    Threshold('guard.MIN_WORK', block_sizes),
     Threshold('depthwise.MIN_VALUES', depthwise_sizes),
     Threshold('winograd.MIN_PIXELS, MIN_CHANNELS', filtering_sizes),
     Threshold('upsampled_conv.fewer_multiplications', fusion_sizes),

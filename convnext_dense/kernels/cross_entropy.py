@@ -17,6 +17,10 @@ from convnext_dense.errors import InputError
 from convnext_dense.kernels.strips import Resized, WholeMap, strips
 
 
+# With fewer, PyTorch's log-softmax of rows of classes is not vectorised, and the plain way is faster (measured); their maps are small.
+MIN_CLASSES = 16
+
+
 def upsampled_cross_entropy(
     logits: Tensor, labels: Tensor, ignore_index: int = 255, align_corners: bool = False
 ) -> tuple[Tensor, Tensor]:

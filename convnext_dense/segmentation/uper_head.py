@@ -30,14 +30,17 @@ BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, _BatchNormXd)  # the last is wh
 class FastUPerHead(StripLoss, UPerHead):
     """A drop-in for mmseg's UPerHead: same arguments, state dict, outputs and gradients.
 
-    `fused`: 'auto' (default) takes the faster paths on the CPU and mmseg's elsewhere; True takes them on every device, False
-    nowhere.
+    `fused`: 'auto' (default) takes the faster paths on the CPU, where maps are not too small, and mmseg's elsewhere; True takes
+    them everywhere, False nowhere.
     """
+
+    def _work(self, x: Tensor) -> int:
+        return x[:, 0].numel() * self.channels**2
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """The last map with its pooled versions, (B, channels, h, w)."""
         x = inputs[-1]
-        if not chosen(self.fused, x):
+        if not chosen(self.fused, x, self._work(x)):
             return super().psp_forward(inputs)
         return fused_conv(self.bottleneck, [x, *(pool(x) for pool in self.psp_modules)], self.align_corners)
 
@@ -50,7 +53,7 @@ class FastUPerHead(StripLoss, UPerHead):
         shapes = [] if recording() else [tuple(x.shape) for x in maps]
         if any(len(shape) != 4 or shape[1] != channels for shape, channels in zip(shapes, self.in_channels)):
             raise InputError(f'input: expected maps (B, C, H, W) of in_channels={list(self.in_channels)}, got {shapes}')
-        if not chosen(self.fused, maps[0]):
+        if not chosen(self.fused, maps[0], self._work(maps[0])):
             return super()._forward_feature(inputs)
         laterals = [convolve(conv, x) for conv, x in zip(self.lateral_convs, maps)]
         laterals.append(self.psp_forward(maps))

@@ -45,7 +45,8 @@ def fused_options(cfg: Config, fused: bool) -> dict[str, Any]:
 
 
 def _takes_fused(cls: type) -> bool:
-    return any('fused' in inspect.signature(base.__init__).parameters for base in cls.__mro__ if '__init__' in vars(base))
+    makers = [vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)]
+    return any('fused' in inspect.signature(make).parameters for make in makers)
 
 
 def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable[[str], None]) -> Table:
@@ -135,7 +136,7 @@ def _model(cfg: Config, options: Mapping[str, Any]) -> nn.Module:
         return MODELS.build(cfg.model).to(DEVICE)
 
 
-def training_step(model: nn.Module, size: tuple[int, int], batch: int) -> Callable[[], None]:
+def training_step(model: Any, size: tuple[int, int], batch: int) -> Callable[[], None]:
     """Preprocessing, forward, losses and backward."""
     data = batch_of(model, size, batch)
 
@@ -150,7 +151,7 @@ def training_step(model: nn.Module, size: tuple[int, int], batch: int) -> Callab
     return step
 
 
-def prediction(model: nn.Module, size: tuple[int, int], batch: int) -> Callable[[], None]:
+def prediction(model: Any, size: tuple[int, int], batch: int) -> Callable[[], None]:
     data = batch_of(model, size, 1)
 
     def step() -> None:
@@ -175,7 +176,7 @@ def batch_of(model: nn.Module, size: tuple[int, int], batch: int) -> dict[str, l
     return dict(inputs=images, data_samples=[sample(rng, model, size) for _ in images])
 
 
-def segmentation_sample(rng: np.random.Generator, model: nn.Module, size: tuple[int, int]) -> SegDataSample:
+def segmentation_sample(rng: np.random.Generator, model: Any, size: tuple[int, int]) -> SegDataSample:
     labels = torch.from_numpy(rng.integers(0, model.decode_head.num_classes, (1, *size)))
     return SegDataSample(gt_sem_seg=PixelData(data=labels), metainfo=dict(img_shape=size, ori_shape=size))
 

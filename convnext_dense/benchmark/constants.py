@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,8 +116,8 @@ def depthwise_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
         yield (
             f'{values} values an image',
             values >= depthwise.MIN_VALUES[torch.float32],
-            lambda x=x, grad=grad, weight=weight: depthwise._weight_grad(x, grad, weight),
-            lambda x=x, grad=grad: depthwise.weight_grad_by_parts(x, grad),
+            partial(depthwise._weight_grad, x, grad, weight),
+            partial(depthwise.weight_grad_by_parts, x, grad),
         )
 
 
@@ -126,20 +127,27 @@ def filtering_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
         yield (
             f'{channels} channels, {side**2} pixels',
             winograd.is_faster(x, weight),
-            lambda x=x, weight=weight: F.conv2d(x, weight, padding=1),
-            lambda x=x, weight=weight: winograd._Winograd.apply(x, weight, None),
+            partial(F.conv2d, x, weight, padding=1),
+            partial(winograd._Winograd.apply, x, weight, None),
         )
 
 
 def fusion_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
     base = image(1, 512, 64, 64)
+
+    def plain(x: Tensor, weight: Tensor) -> Tensor:
+        return base + F.conv2d(F.interpolate(x, 64, mode='bilinear'), weight, padding=1)
+
+    def fast(x: Tensor, weight: Tensor) -> Tensor:
+        return upsampled_conv.conv_of_upsampled(base.clone(), [x], [weight], False)
+
     for side in (60, 48, 32, 16):
         x, weight = image(1, 512, side, side), torch.randn(512, 512, 3, 3)
         yield (
             f'{side}x{side} to 64x64',
             upsampled_conv.fewer_multiplications((64, 64), (side, side), 512),
-            lambda x=x, weight=weight: base + F.conv2d(F.interpolate(x, 64, mode='bilinear'), weight, padding=1),
-            lambda x=x, weight=weight: upsampled_conv.conv_of_upsampled(base.clone(), [x], [weight], False),
+            partial(plain, x, weight),
+            partial(fast, x, weight),
         )
 
 
@@ -195,7 +203,7 @@ def constants(rounds: int) -> tuple[Table, Table]:
                 step()
 
         tried = [int(ours * factor) for factor in sweep.factors]
-        timings, _ = interleave({str(v): lambda v=v, run=run: run(v) for v in tried}, rounds)
+        timings, _ = interleave({str(v): partial(run, v) for v in tried}, rounds)
         for name, timing in timings.items():
             mark = ' (ours)' if name == str(ours) else ''
             ratio = timing.median / timings[str(ours)].median

@@ -44,7 +44,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         wide = torch.promote_types(logits.dtype, torch.float32)
         exact = wide if logits.device.type == 'mps' else torch.float64  # which Apple's devices do not have
         total, correct = logits.new_zeros(2, dtype=exact)
-        size, channels = tuple(labels.shape[1:]), logits.shape[1]
+        size, channels = (labels.shape[1], labels.shape[2]), logits.shape[1]
         grads = []
         with torch.autocast(logits.device.type, enabled=False):
             for image, target in zip(logits, labels):

@@ -215,7 +215,7 @@ class ConvNeXt(BaseModule):
         self.frozen_stages = frozen_stages
 
         stem = nn.Sequential(Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
-        self.downsample_layers = nn.ModuleList([stem])
+        self.downsample_layers: Any = nn.ModuleList([stem])
         for before, after in pairwise(dims):
             halve = Conv2d(before, after, kernel_size=2, stride=2)
             self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=eps), halve))
@@ -235,7 +235,7 @@ class ConvNeXt(BaseModule):
             self.add_module(f'norm{i}', LayerNorm2d(dims[i], eps=eps))
 
         for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
+            if isinstance(module, (Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         self._freeze()

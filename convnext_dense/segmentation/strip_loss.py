@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.fcn_head import FCNHead
 from mmseg.models.losses.cross_entropy_loss import CrossEntropyLoss, cross_entropy
 from mmseg.registry import MODELS
@@ -15,7 +16,7 @@ from convnext_dense.kernels import cross_entropy as cross_entropy_kernel
 from convnext_dense.kernels.guard import chosen, expect_fused, is_plain
 
 
-class StripLoss:
+class StripLoss(BaseDecodeHead):
     """For a decode head with one plain cross entropy: the same `loss_by_feat`. Any other loss is left to mmseg."""
 
     def __init__(self, *args: Any, fused: bool | str = 'auto', **kwargs: Any) -> None:

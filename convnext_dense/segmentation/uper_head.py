@@ -7,6 +7,7 @@ The pooling module's bottleneck and the fusion of the four levels convolve maps 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,7 +99,7 @@ def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) 
     return _normalised(module, out)
 
 
-def _concatenated(tensors: Sequence[Tensor]) -> Tensor:
+def _concatenated(tensors: list[Tensor]) -> Tensor:
     """Along the channels; a single one as it is, without a copy."""
     return torch.cat(tensors, dim=1) if len(tensors) > 1 else tensors[0]
 
@@ -136,7 +137,7 @@ def upsampled(x: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
 
 def folded_norm(module: ConvModule) -> tuple[Tensor, Tensor] | None:
     """Scale and shift of a ConvModule's batch norm in inference; None where there is none, or where gradients are taken."""
-    norm = module.norm if module.with_norm else None
+    norm: Any = module.norm if module.with_norm else None
     if type(norm) not in BATCH_NORMS or norm.training or norm.running_var is None or norm.weight is None:
         return None
     if torch.is_grad_enabled():

@@ -1,6 +1,8 @@
 """Run a stock entry script with the plugin in place, where the package is not installed.
 
-PYTHONPATH=CLONE python -m convnext_dense SITE_PACKAGES/mmdet/.mim/tools/train.py my_config.py
+    PYTHONPATH=CLONE python -m convnext_dense SITE_PACKAGES/mmdet/.mim/tools/train.py my_config.py
+
+The script gets its arguments and its folder as if Python had started it. Exit status 2: no script; otherwise the script's.
 """
 
 import runpy
@@ -13,7 +15,7 @@ USAGE = 'usage: python -m convnext_dense SCRIPT [ARGUMENTS]'
 
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ('-h', '--help'):
-        print(USAGE)
+        print(USAGE if len(sys.argv) < 2 else f'{USAGE}\n\n{__doc__.strip()}')
         sys.exit(0 if len(sys.argv) > 1 else 2)
     script = Path(sys.argv[1])
     try:

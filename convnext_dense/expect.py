@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -15,12 +15,12 @@ from convnext_dense.errors import InputError
 
 def whole(value: Any, least: int) -> bool:
     """Whether it is an integer from `least` up; True and False are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and not value < least
 
 
-def number(value: Any, least: float = -math.inf) -> bool:
+def number(value: Any, least: float = -math.inf) -> TypeGuard[float]:
     """Whether it is a finite number from `least` up."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value >= least
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and not value < least
 
 
 def expect_flag(name: str, value: Any) -> None:

@@ -21,7 +21,7 @@ from mmengine.visualization import Visualizer
 
 from convnext_dense import ops
 from convnext_dense.data.shapes import write_shapes
-from convnext_dense.kernels import strips, winograd
+from convnext_dense.kernels import cross_entropy, guard, strips, winograd
 
 ROOT = Path(__file__).resolve().parents[1]
 UNFORMATTED = str(ROOT / 'tests/unformatted')
@@ -70,6 +70,13 @@ def default_scope() -> Iterator[None]:
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True)
+def small_work(monkeypatch) -> None:
+    """Small models and maps take the faster paths by default, as large ones do."""
+    monkeypatch.setattr(guard, 'MIN_WORK', 0)
+    monkeypatch.setattr(cross_entropy, 'MIN_CLASSES', 0)
 
 
 @pytest.fixture

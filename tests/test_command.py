@@ -1,5 +1,6 @@
 """Whatever ends a tool ends it with one line, and an exit status that tells the kind."""
 
+import ast
 import errno
 import os
 import re
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, SHAPES
+from parsers import TOOLS, parser_of
 
+import convnext_dense.__main__
 from convnext_dense import InputError
 from convnext_dense.errors import doing, last_line
 from convnext_dense.run.command import Parser, exit_with_line
@@ -156,3 +159,33 @@ def test_options_are_named_whole() -> None:
     parser.add_argument('--data-root')
     with pytest.raises(InputError, match='unrecognized arguments: --data-roo'):
         parser.parse_args(['--data-roo', 'a'])
+
+
+@pytest.mark.parametrize('name', TOOLS)
+def test_help_is_the_tools_docstring(name: str) -> None:
+    """With its layout, its examples among it, and every option below."""
+    docstring = ast.get_docstring(ast.parse((ROOT / f'tools/{name}.py').read_text()))
+    examples = re.findall(rf'^    .*tools/{name}\.py.*$', docstring, re.M)
+    shown = parser_of(name).format_help()
+    assert len(examples) >= 2 and all(line in shown.splitlines() for line in examples)
+    assert docstring in shown
+    assert shown.index('usage: ') == 0 and '\n  --debug ' in shown
+
+
+def test_help_shows_the_defaults_that_there_are(monkeypatch) -> None:
+    monkeypatch.setenv('COLUMNS', '80')
+    parser = Parser(description='Two\n  lines.')
+    parser.add_argument('--count', type=int, default=0, help='a number ' + 30 * 'of words ')
+    parser.add_argument('--name', help='a name')
+    shown = parser.format_help()
+    assert 'Two\n  lines.\n' in shown and '(default: 0)' in ' '.join(shown.split())
+    assert shown.count('default') == 1 and max(map(len, shown.splitlines())) <= 80
+
+
+def test_help_of_the_module(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, 'argv', ['convnext_dense', '--help'])
+    with pytest.raises(SystemExit) as stop:
+        convnext_dense.__main__.main()
+    shown = capsys.readouterr().out
+    assert not stop.value.code and shown.startswith('usage: ')
+    assert '    PYTHONPATH=CLONE python -m convnext_dense SITE_PACKAGES/' in shown

@@ -10,6 +10,7 @@ from torch.func import functional_call, jvp, vmap
 from torch.nn.utils import parametrize, prune
 
 from convnext_dense import ConvNeXt, InputError
+from convnext_dense.kernels import guard
 from convnext_dense.kernels.guard import chosen, is_plain
 from convnext_dense.models.convnext import GRN, Block
 
@@ -187,3 +188,20 @@ def test_lora_trains_and_changes_the_output():
     assert all(p.grad is not None for p in trained)
     with torch.no_grad():
         assert all((a - b).abs().max() > 1e-4 for a, b in zip(adapted(x), before))
+
+
+def test_small_work_takes_the_plain_layers_by_default(monkeypatch) -> None:
+    monkeypatch.undo()  # the limit as it is
+    x = torch.zeros(1, 8, 4, 4)
+    assert guard.MIN_WORK > 1
+    assert [guard.chosen('auto', x, work) for work in (guard.MIN_WORK - 1, guard.MIN_WORK, None)] == [False, True, True]
+    assert guard.chosen(True, x, 1) and not guard.chosen(False, x, guard.MIN_WORK)
+
+
+@pytest.mark.parametrize('batch, tiled', [(1, False), (300, True)])
+def test_a_block_counts_channels_squared_and_all_pixels(batch: int, tiled: bool, monkeypatch) -> None:
+    monkeypatch.setattr(guard, 'MIN_WORK', 8 * 8 * 16 * 300)
+    block, called = Block(8), []
+    monkeypatch.setattr(block, 'tiled', lambda x, keep: called.append('tiled') or x)
+    block(torch.zeros(batch, 8, 4, 4))
+    assert bool(called) is tiled

@@ -1,55 +1,54 @@
-"""The README is true: its files exist, its table is the configs' docstrings, its example prints what it says."""
+"""The README is true and short: its scores are the configs', its rooms the package's, its example prints what it says."""
 
-import ast
+import io
 import re
-import subprocess
-import sys
+from contextlib import redirect_stdout
 
-import pytest
 from conftest import ROOT
-
-from convnext_dense.benchmark.complexity import published_figures
-
-README = (ROOT / 'README.md').read_text()
+from pages import DOCS, README, page
 
 
-def test_files_that_it_names_exist() -> None:
-    named = set(re.findall(r'\b(?:configs|tools|convnext_dense)/[\w/]+\.py\b', README))
-    assert len(named) >= 8
-    assert [name for name in named if not (ROOT / name).is_file()] == []
+def test_it_is_short() -> None:
+    lines = README.path.read_text().splitlines()
+    assert len(lines) < 150
+    assert [line for line in lines if len(line) > 140] == []
 
 
-def test_make_targets_that_it_names_exist() -> None:
-    makefile = (ROOT / 'Makefile').read_text()
-    for target in re.findall(r'make (\w+)', README):
-        assert re.search(rf'^{target}:', makefile, re.M), target
+def test_the_rooms_are_all_there() -> None:
+    (tree,) = README.blocks('text')
+    shown = {name for line in tree.splitlines() for name in re.findall(r'(\w+)/', line[:38])}
+    package = {path.parent.name for path in (ROOT / 'convnext_dense').glob('*/__init__.py')}
+    assert shown - {'tools', 'convnext_dense'} == package
 
 
-PUBLISHED = {  # what a config's docstring states, and the cell of the table that says the same
-    'ade20k': (r'mIoU ([\d.]+), multi-scale and flip ([\d.]+);', 2),
-    'coco': (r'box AP ([\d.]+), mask AP ([\d.]+);', 1),
-}
+def test_every_page_is_linked() -> None:
+    assert {f'docs/{name}' for name in re.findall(r'\]\(docs/([\w.]+)\)', README.text)} == {p.name for p in DOCS}
 
 
-@pytest.mark.parametrize(
-    'path', sorted([*ROOT.glob('configs/*_ade20k.py'), *ROOT.glob('configs/*_coco.py')]), ids=lambda path: path.stem
-)
-def test_published_columns_equal_the_docstrings(path) -> None:
-    kind = path.stem.rpartition('_')[2]
-    pattern, first = PUBLISHED[kind]
-    (row,) = [line for line in README.splitlines() if f'`{path.stem}`' in line and line.startswith('|')]
-    cells = [cell.strip() for cell in row.strip('|').split('|')]
-    figures = published_figures(path)
-    docstring = ' '.join(ast.get_docstring(ast.parse(path.read_text())).split())
-    one, two = re.search(pattern, docstring).groups()
-    assert cells[first : first + 3] == [f'{one} / {two}', f'{figures.params} M', f'{figures.macs} G']
-    assert float(cells[first + 3].split()[0]) == pytest.approx(figures.params, abs=0.5)
-    assert float(cells[first + 4].split()[0]) == pytest.approx(figures.macs, rel=0.01)
+def test_the_pages_go_into_the_source_distribution() -> None:
+    include = re.search(r'^include = \[(.*)\]$', (ROOT / 'pyproject.toml').read_text(), re.M)[1]
+    linked = {name.partition('/')[0] for name in re.findall(r'\]\(([\w/]+(?:\.md)?)\)', README.text)}
+    assert linked >= {'docs', 'CHANGELOG.md', 'CONTRIBUTING.md'}
+    assert [name for name in linked if f'"{name}"' not in include] == []
 
 
 def test_the_python_example_prints_what_it_says() -> None:
-    code = re.search(r'In Python:\n\n((?:    .*\n)+)', README)[1].replace('\n    ', '\n').removeprefix('    ')
-    expected = re.search(r'# (\[\(1.*)', code)[1]
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == expected
+    (code,) = [block for block in README.blocks('python') if 'print(' in block]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(code, {})
+    assert f'# {printed.getvalue().strip()}' == code.splitlines()[-1]
+
+
+def test_its_figures_of_speed_are_those_of_the_page() -> None:
+    section = README.text.partition('\n## Speed\n')[2].partition('\n## ')[0]
+    figures = re.findall(r'\d+\.\d+', section)
+    assert len(figures) > 8
+    assert [figure for figure in figures if not re.search(rf'(?<![\d.]){re.escape(figure)}(?!\d)', page('speed').text)] == []
+
+
+def test_its_scores_are_those_of_the_page() -> None:
+    scores = dict(README.table('Models'))
+    of_page = [*page('models').table('UperNet on ADE20K'), *page('models').table('Mask R-CNN and Cascade Mask R-CNN on COCO')]
+    expected = {row[0]: row[2] if 'ade20k' in row[0] else row[1] for row in of_page}
+    assert scores == expected

@@ -92,3 +92,16 @@ def test_a_watched_loss_is_left_to_mmseg(fused):
     model.decode_head.loss_decode.register_forward_hook(lambda module, args, out: calls.append(1) or 2 * out)
     torch.testing.assert_close(model.loss(image(64, 64), samples)['decode.loss_ce'], 2 * expected, rtol=1e-4, atol=1e-4)
     assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    'fused, classes, strips', [('auto', 15, False), ('auto', 16, True), (True, 2, True), (False, 16, False)]
+)
+def test_few_classes_take_the_plain_loss_by_default(fused, classes: int, strips: bool, monkeypatch) -> None:
+    monkeypatch.undo()  # the limit as it is
+    called, original = [], cross_entropy.upsampled_cross_entropy
+    monkeypatch.setattr(cross_entropy, 'upsampled_cross_entropy', lambda *args: called.append(1) or original(*args))
+    head = FastFCNHead(in_channels=4, channels=4, num_classes=classes, norm_cfg=None, fused=fused)
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 8, 8, dtype=torch.long)))
+    head.loss_by_feat(torch.zeros(1, classes, 2, 2), [sample])
+    assert bool(called) is strips

@@ -4,6 +4,7 @@
     python tools/benchmark.py backbone upernet-training   # some
     python tools/benchmark.py photograph                  # predicting one of 2048x1536 pixels
     python tools/benchmark.py evaluation                  # COCO's numbers, and masks pasted and encoded
+    python tools/benchmark.py constants                   # the kernels' constants at several values (docs/kernels.md)
     python tools/benchmark.py choose CONFIG               # a config's model by plain and by fast paths: the options to set here
 
 Rivals that are not installed are named and left out (pip install -r requirements-benchmark.txt).
@@ -25,6 +26,7 @@ import torch
 from rich.table import Table
 
 from convnext_dense.benchmark.choose import choose
+from convnext_dense.benchmark.constants import constants
 from convnext_dense.benchmark.contest import DEVICE, WORKS, contest, prepare
 from convnext_dense.benchmark.evaluation import evaluation
 from convnext_dense.benchmark.photograph import photograph
@@ -36,14 +38,15 @@ from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.run.options import load_config
 from convnext_dense.text import table_text
 
-OTHER = ('photograph', 'evaluation')
+OTHER = ('photograph', 'evaluation', 'constants')
+ALL = (*WORKS, 'photograph', 'evaluation')
 
 
 def main() -> None:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__)
     parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}; or choose CONFIG')
-    parser.add_argument('--all', action='store_true', help='every work')
-    parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work (%(default)s)')
+    parser.add_argument('--all', action='store_true', help='every work but constants')
+    parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work')
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
     parser.add_argument('--out', metavar='DIR', default='work_dirs/benchmark', help='for benchmark.json and benchmark.png')
     parser.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help="choose: of the images (the config's)")
@@ -55,7 +58,7 @@ def main() -> None:
         raise InputError(f'--size: expected with choose CONFIG alone, got {" ".join(args.work) or "--all"}; leave it out')
     if args.all and args.work:
         raise InputError(f'expected --all or names of works, got both: {", ".join(args.work)}')
-    names = [*WORKS, *OTHER] if args.all else args.work
+    names = list(ALL) if args.all else args.work
     unknown = [name for name in names if name not in (*WORKS, *OTHER)]
     if not names or unknown:
         raise InputError(f'expected --all, or of {", ".join((*WORKS, *OTHER))}; got {", ".join(unknown) or "nothing"}')
@@ -75,6 +78,9 @@ def main() -> None:
         timed = Table('work', 'path', 'median ms', 'range ms', 'times faster')
         evaluation(timed, args.rounds)
         print(table_text(timed))
+    if 'constants' in names:
+        for found in constants(args.rounds):
+            print(table_text(found))
 
 
 def set_up(args: argparse.Namespace) -> None:

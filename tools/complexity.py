@@ -1,6 +1,7 @@
 """Parameters and multiply-adds of a config, counted by mmengine's analysis.
 
     python tools/complexity.py configs/upernet_convnext_t_ade20k.py --shape 512 2048
+    python tools/complexity.py configs/mask_rcnn_convnext_t_coco.py          # detectors at 1280x800
     python tools/complexity.py --published          # every shipped model beside its published figures
 
 Reads from the config: model. With --published, the published figures are read from each config's docstring.
@@ -29,7 +30,7 @@ LARGEST = 8192  # of a side: the maps are computed
 
 
 def parse_args() -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__)
     parser.add_argument('config', nargs='?', help='config file')
     parser.add_argument('--shape', type=int, nargs='+', metavar='N', help='input height and width, or one side of a square')
     parser.add_argument('--published', action='store_true', help='all shipped models beside the published figures')

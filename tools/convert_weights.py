@@ -4,7 +4,7 @@
     python tools/convert_weights.py IN --inspect
 
 IN is a file, a folder, a URL or a hub name; OUT a .safetensors or .pth file. Every tensor is carried over bit for bit; what the
-target has no place for is named.
+target has no place for is named. Exit status 2: wrong input, nothing is written.
 """
 
 import signal
@@ -26,7 +26,7 @@ from convnext_dense.weights.open import about
 
 
 def main() -> None:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__)
     parser.add_argument('source', metavar='IN', help='weights to read')
     parser.add_argument('target', metavar='OUT', nargs='?', help='file to write; must not exist')
     parser.add_argument('--to', choices=TARGETS, help='layout to write')

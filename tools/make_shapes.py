@@ -1,6 +1,9 @@
-"""Write the embedded toy set, in ADE20K layout and as COCO instances.
+"""Draw the embedded toy set: scenes of five shapes, with masks in ADE20K's folders and with COCO's annotation files.
 
-python tools/make_shapes.py data/shapes
+    python tools/make_shapes.py data/shapes
+    python tools/make_shapes.py /tmp/small --train 20 --val 10
+
+The folder must not exist. Exit status 2: wrong input, nothing is left.
 """
 
 import signal
@@ -16,11 +19,11 @@ from convnext_dense.run.command import Parser, exit_with_line
 
 
 def main() -> None:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__)
     parser.add_argument('folder', help='folder to write; must not exist')
-    parser.add_argument('--train', type=int, default=600, help='training scenes (default %(default)s)')
-    parser.add_argument('--val', type=int, default=100, help='held-out scenes (default %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='same seed, same scenes (default %(default)s)')
+    parser.add_argument('--train', type=int, default=600, help='training scenes')
+    parser.add_argument('--val', type=int, default=100, help='held-out scenes')
+    parser.add_argument('--seed', type=int, default=0, help='same seed, same scenes')
     args = parser.parse_args()
     write_shapes(args.folder, args.train, args.val, args.seed)
     print(f'{args.train} training and {args.val} validation scenes in {args.folder}')

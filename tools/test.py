@@ -7,6 +7,7 @@
 COCO's numbers are the twelve of pycocotools, for boxes and for masks.
 
 Reads from the config: model, test_dataloader, test_evaluator, tta_model and tta_pipeline, work_dir.
+Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen error. 130: Ctrl-C.
 """
 
 import argparse
@@ -46,7 +47,7 @@ COCO = ('coco/bbox_', 'coco/segm_', 'coco/proposal_')  # the beginnings of metri
 
 
 def parse_args() -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__)
     add_config_options(parser)
     parser.add_argument('checkpoint', help='checkpoint of the whole model, or a work directory for its last one')
     add_run_options(parser)
@@ -116,13 +117,13 @@ def report(metrics: dict[str, float | str], out: str | None) -> None:
     if out:
         with partial_file(out) as partial:
             partial.write_text(json.dumps(metrics, indent=2) + '\n')
-    coco = {name: name.removeprefix('coco/').partition('_') for name in metrics if name.startswith(COCO)}
-    iou_types = list(dict.fromkeys(iou_type for iou_type, _, _ in coco.values()))
+    found = {name: name.removeprefix('coco/').partition('_') for name in metrics if name.startswith(COCO)}
+    iou_types = list(dict.fromkeys(iou_type for iou_type, _, _ in found.values()))
     table = Table('metric', *(iou_types or ['value']))
-    for stat in dict.fromkeys(stat for _, _, stat in coco.values()):
+    for stat in dict.fromkeys(stat for _, _, stat in found.values()):
         table.add_row(stat, *(shown(metrics.get(f'coco/{iou_type}_{stat}', '-'), 3) for iou_type in iou_types))
     for name, value in metrics.items():
-        if name not in coco:
+        if name not in found:
             table.add_row(name, shown(value, 3 if name.startswith('coco/') else 2))
     print(table_text(table))
 

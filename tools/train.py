@@ -1,10 +1,13 @@
 """Train a model from a config.
 
     python tools/train.py configs/upernet_convnext_t_ade20k.py --data-root ADEChallengeData2016
+    python tools/train.py configs/mask_rcnn_convnext_t_coco.py --data-root DIR --train-ann train.json --val-ann val.json
+    python tools/train.py CONFIG --resume
     torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch
 
 Reads from the config: model, dataloaders, evaluators, optim_wrapper, param_scheduler, loops, auto_scale_lr, work_dir.
-Everything is checked before the work directory is made; wrong input ends with one line and exit status 2.
+Everything is checked before the work directory is made.
+Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen error. 130: Ctrl-C; --resume goes on.
 """
 
 import argparse
@@ -36,7 +39,7 @@ from convnext_dense.training.guards import (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = Parser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__)
     add_config_options(parser)
     add_run_options(parser)
     parser.add_argument(

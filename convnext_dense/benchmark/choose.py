@@ -45,7 +45,8 @@ def fused_options(cfg: Config, fused: bool) -> dict[str, Any]:
 
 
 def _takes_fused(cls: type) -> bool:
-    return any('fused' in inspect.signature(base.__init__).parameters for base in cls.__mro__ if '__init__' in vars(base))
+    makers = [vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)]
+    return any('fused' in inspect.signature(make).parameters for make in makers)
 
 
 def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable[[str], None]) -> Table:
@@ -59,12 +60,12 @@ def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable
     """
     cfg = copy.deepcopy(cfg)
     settle_norms(cfg, processes=1)
-    settle_pretrained(cfg, 'none', needed=True)
     size = size or training_size(cfg)
     batch = cfg.train_dataloader.get('batch_size', 1)
     fast = fused_options(cfg, True)
     if not fast:
         raise InputError(f'{cfg.filename}: expected a model with faster paths (a ConvNeXt backbone), found none')
+    settle_pretrained(cfg, 'none', needed=True)
     models = {'plain': _model(cfg, fused_options(cfg, False)), 'fast': _model(cfg, fast)}
     models['fast'].load_state_dict(models['plain'].state_dict())
     machine = f'{DEVICE}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}'
@@ -108,17 +109,15 @@ def _effective(value: Any, by_default: bool) -> Any:
 
 
 def training_size(cfg: Config) -> tuple[int, int]:
-    """Height and width that training images have: of the last crop, or of the largest resizing."""
-    found = [512, 512]
+    """Height and width that training images have: of the last step that sets it; of a choice, the largest."""
+    size = (512, 512)
     for _, step in leaves(cfg.train_dataloader.get('dataset', {}).get('pipeline', [])):
         if isinstance(step, dict) and step.get('type') == 'RandomCrop':
-            height, width = step['crop_size']
-            return height, width
-        scales = _scales(step) if isinstance(step, dict) else []
-        if scales:
-            found = max(scales, key=lambda scale: scale[0] * scale[1])
-    width, height = found  # mmcv's scales are (width, height), the longer side first
-    return min(height, width), max(height, width)
+            size = tuple(step['crop_size'])
+        elif isinstance(step, dict) and (scales := _scales(step)):
+            longest = max(scales, key=lambda scale: scale[0] * scale[1])
+            size = min(longest), max(longest)  # mmcv takes the longer of the two for the longer side of any image
+    return size
 
 
 def _scales(step: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -137,7 +136,7 @@ def _model(cfg: Config, options: Mapping[str, Any]) -> nn.Module:
         return MODELS.build(cfg.model).to(DEVICE)
 
 
-def training_step(model: nn.Module, size: tuple[int, int], batch: int) -> Callable[[], None]:
+def training_step(model: Any, size: tuple[int, int], batch: int) -> Callable[[], None]:
     """Preprocessing, forward, losses and backward."""
     data = batch_of(model, size, batch)
 
@@ -152,7 +151,7 @@ def training_step(model: nn.Module, size: tuple[int, int], batch: int) -> Callab
     return step
 
 
-def prediction(model: nn.Module, size: tuple[int, int], batch: int) -> Callable[[], None]:
+def prediction(model: Any, size: tuple[int, int], batch: int) -> Callable[[], None]:
     data = batch_of(model, size, 1)
 
     def step() -> None:
@@ -177,7 +176,7 @@ def batch_of(model: nn.Module, size: tuple[int, int], batch: int) -> dict[str, l
     return dict(inputs=images, data_samples=[sample(rng, model, size) for _ in images])
 
 
-def segmentation_sample(rng: np.random.Generator, model: nn.Module, size: tuple[int, int]) -> SegDataSample:
+def segmentation_sample(rng: np.random.Generator, model: Any, size: tuple[int, int]) -> SegDataSample:
     labels = torch.from_numpy(rng.integers(0, model.decode_head.num_classes, (1, *size)))
     return SegDataSample(gt_sem_seg=PixelData(data=labels), metainfo=dict(img_shape=size, ori_shape=size))
 

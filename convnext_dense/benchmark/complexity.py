@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.analysis import FlopAnalyzer
@@ -45,7 +46,7 @@ class TwoStage(nn.Module):
     mask heads of a cascade all count. Proposals are random boxes, so that neither RPN scores nor NMS change their number.
     """
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: Any) -> None:
         super().__init__()
         self.detector = detector
 

@@ -119,6 +119,7 @@ def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
 
     def step() -> Any:
         if work.training:
+            assert contender.loss is not None
             model.zero_grad()
             with autocast:
                 loss = contender.loss(images, labels)
@@ -253,7 +254,7 @@ def peak_bytes() -> int:
         return torch.cuda.max_memory_allocated()
     status = Path('/proc/self/status')
     if status.exists():  # getrusage would count what the parent held before this program was started
-        return 1024 * int(re.search(r'VmHWM:\s+(\d+) kB', status.read_text())[1])
+        return 1024 * int(re.findall(r'VmHWM:\s+(\d+) kB', status.read_text())[0])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -28,7 +28,8 @@ def evaluation(table: Table, rounds: int) -> None:
     for iou_type in ('bbox', 'segm'):
         rivals = {name: partial(numbers, truth, detections, iou_type, name) for name in BACKENDS}
         timings, stats = interleave(rivals, rounds)
-        np.testing.assert_allclose(*stats.values(), rtol=0, atol=1e-12)
+        first, second = stats.values()
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-12)
         add_rows(table, f'{iou_type} AP of {len(detections)} detections', timings)
     for size in ((480, 640), (1080, 1920)):
         timings, masks = interleave({'mmdet': partial(stock_masks, size), 'ours': partial(our_masks, size)}, rounds)

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmseg.structures import SegDataSample
@@ -38,7 +39,7 @@ def predict(case: str, path: str) -> tuple[float, int]:
     """Seconds of one prediction, and the peak memory in bytes."""
     size, mode = CASES[case]
     torch.manual_seed(0)
-    model = PATHS[path]().model.eval().to(DEVICE)
+    model: Any = PATHS[path]().model.eval().to(DEVICE)
     model.test_cfg.mode = mode
     meta = dict(img_shape=size, pad_shape=size, ori_shape=PHOTOGRAPH, padding_size=[0, 0, 0, 0])
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(DEVICE)

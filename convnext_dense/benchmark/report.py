@@ -20,7 +20,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         ours = outcome.entries[OURS]
         for name, entry in outcome.entries.items():
             kept = f'{entry.kept_bytes / GIB:.2f}' if entry.kept_bytes is not None else ''
-            kept_share = f'{ours.kept_bytes / entry.kept_bytes:.2f}' if entry.kept_bytes else ''
+            kept_share = f'{ours.kept_bytes / entry.kept_bytes:.2f}' if ours.kept_bytes is not None and entry.kept_bytes else ''
             shown.add_row(
                 WORKS[outcome.work].title,
                 name,
@@ -41,6 +41,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 def limit_line(outcome: Outcome) -> str:
     """The backbone's floating-point operations a second as a share of the machine's own matrix product."""
+    assert outcome.flops is not None and outcome.limit is not None
     ours, limit = outcome.flops / outcome.entries[OURS].median, 2 * LIMIT_SIDE**3 / outcome.limit.median
     return (
         f'{WORKS[outcome.work].title}: {outcome.flops / 1e9:.1f} GFLOP, {ours / 1e9:.0f} GFLOP/s, {ours / limit:.2f} of the '

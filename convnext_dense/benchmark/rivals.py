@@ -38,7 +38,7 @@ class Contender:
     model: nn.Module
     infer: Callable[[Tensor], Any]
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
-    compare: Callable[[Tensor], list[Tensor]] | None = None
+    compare: Callable[[Tensor], Any] | None = None
     autocast: bool = False  # in 16 bits: by autocast, where the model does not run as a whole in them
 
 
@@ -235,7 +235,7 @@ def detector(model_cfg: dict, backbone: dict | None = None) -> Contender:
     return Contender(model, infer, compare=maps)
 
 
-def _mask_rcnn() -> dict:
+def _mask_rcnn() -> ConfigDict:
     return _recipe('mask_rcnn_convnext_t_coco').model
 
 
@@ -248,7 +248,7 @@ def stock_mask_rcnn() -> Contender:
     return detector(cfg, dict(type='TorchvisionConvNeXt'))
 
 
-def _stock_detector() -> dict:
+def _stock_detector() -> ConfigDict:
     cfg = _mask_rcnn()
     cfg.rpn_head.type, cfg.roi_head.mask_head.type = 'RPNHead', 'FCNMaskHead'
     for node in (cfg.neck, cfg.roi_head.mask_head):

@@ -186,7 +186,7 @@ def _of_classes(coco: dict[str, Any], classes: Collection[str] | None) -> list[d
 
 
 def _size(image: dict[str, Any]) -> Size | None:
-    size = image.get('width'), image.get('height')
+    size: Any = image.get('width'), image.get('height')
     return size if all(map(is_number, size)) else None
 
 

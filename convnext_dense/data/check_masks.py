@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def mask_problems(items: Iterable[Sized]) -> Iterator[tuple[dict[str, Any], str]
             yield from _polygon_problems(outlined)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """A finite int or float of a size that pictures have; no boolean."""
     return type(value) in NUMBERS and -HUGE < value < HUGE
 

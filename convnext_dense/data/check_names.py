@@ -50,7 +50,7 @@ def image_hint(key: str, suffix: str, names: Sequence[str], others: Sequence[str
     return f"found {found}: set {key}='{ending}' or"
 
 
-def mask_hint(key: str, names: Sequence[str], others: Sequence[str], folders: tuple[Path, Path]) -> str:
+def mask_hint(key: str, names: Sequence[str], others: Sequence[str], folders: Sequence[Path]) -> str:
     """Likewise where no mask is found; `others` are the images' without their suffix, `folders` those of images and masks."""
     found, _ = _kinds(names)
     if not names:
@@ -71,4 +71,4 @@ def mask_hint(key: str, names: Sequence[str], others: Sequence[str], folders: tu
 def _kinds(names: Iterable[str]) -> tuple[str, str]:
     """How many files of which suffix, and the suffix of the most."""
     there = Counter(Path(name).suffix or Path(name).name for name in names)
-    return ', '.join(f'{count} {one}' for one, count in there.most_common(3)), max(there, key=there.get, default='')
+    return ', '.join(f'{count} {one}' for one, count in there.most_common(3)), max(there, key=there.__getitem__, default='')

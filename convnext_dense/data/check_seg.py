@@ -73,7 +73,8 @@ def seg_problems(
     problems += [f'{image} is missing (in the list {dataset.ann_file})' for image, _ in pairs if not is_file(image)]
     problems += [f'{image} has no mask {mask}' for image, mask in pairs if not is_file(mask)]
     whole = [pair for pair in pairs if all(map(is_file, pair))]
-    rules, seen = _Rules(dataset, pipeline, smallest), set()
+    rules = _Rules(dataset, pipeline, smallest)
+    seen: set[float] = set()
     for image, mask in spread(whole, sample):
         problems += _check_pair(image, mask, rules, seen)
     if not problems:

@@ -75,7 +75,7 @@ def coco_files(spec: Mapping[str, Any]) -> CocoFiles:
     for key, value in (('data_root', root), ('ann_file', ann_file), ('data_prefix.img', images)):
         if not isinstance(value, str) or (key == 'ann_file' and not value):
             raise InputError(f'{key}: expected a path as text in the config of the data set, got {brief(value)}')
-    return CocoFiles(Path(root, ann_file), Path(root, images))
+    return CocoFiles(Path(root, str(ann_file)), Path(root, images))
 
 
 @lru_cache(maxsize=4)  # the training and the validation file, or some joined ones

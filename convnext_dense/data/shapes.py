@@ -66,7 +66,8 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
         owner[mask > 0] = len(shapes)
         texture = _texture(rng, height, width, SHAPES[shape], colour=_vivid(rng, shape), contrast=rng.uniform(0.35, 0.65))
         image = np.where(mask[..., None] > 0, texture, image)
-    image = image * np.linspace(*rng.uniform(0.75, 1.15, 2), width)[None, :, None]  # light from one side
+    left, right = rng.uniform(0.75, 1.15, 2)
+    image = image * np.linspace(left, right, width)[None, :, None]  # light from one side
     image = cv2.GaussianBlur(image, (3, 3), 0.6) + rng.normal(0, 6, image.shape)
     instances = [(shape, (owner == k).astype(np.uint8)) for k, shape in enumerate(shapes, 1)]
     instances = [(shape, mask) for shape, mask in instances if mask.any()]
@@ -98,7 +99,7 @@ def _outline(rng: np.random.Generator, shape: int, height: int, width: int) -> I
 
 
 def _vivid(rng: np.random.Generator, shape: int) -> NDArray[np.float64]:
-    """A saturated colour whose hue lies around the class's own, far enough off to be another class's at times."""
+    """A saturated colour, its hue drawn around that of the class."""
     hue = int(shape * 180 / len(SHAPES) + rng.normal(0, HUE_SPREAD)) % 180  # in OpenCV's half degrees
     hsv = np.array([[[hue, rng.integers(150, 256), rng.integers(110, 256)]]], np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float64)

@@ -124,7 +124,7 @@ class CocoStatsMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+        metrics: list[Any] = list(metric) if isinstance(metric, (list, tuple)) else [metric]
         if not metrics or any(iou_type not in TYPES for iou_type in metrics):
             raise InputError(f"evaluator metric: expected 'bbox', 'segm' or both, got {metrics}")
         if not isinstance(ann_file, str):

@@ -16,4 +16,4 @@ class FastRPNHead(RPNHead):
     def _init_layers(self) -> None:
         super()._init_layers()
         if type(self.rpn_conv) is nn.Conv2d:
-            self.rpn_conv = FastConv2d(self.in_channels, self.feat_channels, 3, padding=1)
+            self.rpn_conv: nn.Module = FastConv2d(self.in_channels, self.feat_channels, 3, padding=1)

@@ -17,7 +17,9 @@ from convnext_dense.kernels.depthwise import depthwise_grads
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d as the backbone has it: patches, and 7x7 depthwise."""
+    """nn.Conv2d as the backbone has it: patches, and 7x7 depthwise, always with a bias."""
+
+    bias: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         # Exported and traced graphs are of the standard operators.
@@ -52,7 +54,8 @@ def _conv2d_backward(
     else:
         arguments = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, needed
         grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *arguments)
-    grad_x = grad_x.contiguous(memory_format=torch.channels_last) if need_x else x.new_empty(0)
+    assert grad_weight is not None and grad_bias is not None
+    grad_x = x.new_empty(0) if grad_x is None else grad_x.contiguous(memory_format=torch.channels_last)
     return grad_x, grad_weight.contiguous(), grad_bias
 
 

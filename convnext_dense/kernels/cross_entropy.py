@@ -1,7 +1,8 @@
 """Cross entropy of upsampled logits, a few rows at a time, without the full-size map of all classes.
 
-At 512x512 and 150 classes the upsampled logits, their log-softmax and its gradient are 157 MB an image each. The loss is one
-number, so its gradient can be taken strip by strip on the way and is kept at the logits' own size.
+For an image of 512x512 and 150 classes the upsampled logits take 157 MB, and so do their log-softmax and its gradient. The
+loss is a sum over pixels: the forward pass adds it up strip by strip, and its gradient with it, at the size of the logits
+(docs/kernels.md, section 6).
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from convnext_dense.errors import InputError
 from convnext_dense.kernels.strips import Resized, WholeMap, strips
+
+
+# With fewer, PyTorch's log-softmax of rows of classes is not vectorised, and the plain way is faster (measured); their maps are small.
+MIN_CLASSES = 16
 
 
 def upsampled_cross_entropy(
@@ -39,7 +44,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         wide = torch.promote_types(logits.dtype, torch.float32)
         exact = wide if logits.device.type == 'mps' else torch.float64  # which Apple's devices do not have
         total, correct = logits.new_zeros(2, dtype=exact)
-        size, channels = tuple(labels.shape[1:]), logits.shape[1]
+        size, channels = (labels.shape[1], labels.shape[2]), logits.shape[1]
         grads = []
         with torch.autocast(logits.device.type, enabled=False):
             for image, target in zip(logits, labels):

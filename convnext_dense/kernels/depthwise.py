@@ -37,7 +37,8 @@ class _DepthwiseConv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return depthwise_grads(grad, *ctx.saved_tensors, ctx.needs_input_grad)
+        x, weight = ctx.saved_tensors
+        return depthwise_grads(grad, x, weight, ctx.needs_input_grad)
 
 
 def depthwise_grads(

@@ -16,6 +16,7 @@ from convnext_dense.expect import brief
 from convnext_dense.kernels.compiling import recording
 
 FUSED = (True, False, 'auto')
+MIN_WORK = 6_000_000  # below, the calls of a faster path cost more than it saves: maps of some thousand pixels (measured)
 HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 GLOBAL_HOOKS = tuple(getattr(global_hooks, f'_global{name}') for name in ('_forward_hooks', '_forward_pre_hooks'))
 GLOBAL_HOOKS += tuple(getattr(global_hooks, f'_global{name}') for name in ('_backward_hooks', '_backward_pre_hooks'))
@@ -27,9 +28,12 @@ def expect_fused(value: object) -> None:
         raise InputError(f"fused: expected 'auto' (faster paths on the CPU), True or False; got {brief(value)}")
 
 
-def chosen(fused: bool | str, x: Tensor) -> bool:
-    """Whether the faster paths are asked for and can run on this input: 'auto' asks for them on the CPU alone."""
-    wanted = x.device.type == 'cpu' if fused == 'auto' else fused
+def chosen(fused: bool | str, x: Tensor, work: int | None = None) -> bool:
+    """Whether the faster paths are asked for and can run on this input.
+
+    'auto' asks for them on the CPU alone, and where `work`, channels squared times pixels of all images, is MIN_WORK or more.
+    """
+    wanted = x.device.type == 'cpu' and (work is None or work >= MIN_WORK) if fused == 'auto' else fused
     return bool(wanted) and type(x) in (Tensor, nn.Parameter) and not (recording() or _transformed())
 
 

@@ -114,6 +114,7 @@ def _forward(
 
 def _with_grn(act: Tensor, w2: Tensor, b2: Tensor, p: Parameters) -> tuple[Tensor, Tensor]:
     """The second product's weight and bias with GRN of this image folded in: GRN scales and shifts the product's inputs."""
+    assert p.grn_gamma is not None and p.grn_beta is not None
     share, _ = _response(act)
     return (w2 * (1 + p.grn_gamma * share)).to(w2.dtype), b2 + w2 @ p.grn_beta.to(w2.dtype)
 
@@ -144,7 +145,7 @@ class _Sums:
             d_gamma = (d_w2 * p.w2).sum(1) + d_b2 * p.b2
             d_w2, d_b2 = d_w2.mul_(p.gamma[:, None]), d_b2 * p.gamma
         grads = Parameters(d_norm_weight, d_norm_bias, d_w1, self.b1, d_w2, d_b2, d_gamma, self.grn_gamma, self.grn_beta)
-        return [None if g is None else g.to(t.dtype).view(t.shape) for g, t in zip(grads, p)]
+        return [None if g is None or t is None else g.to(t.dtype).view(t.shape) for g, t in zip(grads, p)]
 
 
 def _backward(
@@ -199,6 +200,7 @@ def _grn_backward(g: Tensor, d_out: Tensor, act: Tensor, w2: Tensor, p: Paramete
 
     An image at a time, because GRN's scale and its gradient are sums over the image. All follow from g'G and the sum of g.
     """
+    assert p.grn_gamma is not None and p.grn_beta is not None and sums.grn_gamma is not None and sums.grn_beta is not None
     share, norm = _response(act)
     scale = 1 + p.grn_gamma * share
     product, total = (g.t() @ act).to(sums.dtype), g.sum(0, dtype=sums.dtype)  # g'G (C, 4C), sum of g (C,)

@@ -19,7 +19,8 @@ VALUES = 1_200_000  # of a strip: about 5 MB, which the cache holds
 
 
 class Rows(Protocol):
-    size: tuple[int, int]
+    @property
+    def size(self) -> tuple[int, int]: ...
 
     def rows(self, start: int, stop: int) -> Tensor: ...
 
@@ -37,7 +38,7 @@ class WholeMap:
     def __init__(self, data: Tensor) -> None:
         dtype = torch.promote_types(data.dtype, torch.float32)
         self.data = data.permute(1, 2, 0).to(dtype).contiguous()
-        self.size = tuple(self.data.shape[:2])
+        self.size = self.data.shape[0], self.data.shape[1]
 
     def rows(self, start: int, stop: int) -> Tensor:
         return self.data[start:stop]
@@ -82,7 +83,7 @@ class Resized:
         return x[0]
 
     def grad_to(self, grad: Tensor, start: int, stop: int, total: Tensor) -> None:
-        """Add to `total` (h, w, C), the source's gradient, what `grad` (rows, W, C) of rows start to stop says."""
+        """Add to `total`, the gradient of the source (h, w, C), what comes from `grad` (rows, W, C) of rows start to stop."""
         h, w, channels = total.shape
         low, high = self.reach(start, stop)
         if w != self.size[1]:

@@ -24,7 +24,7 @@ TAPS = 3
 BUFFER = 4_300_000  # values of maps that are upsampled along the width alone: 17 MB in float32
 
 
-def fewer_multiplications(size: tuple[int, int], own: tuple[int, int], channels: int) -> bool:
+def fewer_multiplications(size: Sequence[int], own: Sequence[int], channels: int) -> bool:
     """Whether nine products at a map's own (h, w), and the two matrices for them, are fewer than nine at (H, W)."""
     (height, width), (h, w) = size, own
     resampling = TAPS * w * width * TAPS * h + TAPS * h * height * width  # multiply-adds an output channel
@@ -118,7 +118,8 @@ def _widen(pixels: Tensor, taps: Tensor, horizontal: Tensor, out: Tensor) -> Non
 def _plan(out: Tensor, own: Tensor, align_corners: bool) -> tuple[Tensor, Tensor]:
     """Vertical matrices (3, H, h) and horizontal ones (3, W, w), of the type of `own`."""
     sides = zip(out.shape[1:3], own.shape[-2:])
-    return tuple(shifted_upsampling(side, small, align_corners, own.dtype, own.device) for side, small in sides)
+    vertical, horizontal = (shifted_upsampling(side, small, align_corners, own.dtype, own.device) for side, small in sides)
+    return vertical, horizontal
 
 
 def _groups(rows: list[tuple[int, int]], values: list[int]) -> Iterator[list[tuple[int, int]]]:

@@ -316,7 +316,7 @@ def ms_deform_attn_backward(
 ) -> None:
     with torch.enable_grad():
         parts = [part.detach().requires_grad_() for part in (value, sampling_locations, attention_weights)]
-        output = ms_deform_attn_forward(parts[0], spatial_shapes, level_start_index, *parts[1:], im2col_step)
+        output = ms_deform_attn_forward(parts[0], spatial_shapes, level_start_index, parts[1], parts[2], im2col_step)
         grads = torch.autograd.grad(output, parts, grad_output.to(output.dtype))
     for into, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads):
         into.copy_(grad)

@@ -95,7 +95,7 @@ class Block(nn.Module):
             share = 1 - self.drop_path
             keep = x.new_empty(x.shape[0]).bernoulli_(share) / share
         fused = True if self.fused == 'auto' and self.recompute_hidden else self.fused  # only the tiles can recompute it
-        if chosen(fused, x) and self.has_plain_layers():
+        if chosen(fused, x, x.numel() * x.shape[1]) and self.has_plain_layers():
             return self.tiled(x, keep)
         return self.plain(x, keep)
 
@@ -161,9 +161,10 @@ class ConvNeXt(BaseModule):
         with_cp: recompute each block in the backward pass instead of keeping its activations.
         recompute_hidden: recompute each block's first product too, which keeps 2 instead of 6 values a pixel and channel (the
             plain layers keep 12); slower than the default, faster than `with_cp`. On every device, unless `fused=False`.
-        fused: 'auto' runs the blocks by their faster equal path (`kernels.pointwise`, `kernels.depthwise`) on the CPU and by
-            the plain layers elsewhere, True by the faster path on every device, False by the plain layers. Blocks whose layers
-            are hooked, adapted, pruned, parametrised or replaced run the plain layers in any case.
+        fused: 'auto' runs the blocks by their faster equal path (`kernels.pointwise`, `kernels.depthwise`) on the CPU, but for
+            maps too small to gain by it (`kernels.guard.MIN_WORK`), and by the plain layers elsewhere; True by the faster path
+            everywhere, False by the plain layers. Blocks whose layers are hooked, adapted, pruned, parametrised or replaced
+            run the plain layers in any case.
         compile: run the plain layers through `torch.compile`, one graph for all image sizes; a dict is passed on to it, as
             `dict(mode='max-autotune')`. Names in checkpoints stay as they are.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly; FILE is a
@@ -214,7 +215,7 @@ class ConvNeXt(BaseModule):
         self.frozen_stages = frozen_stages
 
         stem = nn.Sequential(Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
-        self.downsample_layers = nn.ModuleList([stem])
+        self.downsample_layers: Any = nn.ModuleList([stem])
         for before, after in pairwise(dims):
             halve = Conv2d(before, after, kernel_size=2, stride=2)
             self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=eps), halve))
@@ -234,7 +235,7 @@ class ConvNeXt(BaseModule):
             self.add_module(f'norm{i}', LayerNorm2d(dims[i], eps=eps))
 
         for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
+            if isinstance(module, (Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         self._freeze()

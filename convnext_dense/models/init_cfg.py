@@ -20,14 +20,15 @@ def split_init_cfg(init_cfg: Any) -> tuple[list[dict[str, Any]], dict[str, Any] 
     Raises:
         InputError: for a value that is neither None, a dict with a known type, nor a list of such; for two checkpoints.
     """
-    others, pretrained = [], []
+    others: list[dict[str, Any]] = []
+    pretrained: list[dict[str, Any]] = []
     for node in init_cfg if isinstance(init_cfg, (list, tuple)) else [] if init_cfg is None else [init_cfg]:
         name = node.get('type') if isinstance(node, dict) else None
         if not isinstance(name, (str, type)):
             raise InputError(f'init_cfg: expected None, a dict with a type, or a list of such; got {brief(init_cfg)}')
         initializer = WEIGHT_INITIALIZERS.get(name) if isinstance(name, str) else name
         if initializer is None:
-            known = suggest(name, WEIGHT_INITIALIZERS.module_dict)
+            known = suggest(str(name), WEIGHT_INITIALIZERS.module_dict)
             raise InputError(f'init_cfg: expected a known initialiser, got {name!r}; {known}')
         (pretrained if initializer is PretrainedInit else others).append(node)
     if len(pretrained) > 1:

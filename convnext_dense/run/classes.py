@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def settle_coco(
     if train_ann and 'train_dataloader' not in names:
         raise InputError('--train-ann: expected by training alone; pass the file to test on as --val-ann')
     _check_given_once(train_ann, val_ann, overrides)
-    lines: list[str] = []
+    lines: list[str | None] = []
     specs: dict[str, list[ConfigDict]] = {}
     for name in LOADERS:
         found = dataset_specs(cfg, name)
@@ -105,7 +106,11 @@ def settle_coco(
 def _check_given_once(train_ann: str | None, val_ann: str | None, overrides: Mapping[str, Any] | None) -> None:
     for option, ann, loaders in (('--train-ann', train_ann, LOADERS[:1]), ('--val-ann', val_ann, LOADERS[1:])):
         if ann:
-            check_once(option, overrides, lambda key, loaders=loaders: key.startswith(loaders) and key.endswith('.ann_file'))
+            check_once(option, overrides, partial(_is_ann_file, loaders))
+
+
+def _is_ann_file(loaders: tuple[str, ...], key: str) -> bool:
+    return key.startswith(loaders) and key.endswith('.ann_file')
 
 
 def _check_images(name: str, spec: ConfigDict, overrides: Mapping[str, Any] | None) -> None:

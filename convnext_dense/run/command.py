@@ -23,11 +23,20 @@ from convnext_dense.files import os_line
 WRONG_INPUT, UNFORESEEN, INTERRUPTED = 2, 70, 130
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The description as it is laid out, options wrapped, and the defaults of those that have one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse with one line for what is wrong, whole option names alone, and --debug."""
+    """argparse with one line for what is wrong, whole option names alone, a tool's docstring as its help, and --debug."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{'allow_abbrev': False, **kwargs})
+        super().__init__(*args, **{'allow_abbrev': False, 'formatter_class': Help, **kwargs})
         self.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
     def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:  # type: ignore[override]

@@ -50,7 +50,8 @@ class FirstImages:
         if self._known(model):
             spec = copy.deepcopy(cfg.model)
             node = spec.get('module') or spec  # out of test-time augmentation
-            node.backbone = dict(type=RandomMaps, channels=model.backbone.out_channels, strides=model.backbone.out_strides)
+            backbone: Any = model.backbone
+            node.backbone = dict(type=RandomMaps, channels=backbone.out_channels, strides=backbone.out_strides)
             node.init_cfg = None
             for key, most in FEW.items():
                 for entry, name in _places(node, key):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import root as registries
 from mmengine.registry.registry import Registry
 from mmengine.runner import Runner
@@ -56,7 +56,7 @@ def component(cls: Any, scope: str | None = None) -> Any:
     return None
 
 
-def dicts(node: Any) -> Iterator[dict[str, Any]]:
+def dicts(node: Any) -> Iterator[ConfigDict]:
     """Every dict in a config, outermost first."""
     if isinstance(node, Config):
         node = node._cfg_dict

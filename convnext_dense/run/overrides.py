@@ -152,5 +152,5 @@ def _accepted(node: dict[str, Any], name: str | None, scope: str | None) -> set[
     if inspect.isclass(cls):
         for base in cls.__mro__:
             if '__init__' in vars(base):
-                keys |= set(inspect.signature(base.__init__).parameters)
+                keys |= set(inspect.signature(vars(base)['__init__']).parameters)
     return keys - {'self', 'args', 'kwargs'}

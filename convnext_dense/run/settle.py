@@ -172,7 +172,7 @@ def use_tta(cfg: Config) -> str:
         raise InputError('--tta: expected tta_model and tta_pipeline in the config, which has none; add them')
     if not isinstance(cfg.tta_model, dict):
         raise InputError(f"--tta: expected tta_model to be a dict, such as dict(type='SegTTAModel'); got {cfg.tta_model!r}")
-    last = cfg.tta_pipeline[-1] if isinstance(cfg.tta_pipeline, (list, tuple)) else None
+    last: Any = cfg.tta_pipeline[-1] if isinstance(cfg.tta_pipeline, (list, tuple)) else None
     cls = last.get('type') if isinstance(last, dict) else None
     steps = last.get('transforms') if str(getattr(cls, '__name__', cls)).endswith('TestTimeAug') else None
     if not isinstance(steps, (list, tuple)) or not all(isinstance(step, (list, tuple)) for step in steps):

@@ -44,7 +44,8 @@ def part(name: str, what: str = 'cannot be built from this config') -> Iterator[
 def first_batch(loader: DataLoader) -> Any:
     """The data set's first samples, as many as a batch has: images of different sizes must go together."""
     size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size) or 1
-    return loader.collate_fn([loader.dataset[i] for i in range(min(size, len(loader.dataset)))])
+    dataset: Any = loader.dataset
+    return loader.collate_fn([dataset[i] for i in range(min(size, len(dataset)))])
 
 
 def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> list[str] | None:
@@ -63,10 +64,10 @@ def try_metrics(evaluator: Evaluator, name: str, batch: Any, dataset: Any) -> li
     if samples and any(hasattr(metric, 'ann_file') or hasattr(metric, '_coco_api') for metric in evaluator.metrics):
         _check_meta(name, samples, {DetDataSample: ('img_id',)})
     sample = copy.deepcopy(samples[0]) if samples else None
-    coco = [metric for metric in evaluator.metrics if isinstance(metric, CocoStatsMetric)]
-    names = [f'{metric.prefix}/{iou_type}_{stat}' for metric in coco for iou_type in metric.metrics for stat in STATS]
+    of_coco = [metric for metric in evaluator.metrics if isinstance(metric, CocoStatsMetric)]
+    names = [f'{metric.prefix}/{iou_type}_{stat}' for metric in of_coco for iou_type in metric.metrics for stat in STATS]
     if sample is None or 'gt_sem_seg' not in sample:
-        return names if len(coco) == len(evaluator.metrics) else None
+        return names if len(of_coco) == len(evaluator.metrics) else None
     sample.pred_sem_seg = sample.gt_sem_seg
     sample.pred_sem_seg.data = sample.gt_sem_seg.data.clamp(max=len(dataset.metainfo.get('classes') or ()) - 1)
     own = [metric for metric in evaluator.metrics if isinstance(metric, IoUMetric) and not metric.output_dir]
@@ -128,7 +129,7 @@ def _check_meta(name: str, samples: Sequence[Any], needed: Mapping[type, tuple[s
             )
 
 
-def _check_shapes(model: nn.Module, image: Tensor) -> None:
+def _check_shapes(model: Any, image: Tensor) -> None:
     """The image's shape through every head: convolutions and linear layers refuse channels that are not theirs."""
     maps = model.extract_feat(image)
     for name in ('decode_head', 'auxiliary_head', 'rpn_head'):
@@ -143,7 +144,8 @@ def _check_shapes(model: nn.Module, image: Tensor) -> None:
                 _check_strides(f'model.{name}.anchor_generator.strides', anchors.strides, out[0], image)
     roi_head = getattr(model, 'roi_head', None)
     for branch in ('bbox', 'mask'):
-        extractors, heads = (getattr(roi_head, f'{branch}_{part}', None) for part in ('roi_extractor', 'head'))
+        extractors: Any = getattr(roi_head, f'{branch}_roi_extractor', None)
+        heads = getattr(roi_head, f'{branch}_head', None)
         pairs = zip(extractors, heads) if isinstance(heads, nn.ModuleList) else [(extractors, heads)]
         for extractor, head in pairs:
             if getattr(extractor, 'roi_layers', None) is None or head is None:
@@ -169,7 +171,7 @@ def _check_strides(key: str, strides: Sequence[Any], maps: Sequence[Tensor], ima
                 raise InputError(f'{key}: expected {side / own:g} for map {i}, of {own} pixels for {side}; got {step}')
 
 
-def _check_mask_size(roi_head: nn.Module, out: Tensor) -> None:
+def _check_mask_size(roi_head: Any, out: Tensor) -> None:
     """The mask head's side must be that of its targets."""
     stages = roi_head.train_cfg or []
     for stage in stages if isinstance(stages, list) else [stages]:
@@ -184,7 +186,7 @@ def check_box_coders(model: nn.Module) -> None:
     """Stop at means and deviations of box offsets by which a box does not come back: encoded, then decoded."""
     box = torch.tensor([[8.0, 8.0, 24.0, 40.0]])
     for name, module in model.named_modules():
-        coder = getattr(module, 'bbox_coder', None)
+        coder: Any = getattr(module, 'bbox_coder', None)
         if type(coder) is DeltaXYWHBBoxCoder:
             with part(f'model.{name}.bbox_coder'):
                 back = coder.decode(box, coder.encode(box, box))

@@ -91,10 +91,10 @@ def _declared(cls: type) -> Iterator[tuple[str, tuple[tuple[type, ...], Any]]]:
         if '__init__' not in vars(base):
             continue
         try:
-            hints = typing.get_type_hints(base.__init__)
+            hints = typing.get_type_hints(vars(base)['__init__'])
         except Exception:  # a name that is not there at run time
             continue
-        for name, parameter in inspect.signature(base.__init__).parameters.items():
+        for name, parameter in inspect.signature(vars(base)['__init__']).parameters.items():
             hint = hints.get(name)
             united = typing.get_origin(hint) in (typing.Union, types.UnionType)
             allowed = typing.get_args(hint) if united else (hint,)
@@ -110,16 +110,17 @@ def _is(value: Any, cls: type) -> bool:
 
 def check_loader(name: str, loader: DataLoader, processes: int) -> None:
     """Stop at numbers of a loader that PyTorch takes and cannot use. The data are shared by `processes`."""
-    if len(loader.dataset) == 0:
+    dataset: Any = loader.dataset
+    if len(dataset) == 0:
         raise InputError(f'{name}.dataset: expected at least one image, got none; check its files, filter_cfg and times')
     if not whole(loader.num_workers, 0):
         raise InputError(f'{name}.num_workers: expected a whole number from 0 up, got {loader.num_workers!r}')
     size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
     if size is not None and not whole(size, 1):
         raise InputError(f'{name}.batch_size: expected a whole number from 1 up, got {size!r}')
-    if getattr(loader, 'drop_last', False) and size and len(loader.dataset) // processes < size:
+    if getattr(loader, 'drop_last', False) and size and len(dataset) // processes < size:
         raise InputError(
-            f'{name}: expected at least one batch a process, got {len(loader.dataset)} images for {processes} at {size} a '
+            f'{name}: expected at least one batch a process, got {len(dataset)} images for {processes} at {size} a '
             'batch with drop_last; set a smaller batch_size or drop_last=False'
         )
 

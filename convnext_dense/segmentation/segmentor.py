@@ -32,7 +32,7 @@ class LeanEncoderDecoder(EncoderDecoder):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.test_cfg = checked_test_cfg(self.test_cfg)
+        self.test_cfg: ConfigDict = checked_test_cfg(self.test_cfg)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Images (B, 3, H, W) to data samples with `pred_sem_seg`, (1, H, W) classes of the original size."""
@@ -49,12 +49,12 @@ class LeanEncoderDecoder(EncoderDecoder):
 
     def _logits(self, image: Tensor, meta: dict) -> Rows:
         """Rows of the logits (H, W, C) of an image (1, 3, H, W)."""
-        size = tuple(image.shape[2:])
+        height, width = image.shape[2:]
         if self.test_cfg.get('mode', 'whole') == 'slide':
             return Windows(self, image)
         if meta and 'pad_shape' not in meta:  # as predict_by_feat of mmseg's heads
-            size = tuple(meta['img_shape'][:2])
-        return Resized(WholeMap(self._low_logits(image)[0]), size, self.align_corners)
+            height, width = meta['img_shape'][:2]
+        return Resized(WholeMap(self._low_logits(image)[0]), (height, width), self.align_corners)
 
     def _low_logits(self, images: Tensor) -> Tensor:
         """Logits (B, C, h, w), as the head gives them."""
@@ -66,7 +66,8 @@ class LeanEncoderDecoder(EncoderDecoder):
         size = rows.size[0] - top - bottom, rows.size[1] - left - right
         if size != rows.size:
             rows = Cropped(rows, size, top, left)
-        return Resized(rows, tuple(meta['ori_shape'][:2]), self.align_corners)
+        height, width = meta['ori_shape'][:2]
+        return Resized(rows, (height, width), self.align_corners)
 
 
 def checked_test_cfg(given: Any) -> ConfigDict:
@@ -119,9 +120,9 @@ class Windows:
 
     def __init__(self, model: LeanEncoderDecoder, image: Tensor) -> None:
         cfg = model.test_cfg
-        self.model, self.image, self.size = model, image, tuple(image.shape[2:])
+        self.model, self.image, self.size = model, image, (image.shape[2], image.shape[3])
         self.batch = cfg.get('batch_size', 1)
-        self.window = tuple(min(crop, side) for crop, side in zip(cfg.crop_size, self.size))
+        self.window = min(cfg.crop_size[0], self.size[0]), min(cfg.crop_size[1], self.size[1])
         self.tops, self.lefts = (places(*axis) for axis in zip(self.size, cfg.crop_size, cfg.stride))
         self.next_row = 0  # of windows, an index of `tops`
         self.kept_from = 0

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.fcn_head import FCNHead
 from mmseg.models.losses.cross_entropy_loss import CrossEntropyLoss, cross_entropy
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor
 
-from convnext_dense.kernels.cross_entropy import upsampled_cross_entropy
+from convnext_dense.kernels import cross_entropy as cross_entropy_kernel
 from convnext_dense.kernels.guard import chosen, expect_fused, is_plain
 
 
-class StripLoss:
+class StripLoss(BaseDecodeHead):
     """For a decode head with one plain cross entropy: the same `loss_by_feat`. Any other loss is left to mmseg."""
 
     def __init__(self, *args: Any, fused: bool | str = 'auto', **kwargs: Any) -> None:
@@ -27,10 +28,12 @@ class StripLoss:
         """Logits (B, C, h, w) to the loss and the accuracy in percent of the upsampled ones."""
         loss = self.loss_decode
         plain = is_plain(loss, CrossEntropyLoss) and loss.cls_criterion is cross_entropy and loss.class_weight is None
-        if not (plain and loss.reduction == 'mean' and self.sampler is None and chosen(self.fused, seg_logits)):
+        few = self.fused == 'auto' and seg_logits.shape[1] < cross_entropy_kernel.MIN_CLASSES
+        plain = plain and loss.reduction == 'mean' and self.sampler is None and not few
+        if not (plain and chosen(self.fused, seg_logits)):
             return super().loss_by_feat(seg_logits, batch_data_samples)
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        total, correct = upsampled_cross_entropy(seg_logits, labels, self.ignore_index, self.align_corners)
+        total, correct = cross_entropy_kernel.upsampled_cross_entropy(seg_logits, labels, self.ignore_index, self.align_corners)
         counted = (labels != self.ignore_index).sum()
         eps = torch.finfo(torch.float32).eps  # as in mmseg, where every pixel is ignored
         pixels = counted if loss.avg_non_ignore else labels.numel()

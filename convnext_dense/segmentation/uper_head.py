@@ -7,6 +7,7 @@ The pooling module's bottleneck and the fusion of the four levels convolve maps 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,14 +31,17 @@ BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, _BatchNormXd)  # the last is wh
 class FastUPerHead(StripLoss, UPerHead):
     """A drop-in for mmseg's UPerHead: same arguments, state dict, outputs and gradients.
 
-    `fused`: 'auto' (default) takes the faster paths on the CPU and mmseg's elsewhere; True takes them on every device, False
-    nowhere.
+    `fused`: 'auto' (default) takes the faster paths on the CPU, where maps are not too small, and mmseg's elsewhere; True takes
+    them everywhere, False nowhere.
     """
+
+    def _work(self, x: Tensor) -> int:
+        return x[:, 0].numel() * self.channels**2
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """The last map with its pooled versions, (B, channels, h, w)."""
         x = inputs[-1]
-        if not chosen(self.fused, x):
+        if not chosen(self.fused, x, self._work(x)):
             return super().psp_forward(inputs)
         return fused_conv(self.bottleneck, [x, *(pool(x) for pool in self.psp_modules)], self.align_corners)
 
@@ -50,7 +54,7 @@ class FastUPerHead(StripLoss, UPerHead):
         shapes = [] if recording() else [tuple(x.shape) for x in maps]
         if any(len(shape) != 4 or shape[1] != channels for shape, channels in zip(shapes, self.in_channels)):
             raise InputError(f'input: expected maps (B, C, H, W) of in_channels={list(self.in_channels)}, got {shapes}')
-        if not chosen(self.fused, maps[0]):
+        if not chosen(self.fused, maps[0], self._work(maps[0])):
             return super()._forward_feature(inputs)
         laterals = [convolve(conv, x) for conv, x in zip(self.lateral_convs, maps)]
         laterals.append(self.psp_forward(maps))
@@ -95,7 +99,7 @@ def fused_conv(module: ConvModule, maps: Sequence[Tensor], align_corners: bool) 
     return _normalised(module, out)
 
 
-def _concatenated(tensors: Sequence[Tensor]) -> Tensor:
+def _concatenated(tensors: list[Tensor]) -> Tensor:
     """Along the channels; a single one as it is, without a copy."""
     return torch.cat(tensors, dim=1) if len(tensors) > 1 else tensors[0]
 
@@ -133,7 +137,7 @@ def upsampled(x: Tensor, size: torch.Size, align_corners: bool) -> Tensor:
 
 def folded_norm(module: ConvModule) -> tuple[Tensor, Tensor] | None:
     """Scale and shift of a ConvModule's batch norm in inference; None where there is none, or where gradients are taken."""
-    norm = module.norm if module.with_norm else None
+    norm: Any = module.norm if module.with_norm else None
     if type(norm) not in BATCH_NORMS or norm.training or norm.running_var is None or norm.weight is None:
         return None
     if torch.is_grad_enabled():

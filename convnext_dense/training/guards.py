@@ -7,6 +7,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -53,7 +54,7 @@ def build_on_meta(cfg: Config) -> nn.Module:
 
 def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> None:
     given = getattr(head, 'in_channels', None)
-    index = getattr(head, 'in_index', range(len(backbone.out_channels)))
+    index: Any = getattr(head, 'in_index', range(len(backbone.out_channels)))
     if given is None:
         return
     whole = isinstance(given, (list, tuple))
@@ -71,7 +72,10 @@ def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> No
 
 
 def check_evaluators(cfg: Config, *names: str) -> None:
-    """Stop where an evaluator of ours under `cfg.{name}` would not take its arguments; the libraries' own read files first."""
+    """Build each CocoStatsMetric under `cfg.{name}` once, so that a wrong argument stops here.
+
+    The libraries' own metrics are left to the run: some read their annotation file when they are built.
+    """
     for name in names:
         nodes = cfg.get(name) or []
         for node in nodes if isinstance(nodes, list) else [nodes]:
@@ -105,15 +109,15 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
         given, cfg.load_from = cfg.load_from, resolve(cfg.load_from)  # which the runner opens
         with downloaded(given):
             fresh = check_whole_model(cfg.load_from, model, classes, new_heads)
-        lines = [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
-        return lines + (check_resume(look_at_whole_model(cfg.load_from), cfg, model) if cfg.get('resume') else [])
-    lines = []
+        anew = [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
+        return anew + (check_resume(look_at_whole_model(cfg.load_from), cfg, model) if cfg.get('resume') else [])
+    lines: list[str | None] = []
     for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
         _, options = split_init_cfg(backbone.init_cfg)
         if options is not None:
             pretrained = check_pretrained(backbone, **options)
             stats = expected_stats(pretrained.path, pretrained.state, pretrained.match.found)
-            images = cfg.model.get('data_preprocessor') or {}
+            images: Any = cfg.model.get('data_preprocessor') or {}
             if stats and images.get('mean') and images.get('std'):
                 lines.append(differs(stats, images.mean, images.std))
     return [line for line in lines if line]

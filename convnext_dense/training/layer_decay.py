@@ -52,13 +52,10 @@ def layer_id(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -
         return last
     stage = int(rest[0]) if rest and rest[0] in ('0', '1', '2', '3') else None
     block = int(rest[1]) if len(rest) > 1 and rest[1].isdecimal() else None
-    in_stage = part == 'stages' and stage is not None and block is not None and block < depths[stage]
-    if in_stage or (part == 'downsample_layers' and stage is not None):
-        if decay_type == 'stage_wise':
-            return 0 if part == 'downsample_layers' else stage + 1
-        if part == 'downsample_layers':
-            return (0, 2, 3, last - 1)[stage]
-        return (1, 2, 3 + block // BLOCKS_PER_LAYER, last - 1)[stage]
+    if part == 'downsample_layers' and stage is not None:
+        return 0 if decay_type == 'stage_wise' else (0, 2, 3, last - 1)[stage]
+    if part == 'stages' and stage is not None and block is not None and block < depths[stage]:
+        return stage + 1 if decay_type == 'stage_wise' else (1, 2, 3 + block // BLOCKS_PER_LAYER, last - 1)[stage]
     raise InputError(
         f'parameter {name!r} is unknown to the learning-rate groups: expected downsample_layers.*, stages.* or norm0 to norm3; '
         'name new backbone parameters in convnext_dense/training/layer_decay.py'
@@ -169,8 +166,8 @@ def _expect_dict(name: str, given: Any, options: Sequence[str] | None = None) ->
     """Stop at what is no dict, and at a key that is none of the options."""
     if not isinstance(given, dict):
         raise InputError(f'{name}: expected a dict, got {brief(given)}')
-    for option in given if options is not None else ():
-        if option not in options:
+    for option in given:
+        if options is not None and option not in options:
             why = 'it follows from the depths, remove it' if option == 'num_layers' else suggest(str(option), options)
             raise InputError(f'{name}: unknown option {option!r}; {why}')
 

@@ -93,7 +93,7 @@ def _get(node: Any, key: str) -> Any:
 
 
 def _is_count(value: Any, least: int = 0) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= least
 
 
 def _expect(holds: bool, what: str, expected: str, got: Any) -> None:
@@ -145,9 +145,9 @@ def _check_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> None:
         state = states.get(name)
         if state is None:
             continue  # a parameter that has had no gradient
-        got = sorted(map(str, state)) if isinstance(state, Mapping) else []
+        given = sorted(map(str, state)) if isinstance(state, Mapping) else []
         of = f'{listed(kept)} of {type(optimizer).__name__}'
-        _expect(set(kept) <= set(got), f'optimizer.state[{name}]', of, listed(got) or 'none')
+        _expect(set(kept) <= set(given), f'optimizer.state[{name}]', of, listed(given) or 'none')
         for key, like_param in kept.items():
             what = f'optimizer.state[{name}].{key}'
             if not like_param:

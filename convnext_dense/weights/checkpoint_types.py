@@ -17,7 +17,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 try:
     from numpy._core.multiarray import _reconstruct, scalar
 except ImportError:  # numpy < 2
-    from numpy.core.multiarray import _reconstruct, scalar
+    from numpy.core.multiarray import _reconstruct, scalar  # type: ignore[no-redef]
 
 NUMPY_DTYPES = (np.float32, np.float64, np.int32, np.int64, np.bool_)
 

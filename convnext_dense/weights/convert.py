@@ -89,16 +89,16 @@ def size_of(found: Found) -> str:
 def check_target(path: str | os.PathLike[str]) -> Path:
     """Where weights can be written: a new file in an existing folder."""
     try:
-        path = Path(path)
-        path.lstat()  # a link into nothing is there, too
+        out = Path(path)
+        out.lstat()  # a link into nothing is there, too
         there = True
     except FileNotFoundError:
         there = False
     except (OSError, TypeError, ValueError) as error:
         raise InputError(f'OUT: expected the path of a new file, got {shown(path)}: {reason(error)}') from error
-    if path.suffix not in SUFFIXES or there or not path.parent.is_dir():
-        raise InputError(f'OUT: expected a new file in an existing folder, ending in {", ".join(SUFFIXES)}; got {shown(path)}')
-    return path
+    if out.suffix not in SUFFIXES or there or not out.parent.is_dir():
+        raise InputError(f'OUT: expected a new file in an existing folder, ending in {", ".join(SUFFIXES)}; got {shown(out)}')
+    return out
 
 
 def write(state: StateDict, path: str | os.PathLike[str]) -> None:

@@ -35,8 +35,8 @@ def resolve(checkpoint: str | os.PathLike[str]) -> str:
         InputError: for another scheme, if the download fails or is no weights, or the library is not installed, with the ways
             around it.
     """
-    checkpoint = str(as_path(checkpoint)) if isinstance(checkpoint, Path) else checkpoint
-    as_path(checkpoint)
+    path = as_path(checkpoint)
+    checkpoint = checkpoint if isinstance(checkpoint, str) else str(path)
     for scheme, fetch in (('hf-hub:', _from_hub), ('timm:', _from_timm)):
         if checkpoint.startswith(scheme):
             name = checkpoint.removeprefix(scheme)

@@ -20,7 +20,16 @@ from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import listed
 from convnext_dense.weights.fetch import open_resolved
 from convnext_dense.weights.layouts import StateDict, recognise
-from convnext_dense.weights.match import OUTPUT_NORMS, Match, arch_of, check_values, match_backbone, misfit, other_shapes
+from convnext_dense.weights.match import (
+    OUTPUT_NORMS,
+    BackboneMatch,
+    Match,
+    arch_of,
+    check_values,
+    match_backbone,
+    misfit,
+    other_shapes,
+)
 from convnext_dense.weights.open import about, open_checkpoint, shown, state_dict_of
 from convnext_dense.weights.read_once import keep, take
 from convnext_dense.weights.whole import CLASS_LAYERS, model_type_of, to_whole
@@ -30,7 +39,7 @@ from convnext_dense.weights.whole import CLASS_LAYERS, model_type_of, to_whole
 class Pretrained:
     """A pre-trained file that fits: how, and its local path."""
 
-    match: Match
+    match: BackboneMatch
     path: str
     state: Mapping[str, Tensor]
 
@@ -171,7 +180,7 @@ def check_whole_model(
     with about(path):
         check_values(state, own)
         trained = _trained_on(content) if classes else None
-    if trained and list(trained) != list(classes):
+    if trained and classes and list(trained) != list(classes):
         raise InputError(
             f'checkpoint {shown(path)} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'
@@ -186,7 +195,7 @@ def _same_but_rows(one: Tensor, other: Tensor) -> bool:
 
 def _trained_on(content: Mapping[str, object]) -> Sequence[str] | None:
     """The classes that a checkpoint says it was trained on; None where it says nothing."""
-    node: object = content
+    node: Any = content
     for key in ('meta', 'dataset_meta'):
         node = node.get(key)
         if node is None:

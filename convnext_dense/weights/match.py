@@ -32,11 +32,17 @@ class Match:
     shapes: list[str]
     left_out: list[str]
     total: int
-    found: Found | None = None
 
     @property
     def fits(self) -> bool:
         return not (self.missing or self.unexpected or self.shapes)
+
+
+@dataclass(frozen=True)
+class BackboneMatch(Match):
+    """How weights fit a backbone, and what they were recognised as."""
+
+    found: Found
 
 
 def not_known(state: Mapping[str, Tensor]) -> str:
@@ -45,7 +51,7 @@ def not_known(state: Mapping[str, Tensor]) -> str:
     return f'expected ConvNeXt weights in one of the layouts {known}; got tensors named {listed(state, 4) or "(none)"}'
 
 
-def match_backbone(state: Mapping[str, Tensor], backbone: ConvNeXt) -> Match:
+def match_backbone(state: Mapping[str, Tensor], backbone: ConvNeXt) -> BackboneMatch:
     """Sort a state dict's entries by what becomes of them in `backbone`. Nothing is loaded.
 
     Raises:
@@ -61,7 +67,7 @@ def match_backbone(state: Mapping[str, Tensor], backbone: ConvNeXt) -> Match:
     return _sorted_out(state, found, backbone.state_dict())
 
 
-def match_itself(state: Mapping[str, Tensor]) -> Match:
+def match_itself(state: Mapping[str, Tensor]) -> BackboneMatch:
     """How a state dict fits the backbone that it describes: every block up to the last, every width the same throughout.
 
     Raises:
@@ -95,7 +101,7 @@ def _head(official: Mapping[str, Tensor], width: int) -> StateDict:
     return {name: torch.empty(shape, device='meta') for name, shape in shapes.items() if name.split('.')[0] in parts}
 
 
-def _sorted_out(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tensor]) -> Match:
+def _sorted_out(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Tensor]) -> BackboneMatch:
     official, rest = to_official(state, found)
     halves = {name.rpartition('.')[0] for name in official if name.startswith(OUTPUT_NORMS)}
     wanted = {name for name in own if not name.startswith(OUTPUT_NORMS)}
@@ -108,7 +114,7 @@ def _sorted_out(state: Mapping[str, Tensor], found: Found, own: Mapping[str, Ten
     tensors = {name: value for name, value in official.items() if name in own}
     missing = wanted | {f'{norm}.{part}' for norm in halves for part in BOTH if f'{norm}.{part}' in own}
     missing -= set(official)
-    return Match(tensors, sorted(missing), unexpected, other_shapes(own, official), left_out, len(wanted), found)
+    return BackboneMatch(tensors, sorted(missing), unexpected, other_shapes(own, official), left_out, len(wanted), found)
 
 
 def other_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
@@ -131,7 +137,7 @@ def check_values(state: Mapping[str, Tensor], own: Mapping[str, Tensor] | None =
     `own`: the model's tensors, where it may have others that are not floats.
     """
     for name, value in state.items():
-        wanted = INTEGERS if name.endswith('num_batches_tracked') else FLOATS
+        wanted: tuple[torch.dtype, ...] = INTEGERS if name.endswith('num_batches_tracked') else FLOATS
         if own is not None and own[name].dtype not in wanted:
             wanted = (own[name].dtype,)
         if value.dtype not in wanted:

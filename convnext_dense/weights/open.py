@@ -104,8 +104,8 @@ def _open_file(path: Path) -> dict[str, Any]:
         if start.lstrip()[:1] == b'<':
             raise InputError(f'expected weights, got a web page (it starts with {start[:15]!r}); download the file itself')
         if path.suffix == '.safetensors':
-            limit, got = min(size, MAX_HEADER), int.from_bytes(start[:8], 'little')
-            raise InputError(f'expected a safetensors header of at most {limit} bytes, got one that says {got}; {AGAIN}')
+            limit, length = min(size, MAX_HEADER), int.from_bytes(start[:8], 'little')
+            raise InputError(f'expected a safetensors header of at most {limit} bytes, got one that says {length}; {AGAIN}')
         return _open_torch(path, start, size)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 
@@ -45,7 +45,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _are_numbers(row: Any) -> bool:
+def _are_numbers(row: Any) -> TypeGuard[list[float]]:
     return isinstance(row, list) and bool(row) and all(type(x) in (int, float) and abs(x) < 1e6 for x in row)
 
 

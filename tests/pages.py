@@ -1,0 +1,66 @@
+"""The README and the pages of docs/, as the tests read them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from conftest import ROOT
+
+
+@dataclass(frozen=True)
+class Page:
+    """A Markdown file of the repository."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
+    @cached_property
+    def text(self) -> str:
+        return re.sub(r'<!--.*?-->', '', self.path.read_text(), flags=re.S)
+
+    def blocks(self, language: str) -> list[str]:
+        """The fenced blocks of a language."""
+        return re.findall(rf'^```{language}\n(.*?)^```$', self.text, re.M | re.S)
+
+    @cached_property
+    def prose(self) -> str:
+        """The text without its fenced blocks."""
+        return re.sub(r'^```.*?^```$', '', self.text, flags=re.M | re.S)
+
+    @cached_property
+    def inline(self) -> list[str]:
+        """What stands between backticks, outside the blocks; of a table's cells, too."""
+        return [code.replace('\\|', '|') for code in re.findall(r'`([^`\n]+)`', self.prose)]
+
+    @cached_property
+    def code_lines(self) -> list[str]:
+        """Lines of shell blocks without their comments, and inline code: what may be a command."""
+        lines = [line.partition(' #')[0].strip() for block in self.blocks('sh') for line in block.splitlines()]
+        return [*lines, *self.inline]
+
+    @cached_property
+    def anchors(self) -> set[str]:
+        """Of its headings, as GitHub names them."""
+        headings = re.findall(r'^#+ (.+)$', self.prose, re.M)
+        return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+    def table(self, heading: str) -> list[list[str]]:
+        """The cells of the first table below a heading, without its two head rows."""
+        below = re.split(rf'^#+ {re.escape(heading)}$', self.text, maxsplit=1, flags=re.M)[1]
+        rows = re.search(r'(?:^\|.*\n)+', below, re.M)[0].splitlines()[2:]
+        return [[cell.strip().replace('\\|', '|') for cell in re.split(r'(?<!\\)\|', row)[1:-1]] for row in rows]
+
+
+README = Page(ROOT / 'README.md')
+DOCS = [Page(path) for path in sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [README, Page(ROOT / 'CONTRIBUTING.md'), *DOCS]
+
+
+def page(name: str) -> Page:
+    return Page(ROOT / 'docs' / f'{name}.md')

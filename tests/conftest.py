@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
@@ -86,6 +87,17 @@ def empty_caches() -> None:
         if name.startswith('convnext_dense.kernels.'):
             for function in vars(sys.modules[name]).values():
                 getattr(function, 'cache_clear', lambda: None)()
+
+
+@pytest.fixture
+def cfg() -> Config:
+    """The toy config, at 8 images a step and a rate of 1e-3."""
+    from convnext_dense.run.options import load_config
+
+    cfg = load_config(SHAPES)
+    cfg.optim_wrapper.optimizer.lr = 1e-3
+    cfg.train_dataloader.batch_size = cfg.auto_scale_lr.base_batch_size = 8
+    return cfg
 
 
 @pytest.fixture

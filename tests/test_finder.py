@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import needs_lite
 
-import convnext_dense
 from convnext_dense import ops
 from convnext_dense.mmcv_ext.finder import EXT
 
@@ -69,10 +68,6 @@ def test_import_is_silent_and_patches_one_finder() -> None:
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ('0', '')
-
-
-def test_version_is_told() -> None:
-    assert convnext_dense.__version__
 
 
 def test_the_finder_comes_after_all_others(monkeypatch) -> None:

@@ -5,7 +5,6 @@ import torch
 from mmengine.registry import MODELS
 
 from convnext_dense import ConvNeXt, InputError
-from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.training.guards import check_weights
 from convnext_dense.weights import load
 
@@ -240,14 +239,6 @@ def test_statistics_that_differ_are_a_line_of_the_log(tmp_path) -> None:
         assert len(check_weights(Config(dict(model=dict(data_preprocessor=images))), model)) == lines
     for images in (None, dict(), dict(mean=[1.0] * 3)):
         assert check_weights(Config(dict(model=dict(data_preprocessor=images))), model) == []
-
-
-def test_a_list_of_initialisers_is_left_to_mmengine() -> None:
-    kinds = [dict(type='Constant', val=0.5, layer='Conv2d'), dict(type='Constant', val=0.25, layer='Linear')]
-    assert split_init_cfg(kinds) == (kinds, None) and split_init_cfg([]) == split_init_cfg(None) == ([], None)
-    model = ConvNeXt(SMALL, init_cfg=kinds)
-    model.init_weights()
-    assert model.stages[0][0].pwconv1.weight.eq(0.25).all() and model.downsample_layers[0][0].weight.eq(0.5).all()
 
 
 def test_a_module_that_is_no_backbone(checkpoint) -> None:

@@ -1,6 +1,5 @@
 """The benchmark: its rivals compute what they should, memory is counted, and what it prints follows from the figures."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -9,10 +8,7 @@ from conftest import one_line
 from torch import nn
 
 from convnext_dense.benchmark import contest
-from convnext_dense.benchmark.contest import BF16, OURS, WORKS, Entry, Outcome, build, difference, kept_bytes, prepare, runner
-from convnext_dense.benchmark.report import chart, limit_line, table
-from convnext_dense.benchmark.rivals import share_weights
-from convnext_dense.text import table_text
+from convnext_dense.benchmark.contest import BF16, OURS, WORKS, build, kept_bytes, prepare, runner
 
 SMALL = {'backbone': (1, 64, 96), 'upernet': (1, 64, 96), 'mask-rcnn': (1, 96, 128)}
 
@@ -20,19 +16,6 @@ SMALL = {'backbone': (1, 64, 96), 'upernet': (1, 64, 96), 'mask-rcnn': (1, 96, 1
 @pytest.fixture(autouse=True)
 def registered():
     prepare()
-
-
-@pytest.mark.parametrize(
-    ('key', 'rival'), [('backbone', 'official'), ('upernet', 'mmseg'), ('mask-rcnn', 'mmdet with torchvision')]
-)
-def test_rivals_that_must_compute_the_same_do(key, rival):
-    work = replace(WORKS[key], size=SMALL[key])
-    ours, theirs = build(work, OURS), build(work, rival)
-    share_weights(ours.model, theirs.model)
-    assert difference(work, ours, theirs) < 1e-4
-    if key == 'mask-rcnn':
-        found = runner(work, ours, 'channels last')()
-        assert len(found) > 0 and found.masks.shape == (len(found), 96, 128)
 
 
 @pytest.mark.parametrize('rival', ['timm', 'torchvision', 'transformers'])
@@ -64,30 +47,6 @@ def test_kept_bytes_by_hand():
     x = torch.ones(10, 4)
     # Linear keeps its input, GELU its own; the weight is not counted.
     assert kept_bytes(lambda: model(x), model) == 4 * (10 * 4 + 10 * 8)
-
-
-def outcome() -> Outcome:
-    entries = {
-        OURS: Entry([1.0, 2.0, 3.0], 'channels last', 2**30, 2**29),
-        'other': Entry([3.0, 3.0, 6.0], 'channels first', 2**31, 2**30),
-    }
-    missing = {'third': "No module named 'third'"}
-    return Outcome(
-        'backbone', entries, missing, {'other': 1e-6}, flops=10**9, limit=Entry([2 * contest.LIMIT_SIDE**3 / 1e9], '')
-    )
-
-
-def test_table_and_chart(tmp_path):
-    text = table_text(table([outcome()]))
-    row = next(line for line in text.splitlines() if '| other' in line)
-    assert [cell.strip() for cell in row.strip('|').split('|')] == [
-        'backbone T, inference', 'other', 'first', '3.000', '3.000 to 6.000', '1.50', '2.00', '0.50', '1.00', '0.50'
-    ]  # fmt: skip
-    assert '| third' in text and 'not' in text
-    assert '0.50 of the 1 GFLOP/s' in limit_line(outcome())
-    chart([outcome(), outcome()], tmp_path / 'chart.png')
-    assert (tmp_path / 'chart.png').stat().st_size > 5000
-    assert json.loads(json.dumps(outcome().as_dict()))['entries'][OURS]['seconds'] == [1.0, 2.0, 3.0]
 
 
 def test_a_missing_rival_is_named(monkeypatch):

@@ -1,24 +1,30 @@
 """Shared by all tests: the tools as functions and as processes, and a small toy set."""
 
+import contextlib
+import gc
 import importlib.util
+import io
 import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from convnext_dense import ops
 from convnext_dense.data.shapes import write_shapes
 from convnext_dense.kernels import cross_entropy, guard, strips, winograd
 
 ROOT = Path(__file__).resolve().parents[1]
+UNFORMATTED = str(ROOT / 'tests/unformatted')
 SHAPES = str(ROOT / 'configs/upernet_convnext_atto_shapes.py')
 SHAPES_COCO = str(ROOT / 'configs/mask_rcnn_convnext_atto_shapes.py')
 # A run of a few seconds, in this process.
@@ -51,6 +57,12 @@ def image(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> tor
 needs_lite = pytest.mark.skipif(ops.backend() != 'torchvision', reason='mmcv has compiled operators')
 
 
+def pytest_collection_finish() -> None:
+    """mmengine collects garbage for every data set; what was imported until now need not be looked through each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def default_scope() -> Iterator[None]:
     """No test leaves mmengine's default scope to the next one: which tests share a process is not fixed."""
@@ -65,6 +77,15 @@ def small_work(monkeypatch) -> None:
     """Small models and maps take the faster paths by default, as large ones do."""
     monkeypatch.setattr(guard, 'MIN_WORK', 0)
     monkeypatch.setattr(cross_entropy, 'MIN_CLASSES', 0)
+
+
+@pytest.fixture
+def empty_caches() -> None:
+    """The kernels' constant tensors are made anew: the first to ask for them may be in inference mode."""
+    for name in list(sys.modules):
+        if name.startswith('convnext_dense.kernels.'):
+            for function in vars(sys.modules[name]).values():
+                getattr(function, 'cache_clear', lambda: None)()
 
 
 @pytest.fixture
@@ -88,11 +109,26 @@ def shapes(tmp_path_factory) -> str:
     return str(folder)
 
 
-def run_tool(name: str, *args: str, launcher: tuple[str, ...] = (), cwd: str | None = None) -> subprocess.CompletedProcess:
+def run_tool(name: str, *args: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess:
     """A tool as its own process, on one thread so that runs can be compared."""
     command = [sys.executable, *launcher, str(ROOT / 'tools' / f'{name}.py'), *args]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': UNFORMATTED}
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
+
+
+def two_processes(name: str, *args: str) -> subprocess.CompletedProcess:
+    """A tool in two processes that speak to each other, at a port that is free."""
+    launcher = (
+        '-m',
+        'torch.distributed.run',
+        '--nproc_per_node',
+        '2',
+        '--rdzv_backend',
+        'c10d',
+        '--rdzv_endpoint',
+        'localhost:0',
+    )
+    return run_tool(name, *args, '--launcher', 'pytorch', launcher=launcher)
 
 
 def one_line(status: int, err: str, message: str) -> None:
@@ -103,23 +139,53 @@ def one_line(status: int, err: str, message: str) -> None:
     assert re.search(message, lines[0]), lines[0]
 
 
+@contextlib.contextmanager
+def forgotten() -> Iterator[None]:
+    """What mmengine finds as "current" afterwards is what it found before; the log files of a run are closed."""
+    kinds = (MMLogger, MessageHub, Visualizer, DefaultScope)
+    before = [dict(kind._instance_dict) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, instances in zip(kinds, before, strict=True):
+            for name in set(kind._instance_dict) - set(instances):
+                for handler in getattr(kind._instance_dict[name], 'handlers', ()):
+                    handler.close()
+            kind._instance_dict.clear()
+            kind._instance_dict.update(instances)
+
+
+def call_tool(name: str, *args: str) -> subprocess.CompletedProcess:
+    """A tool called in this process, which takes none of the seconds that the libraries need to be imported."""
+    from convnext_dense.run.command import exit_with_line
+
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with (
+        forgotten(),
+        torch.random.fork_rng(devices=[]),  # a seed of the tool's is not the next test's
+        patch.dict(os.environ),
+        patch.object(sys, 'path', [*sys.path]),
+        patch('mmengine.config.config.FormatCode', lambda text, **_: (text, True)),  # takes seconds of every run
+    ):
+        spec.loader.exec_module(module)
+        argv = patch.object(sys, 'argv', [f'{name}.py', *args])
+        with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                exit_with_line(module.main)
+            except SystemExit as stop:
+                status = int(stop.code or 0)
+    return subprocess.CompletedProcess([name, *args], status, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture
-def tool(monkeypatch, capsys) -> Callable[..., tuple[int, str]]:
+def tool() -> Callable[..., tuple[int, str]]:
     """A tool called in this process: its exit status and what it wrote on stderr."""
 
     def call(name: str, *args: str) -> tuple[int, str]:
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *args])
-        from convnext_dense.run.command import exit_with_line
-
-        capsys.readouterr()
-        try:
-            exit_with_line(module.main)
-        except SystemExit as stop:
-            return int(stop.code or 0), capsys.readouterr().err
-        return 0, capsys.readouterr().err
+        done = call_tool(name, *args)
+        return done.returncode, done.stderr
 
     return call
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import one_line
+from conftest import QUICK, SHAPES, call_tool, one_line
 from safetensors.torch import load_file, save_file
 from test_layouts import PEERS, classification, filled
 
@@ -37,10 +37,13 @@ def test_inspect_names_what_each_library_wrote(name: str, tmp_path) -> None:
     assert rows['image mean and std'] == (f'{expected[0]}, {expected[1]}' if expected else 'not told by the file')
 
 
-def test_inspect_on_the_command_line(capsys, tool, tmp_path) -> None:
+def test_inspect_on_the_command_line(tmp_path) -> None:
     torch.save({'model': classification(False)}, tmp_path / 'a.pth')
-    status, err = tool('convert_weights', str(tmp_path / 'a.pth'), '--inspect')
-    assert (status, err) == (0, '')
+    done = call_tool('convert_weights', str(tmp_path / 'a.pth'), '--inspect')
+    assert (done.returncode, done.stderr) == (0, '')
+    cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in done.stdout.splitlines()]
+    rows = dict(cell for cell in cells if len(cell) == 2)
+    assert rows.items() >= told(tmp_path / 'a.pth').items()
 
 
 @pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
@@ -49,7 +52,9 @@ def test_there_and_back_through_files(tool, tmp_path, target: str, suffix: str) 
     state = classification(False)
     torch.save({'model': state}, tmp_path / 'in.pth')
     there, back = tmp_path / f'there.{suffix}', tmp_path / 'back.safetensors'
-    assert tool('convert_weights', str(tmp_path / 'in.pth'), str(there), '--to', target) == (0, '')
+    done = call_tool('convert_weights', str(tmp_path / 'in.pth'), str(there), '--to', target)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith(f'{there}: {len(state)} tensors, official to {target}, of no published size: ')
     assert tool('convert_weights', str(there), str(back), '--to', 'official') == (0, '')
     found = load_file(back)
     assert set(found) == set(state) and all(torch.equal(found[name], state[name]) for name in state)
@@ -225,14 +230,12 @@ def test_other_statistics_than_the_configs_are_told() -> None:
 @pytest.mark.slow
 def test_training_starts_from_any_layout_and_says_so(shapes: str, tmp_path) -> None:
     """From timm's file by --pretrained; from OpenCLIP's, whose image statistics differ."""
-    from conftest import QUICK, SHAPES, run_tool
-
     schedule = ['train_cfg.max_iters=1', 'train_cfg.val_interval=1']
     save_file(filled(PEERS['timm with 1x1 convolutions'].build()).state_dict(), tmp_path / 'timm.safetensors')
     torch.save(filled(PEERS['OpenCLIP'].build()).state_dict(), tmp_path / 'clip.bin')
     for name, more in (('timm.safetensors', 'left out: head, norm'), ('clip.bin', 'images: these weights were trained')):
         args = ['--data-root', shapes, '--work-dir', str(tmp_path / 'run' / name), '--pretrained', str(tmp_path / name)]
-        done = run_tool('train', SHAPES, *args, '--cfg-options', *QUICK, *schedule)
+        done = call_tool('train', SHAPES, *args, '--cfg-options', *QUICK, *schedule)
         assert done.returncode == 0, done.stderr
         assert f'backbone: loaded 124 of 124 (layout: timm) from {tmp_path / name}' in done.stdout
         assert 'initialised: norm0, norm1, norm2, norm3' in done.stdout and more in done.stdout

@@ -56,11 +56,11 @@ def assert_same_maps(ours: ConvNeXt, theirs: list[torch.Tensor], x: torch.Tensor
         assert (mine - expected).abs().max() <= rounding(4 * ours.arch.dims[i]) * scale, f'stage {i}'
 
 
-@pytest.mark.parametrize('size', [(64, 96), (65, 97), (32, 47)], ids=str)
+@pytest.mark.parametrize('size, fused', [((64, 96), 'auto'), ((65, 97), True), ((32, 47), False)], ids=str)
 @pytest.mark.parametrize('arch', ['atto', 'femto', 'pico', 'nano', 'tiny'])
-def test_equals_timm(arch: str, size: tuple[int, int]) -> None:
+def test_equals_timm(arch: str, size: tuple[int, int], fused: bool | str) -> None:
     timm = pytest.importorskip('timm')
-    ours = randomised(ConvNeXt(arch)).eval()
+    ours = randomised(ConvNeXt(arch, fused=fused)).eval()
     theirs = timm.create_model(f'convnext_{arch}', conv_mlp=False, num_classes=0).eval()
     copy_weights(ours, theirs, to_timm)
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
@@ -174,12 +174,13 @@ def test_train_and_eval_return_the_model() -> None:
 
 
 def test_drop_path_is_linear_over_the_blocks_and_off_in_eval() -> None:
-    model = ConvNeXt(SMALL, drop_path_rate=0.4)
+    model, never = (randomised(ConvNeXt(SMALL, drop_path_rate=rate)) for rate in (0.4, 0))
     rates = [block.drop_path for stage in model.stages for block in stage]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
-    x = torch.randn(2, 3, 64, 64)
-    model.eval()
-    torch.testing.assert_close(model(x)[-1], model(x)[-1])
+    x = torch.randn(4, 3, 64, 64)
+    assert_same(model.eval()(x), never.eval()(x))
+    with pytest.raises(AssertionError):
+        assert_same(model.train()(x), never(x))
 
 
 def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
@@ -194,11 +195,27 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
 
 
 def test_layer_scale_off() -> None:
-    model = ConvNeXt(SMALL, layer_scale_init_value=0)
+    """The branch is added as it is: as with a scale of one, in training and in evaluation, and with its gradients."""
+    model, scaled = (randomised(ConvNeXt(SMALL, layer_scale_init_value=value)) for value in (0, 0.3))
     assert not any('gamma' in name for name in model.state_dict())
-    model(torch.randn(1, 3, 32, 32))[-1].sum().backward()
-    with_scale = ConvNeXt(SMALL, layer_scale_init_value=0.3)
-    assert (with_scale.stages[0][0].gamma == 0.3).all()
+    assert (ConvNeXt(SMALL, layer_scale_init_value=0.3).stages[0][0].gamma == 0.3).all()
+    assert scaled.load_state_dict(model.state_dict(), strict=False).unexpected_keys == []
+    for stage in scaled.stages:
+        for block in stage:
+            block.gamma.data.fill_(1)
+    x = torch.randn(1, 3, 64, 64)
+    for training in (False, True):
+        assert_same(model.train(training)(x), scaled.train(training)(x))
+    for one in (model, scaled):
+        sum(m.square().mean() for m in one(x)).backward()
+    own = dict(scaled.named_parameters())
+    for name, param in model.named_parameters():
+        torch.testing.assert_close(param.grad, own[name].grad, rtol=1e-4, atol=1e-5)
+
+
+def assert_same(maps, others) -> None:
+    for a, b in zip(maps, others, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_with_cp_gives_the_same_gradients() -> None:
@@ -212,6 +229,28 @@ def test_with_cp_gives_the_same_gradients() -> None:
         grads.append([p.grad for p in model.parameters()])
     for plain, recomputed in zip(*grads, strict=True):
         torch.testing.assert_close(plain, recomputed)
+
+
+def step(model: ConvNeXt, x: torch.Tensor) -> list[torch.Tensor]:
+    """Maps of a training step, and every gradient."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    maps = model(x)
+    grads = torch.autograd.grad(sum(m.square().mean() for m in maps), [x, *model.parameters()])
+    return [m.detach() for m in maps] + list(grads)
+
+
+@pytest.mark.parametrize('change', ['channels first', 'after inference mode'])
+@pytest.mark.parametrize('use_grn', [False, True], ids=['V1', 'V2'])
+def test_a_training_step_of_the_faster_path(use_grn: bool, change: str, empty_caches) -> None:
+    """The plain layers' maps and gradients, whatever the image's layout, and after predictions too."""
+    ours, plain = (randomised(ConvNeXt(SMALL, use_grn=use_grn, fused=fused)).double() for fused in (True, False))
+    x = torch.randn(2, 3, 65, 70, dtype=torch.float64)
+    if change == 'after inference mode':
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            ours(x)
+    for a, b in zip(step(ours, x), step(plain, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
 
 
 def test_official_state_dict_names() -> None:

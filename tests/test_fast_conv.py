@@ -22,3 +22,22 @@ def test_what_does_not_fit_is_refused_as_by_conv2d(shape, dtype, always):
     with pytest.raises(RuntimeError, match=r'expected input|same|type'):
         FastConv2d(4, 6, 3, padding=1).double()(torch.zeros(shape, dtype=dtype))
     assert FastConv2d(4, 6, 3, padding=1)(torch.zeros(4, 8, 9)).shape == (6, 8, 9)  # unbatched, as nn.Conv2d takes it
+
+
+def results(layer: torch.nn.Conv2d, x: torch.Tensor) -> list[torch.Tensor]:
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    out = layer(x)
+    return [out.detach(), *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])]
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['channels first', 'channels last'])
+@pytest.mark.parametrize('mode', ['training', 'training after inference mode'])
+def test_values_and_gradients_equal_conv2d(layout, mode, always, empty_caches):
+    ours, theirs = (kind(4, 6, 3, padding=1).double() for kind in (FastConv2d, torch.nn.Conv2d))
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = image(3, 4, 13, 14, dtype=torch.float64).contiguous(memory_format=layout)
+    if mode != 'training':
+        with torch.inference_mode():
+            torch.testing.assert_close(ours(x), theirs(x), rtol=1e-11, atol=1e-11)
+    for got, expected in zip(results(ours, x), results(theirs, x), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)

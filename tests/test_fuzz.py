@@ -9,7 +9,7 @@ import sys
 import pytest
 from fuzz import Case, Outcome, Tools, cases, hunt, import_all
 
-CASES = int(os.environ.get('CONVNEXT_DENSE_FUZZ_CASES', 12))
+CASES = int(os.environ.get('CONVNEXT_DENSE_FUZZ_CASES', 8))
 
 
 @pytest.fixture(scope='module')

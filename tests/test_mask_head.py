@@ -1,13 +1,15 @@
-"""PasteMaskHead's masks are FCNMaskHead's, bit for bit; FastRPNHead's maps are RPNHead's."""
+"""PasteMaskHead's masks are FCNMaskHead's, bit for bit."""
+
+import copy
 
 import pytest
 import torch
-from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
-from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 
-from convnext_dense.detection import FastRPNHead, PasteMaskHead
+from convnext_dense.detection import PasteMaskHead
 
 SETTINGS = dict(num_convs=1, in_channels=4, conv_out_channels=4, num_classes=3)
 BOXES = torch.tensor(
@@ -45,6 +47,26 @@ def test_bit_equal(rescale: bool, agnostic: bool, activated: bool, threshold: fl
     assert 0 < ours[: -BOXES.numel()].float().mean() < 255
 
 
+@pytest.mark.parametrize('rescale', [False, True])
+def test_an_image_without_boxes_beside_one_with(rescale: bool) -> None:
+    """The plain head's masks for both: none of the image's size, and those of the other."""
+    none, some = InstanceData(bboxes=BOXES[:0], labels=torch.zeros(0, dtype=torch.long)), InstanceData(bboxes=BOXES)
+    some.labels = torch.arange(len(BOXES)) % 3
+    logits = torch.randn(len(BOXES), 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    metas = [dict(scale_factor=(1.5, 1.25), ori_shape=(53, 77))] * 2
+    results = []
+    for kind in (PasteMaskHead, FCNMaskHead):
+        given = (logits[:0], logits), [copy.deepcopy(none), copy.deepcopy(some)], metas, ConfigDict(mask_thr_binary=0.5)
+        results.append([(found.masks, found.bboxes) for found in kind(**SETTINGS).predict_by_feat(*given, rescale=rescale)])
+    for (ours, our_boxes), (theirs, boxes) in zip(*results, strict=True):
+        assert torch.equal(ours, theirs) and ours.dtype == theirs.dtype and torch.equal(our_boxes, boxes)
+    assert len(results[0][0][0]) == 0 and len(results[0][1][0]) == len(BOXES)
+
+
+def test_found_by_name() -> None:
+    assert MODELS.get('PasteMaskHead') is PasteMaskHead
+
+
 def test_same_weights() -> None:
     ours, theirs = PasteMaskHead(**SETTINGS).state_dict(), FCNMaskHead(**SETTINGS).state_dict()
     assert {name: t.shape for name, t in ours.items()} == {name: t.shape for name, t in theirs.items()}
@@ -59,12 +81,3 @@ def test_a_logit_at_the_threshold_is_mask(kind: type) -> None:
     expected = torch.zeros(1, 8, 9, dtype=torch.bool)
     expected[:, 1:5, 2:6] = True
     assert torch.equal(masks, expected)
-
-
-def test_the_rpn_heads_maps() -> None:
-    with DefaultScope.overwrite_default_scope('mmdet'):  # whatever a test before has left
-        fast, plain = (kind(in_channels=4, feat_channels=8).double().eval() for kind in (FastRPNHead, RPNHead))
-    fast.load_state_dict(plain.state_dict())
-    maps = [torch.randn(2, 4, side, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) for side in (7, 12)]
-    for ours, theirs in zip(fast(maps), plain(maps)):
-        torch.testing.assert_close(ours, theirs)

@@ -29,6 +29,9 @@ def settled(path: str, root: str, **changes) -> Config:
         settle_coco(cfg, ('train_dataloader', 'val_dataloader'))
     settle_norms(cfg, 1)
     settle_pretrained(cfg, None, needed=True)
+    cfg.model.backbone.arch = dict(depths=(1, 1, 1, 1), dims=(40, 80, 160, 320))  # atto's maps, of fewer blocks
+    if path == SHAPES:
+        cfg.model.decode_head.pool_scales = (1, 2)
     for key, value in changes.items():
         *above, last = key.split('.')
         node = cfg._cfg_dict

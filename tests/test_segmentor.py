@@ -3,9 +3,10 @@
 import pytest
 import torch
 from conftest import rounding
+from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
-from segmentors import image, pair, sample, segmentor
+from segmentors import CLASSES, image, pair, sample, segmentor
 
 import convnext_dense.segmentation  # noqa: F401
 from convnext_dense import InputError
@@ -91,6 +92,29 @@ def test_wrong_test_cfg(wrong, message):
         checked_test_cfg(SLIDE | wrong)
     with pytest.raises(InputError, match='test_cfg: expected a dict'):
         checked_test_cfg('whole')
+
+
+def step(model, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Losses of a training step, and every gradient."""
+    labels = torch.randint(CLASSES, (len(images), 1, *images.shape[2:]), generator=torch.Generator().manual_seed(1))
+    losses = model.train().loss(images, [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels])
+    model.zero_grad()
+    sum(value.sum() for name, value in losses.items() if 'loss' in name).backward()
+    return {**{name: p.grad for name, p in model.named_parameters() if p.grad is not None}, **losses}
+
+
+@pytest.mark.parametrize('change', ['channels first', 'after inference mode'])
+def test_a_training_step_is_mmsegs(change, always, empty_caches):
+    theirs, ours = (model.double() for model in pair(mode='whole'))
+    images = image(70, 96, batch=2).double()
+    if change == 'after inference mode':
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            ours.eval().predict(images, [sample((70, 96), (91, 100))] * 2)
+    got, expected = step(ours, images), step(theirs, images)
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name].double(), value.double(), rtol=1e-6, atol=1e-6)
 
 
 def test_wrong_test_cfg_is_refused_when_the_model_is_built():

@@ -41,6 +41,25 @@ def test_loss_equals_mmseg(loss, ignored):
         torch.testing.assert_close(our_grads[name], grad, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['channels first', 'channels last'])
+@pytest.mark.parametrize('before', ['nothing', 'inference mode'])
+def test_logits_of_either_layout(layout, before, empty_caches):
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(CLASSES, (2, 1, 70, 96), generator=generator)
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    logits = torch.randn(2, CLASSES, 18, 24, dtype=torch.float64, generator=generator)
+    results = []
+    for model, form in zip(pair(), (torch.contiguous_format, layout)):
+        x = logits.contiguous(memory_format=form).requires_grad_()
+        if before == 'inference mode':
+            with torch.inference_mode():
+                model.decode_head.loss_by_feat(x, samples)
+        losses = model.decode_head.loss_by_feat(x, samples)
+        results.append((losses['loss_ce'].detach(), *torch.autograd.grad(losses['loss_ce'], x)))
+    for ours, theirs in zip(results[1], results[0]):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 def test_other_losses_are_left_to_mmseg():
     theirs, ours = pair()
     labels = torch.randint(CLASSES, (1, 64, 64), generator=torch.Generator().manual_seed(1))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, one_line, run_tool
+from conftest import QUICK, ROOT, SHAPES, call_tool, one_line, two_processes
 from PIL import Image
 
 SCHEDULE = ['train_cfg.max_iters=4', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2']
@@ -39,7 +39,7 @@ def options(data_root: str, work_dir, *extra: str) -> list[str]:
 def trained(shapes, tmp_path_factory):
     """A finished run of four steps: its work directory and its output."""
     work_dir = tmp_path_factory.mktemp('run')
-    done = run_tool('train', *options(shapes, work_dir))
+    done = call_tool('train', *options(shapes, work_dir))
     assert done.returncode == 0, done.stderr
     return work_dir, done.stdout
 
@@ -57,7 +57,7 @@ def test_resume_goes_on(trained, shapes, tmp_path) -> None:
     shutil.copytree(trained[0], tmp_path / 'run')
     (tmp_path / 'run' / 'last_checkpoint').write_text(str(tmp_path / 'run' / 'iter_2.pth'))
     (tmp_path / 'run' / 'iter_4.pth').unlink()
-    done = run_tool('train', *options(shapes, tmp_path / 'run'), '--resume')
+    done = call_tool('train', *options(shapes, tmp_path / 'run'), '--resume')
     assert done.returncode == 0, done.stderr
     assert 'resumed epoch: 0, iter: 2' in done.stdout
     assert 'Iter(train) [4/4]' in done.stdout and 'Iter(train) [2/4]' not in done.stdout
@@ -82,7 +82,7 @@ def test_a_killed_run_resumes(shapes, tmp_path) -> None:
     process.wait()
     last = int(re.search(r'iter_(\d+)', (work_dir / 'last_checkpoint').read_text())[1])
     stop = f'train_cfg.max_iters={last + 1}'
-    done = run_tool('train', *options(shapes, work_dir, stop, 'train_cfg.val_interval=1000'), '--resume', 'auto')
+    done = call_tool('train', *options(shapes, work_dir, stop, 'train_cfg.val_interval=1000'), '--resume', 'auto')
     assert done.returncode == 0, done.stderr
     assert f'resumed epoch: 0, iter: {last}' in done.stdout
 
@@ -96,7 +96,7 @@ def test_metrics_pictures_and_json(trained, shapes, tmp_path) -> None:
         '--show-dir',
         str(tmp_path / 'pictures'),
     ]
-    done = run_tool('test', args[0], str(trained[0]), *args[1:])
+    done = call_tool('test', args[0], str(trained[0]), *args[1:])
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert set(metrics) >= {'aAcc', 'mIoU', 'mAcc'} and 0 <= metrics['mIoU'] <= 100
@@ -113,22 +113,21 @@ def test_metrics_pictures_and_json(trained, shapes, tmp_path) -> None:
 @pytest.mark.slow
 def test_tta_from_a_checkpoint_file(trained, shapes, tmp_path) -> None:
     args = options(shapes, tmp_path / 'test')
-    done = run_tool('test', args[0], str(trained[0] / 'iter_4.pth'), *args[1:], '--tta')
+    done = call_tool('test', args[0], str(trained[0] / 'iter_4.pth'), *args[1:], '--tta')
     assert done.returncode == 0, done.stderr
     assert '3 x 2 views of the whole image' in done.stdout and 'on 5 images' in done.stdout
 
 
 @pytest.mark.slow
 def test_two_processes_train_and_count_every_image_once(trained, shapes, tmp_path) -> None:
-    torchrun = ('-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29571')
-    done = run_tool('train', *options(shapes, tmp_path / 'run'), '--launcher', 'pytorch', launcher=torchrun)
+    done = two_processes('train', *options(shapes, tmp_path / 'run'))
     assert done.returncode == 0, done.stderr[-2000:]
     assert '2 per process x 2 processes x 1 accumulated = 4 images a step' in done.stdout
     measured = []
-    for launcher, extra in ((torchrun, ('--launcher', 'pytorch')), ((), ())):
-        out = tmp_path / f'{len(extra)}.json'
+    for run in (two_processes, call_tool):
+        out = tmp_path / f'{run.__name__}.json'
         args = options(shapes, tmp_path / 'test')
-        tested = run_tool('test', args[0], str(tmp_path / 'run'), *args[1:], '--out', str(out), *extra, launcher=launcher)
+        tested = run('test', args[0], str(tmp_path / 'run'), *args[1:], '--out', str(out))
         assert tested.returncode == 0, tested.stderr[-2000:]
         measured.append(json.loads(out.read_text()))
     assert measured[0] == pytest.approx(measured[1], abs=0.01), 'five images on two processes'
@@ -139,7 +138,7 @@ def test_two_processes_train_and_count_every_image_once(trained, shapes, tmp_pat
 @pytest.mark.slow
 def test_amp_accumulation_and_scaled_rate(shapes, tmp_path) -> None:
     args = options(shapes, tmp_path / 'run', 'optim_wrapper.accumulative_counts=4', 'train_cfg.max_iters=2')
-    done = run_tool('train', *args, '--amp', '--auto-scale-lr')
+    done = call_tool('train', *args, '--amp', '--auto-scale-lr')
     assert done.returncode == 0, done.stderr
     assert 'bfloat16 autocast on the CPU' in done.stdout
     assert '4 accumulated = 8 images a step' in done.stdout and 'scaled to lr 0.004' in done.stdout
@@ -262,6 +261,10 @@ def test_wrong_checkpoints(tool, trained, shapes, tmp_path) -> None:
         *tool('test', SHAPES, checkpoint, *base, '--out', str(tmp_path / 'no' / 'm.json')),
         '--out: expected a file in an existing folder',
     )
+    one_line(
+        *tool('test', SHAPES, checkpoint, *base, '--eval-backend', 'pycocotools'),
+        '--eval-backend: expected a test_evaluator of type CocoStatsMetric',
+    )
     assert not (tmp_path / 'run').exists()
 
 
@@ -281,7 +284,7 @@ def test_an_image_of_twenty_pixels(tool, trained, tmp_path) -> None:
     args = options(str(root), tmp_path / 'test')
     one_line(*tool('test', args[0], str(trained[0]), *args[1:]), 'a.jpg is 20x20; expected at least 32 pixels a side')
     assert not (tmp_path / 'test').exists()
-    done = run_tool('test', args[0], str(trained[0]), *args[1:], '--check-data', 'off')
+    done = call_tool('test', args[0], str(trained[0]), *args[1:], '--check-data', 'off')
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('error: image of 20x20 pixels: expected height and width of at least 32')

@@ -99,10 +99,20 @@ def test_equals_mmseg_with_minimal_filtering(training, always):
     assert_same(results(ours, maps), results(theirs, maps), 1e-9)
 
 
-def test_equals_mmseg_on_channels_first_maps():
-    theirs, ours = (m.double().eval() for m in pair())
-    maps = pyramid(2, SIZES['odd image'], torch.float64, channels_last=False)
+@pytest.mark.parametrize('training', [True, False], ids=['training', 'inference'])
+def test_equals_mmseg_on_channels_first_maps(training, always):
+    theirs, ours = (m.double().train(training) for m in pair())
+    maps = pyramid(3, SIZES['odd image'], torch.float64, channels_last=False)
     assert_same(results(ours, maps), results(theirs, maps), 1e-9)
+
+
+def test_training_after_inference_mode(always, empty_caches):
+    """What the first call keeps for the next ones can be trained with."""
+    theirs, ours = (m.double() for m in pair())
+    maps = pyramid(3, SIZES['odd image'], torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.eval()(maps), theirs.eval()(maps))
+    assert_same(results(ours.train(), maps), results(theirs.train(), maps), 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, one_line, rounding, run_tool
+from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, call_tool, one_line, rounding
 from mmengine.registry import MODELS, init_default_scope
 from test_layouts import DEPTHS, DIMS, filled
 
@@ -61,6 +61,14 @@ def test_upernet_of_transformers_gives_equal_logits(size: tuple[int, int]) -> No
     assert all(torch.equal(back.state[name], state[name]) for name in state)
 
 
+def official_names(depths: tuple[int, ...]) -> set[str]:
+    """The backbone's names in the official release's files of detectors and segmentors."""
+    layers = [f'downsample_layers.{i}.{j}' for i in range(4) for j in range(2)] + [f'norm{i}' for i in range(4)]
+    blocks = [f'stages.{i}.{j}' for i, depth in enumerate(depths) for j in range(depth)]
+    layers += [f'{block}.{layer}' for block in blocks for layer in ('dwconv', 'norm', 'pwconv1', 'pwconv2')]
+    return {f'{layer}.{kind}' for layer in layers for kind in ('weight', 'bias')} | {f'{block}.gamma' for block in blocks}
+
+
 @pytest.mark.parametrize('path', sorted(ROOT.glob('configs/*.py')), ids=lambda path: path.stem)
 def test_published_downstream_files_fit_in_every_tensor(path: Path, tmp_path, monkeypatch) -> None:
     """The official release's and OpenMMLab's files of each shipped model: their names, every weight, heads too."""
@@ -78,6 +86,8 @@ def test_published_downstream_files_fit_in_every_tensor(path: Path, tmp_path, mo
         assert left == []
         if layout == 'openmmlab':
             assert 'backbone.stages.2.8.depthwise_conv.weight' in content['state_dict'] or 'atto' in path.stem
+        else:  # whose names are this project's own: said here once more
+            assert set(theirs) == official_names(model.backbone.arch.depths)
         monkeypatch.setattr(load, 'open_checkpoint', lambda path, content=content: content)
         monkeypatch.setattr(load, 'check_values', lambda state, own: None)  # there are no values on the meta device
         monkeypatch.setattr('convnext_dense.weights.open.check_plain', lambda name, value: None)
@@ -247,12 +257,12 @@ def test_the_tools_take_a_published_model(tool, shapes: str, tmp_path) -> None:
     theirs = transformers_upernet()
     theirs.save_pretrained(tmp_path / 'upernet')
     args = ['--data-root', shapes, '--work-dir', str(tmp_path / 'run'), '--cfg-options', *QUICK]
-    tested = run_tool('test', SHAPES, str(tmp_path / 'upernet' / 'model.safetensors'), *args)
+    tested = call_tool('test', SHAPES, str(tmp_path / 'upernet' / 'model.safetensors'), *args)
     assert tested.returncode == 0, tested.stderr
     assert 'mIoU' in tested.stdout.splitlines()[-1]
     source = str(tmp_path / 'upernet' / 'model.safetensors')
     schedule = ['train_cfg.max_iters=1', 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1']
-    trained = run_tool('train', SHAPES, '--load-from', source, *args, *schedule)
+    trained = call_tool('train', SHAPES, '--load-from', source, *args, *schedule)
     assert trained.returncode == 0, trained.stderr
     total = len(theirs.state_dict())
     assert f'model: loaded {total} of {total} tensors from {source}' in trained.stdout
@@ -262,7 +272,7 @@ def test_the_tools_take_a_published_model(tool, shapes: str, tmp_path) -> None:
     )
     base = ['--data-root', shapes, '--work-dir', str(tmp_path / 'other'), '--load-from', str(tmp_path / 'a.pth')]
     one_line(*tool('train', SHAPES, *base), '4 of another shape: .*conv_seg.*; --new-heads starts these layers anew')
-    done = run_tool('train', SHAPES, *base, '--new-heads', '--cfg-options', *QUICK, *schedule)
+    done = call_tool('train', SHAPES, *base, '--new-heads', '--cfg-options', *QUICK, *schedule)
     assert done.returncode == 0, done.stderr
     assert 'started anew (--new-heads): decode_head.conv_seg.weight, decode_head.conv_seg.bias, auxiliary_head' in done.stdout
     assert f'model: loaded {total - 4} of {total} tensors' in done.stdout

@@ -8,6 +8,9 @@ from mmseg.structures import OHEMPixelSampler, SegDataSample
 from mmseg.utils import register_all_modules
 from segmentors import CLASSES, image, pair
 
+from convnext_dense.kernels import cross_entropy
+from convnext_dense.segmentation import FastFCNHead
+
 
 @pytest.fixture(autouse=True)
 def scope(small_strips) -> None:

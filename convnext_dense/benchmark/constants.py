@@ -101,12 +101,7 @@ def block_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
     for dim, side in ((40, 16), (40, 64), (96, 16), (96, 32), (160, 8), (160, 16), (384, 4), (384, 8), (384, 16)):
         block, x = Block(dim).eval(), image(1, dim, side, side)
         taken = x.numel() * dim >= guard.MIN_WORK
-        yield (
-            f'block of {dim} channels, {side**2} pixels',
-            taken,
-            lambda b=block, x=x: b.plain(x),
-            lambda b=block, x=x: b.tiled(x),
-        )
+        yield f'block of {dim} channels, {side**2} pixels', taken, partial(block.plain, x), partial(block.tiled, x)
 
 
 def depthwise_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
@@ -161,14 +156,22 @@ SWEEPS = (
 )
 
 
+def _plain_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(F.interpolate(logits, labels.shape[1:], mode='bilinear'), labels, reduction='sum')
+
+
+def _strip_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy.upsampled_cross_entropy(logits, labels)[0]
+
+
 def loss_classes() -> Iterator[tuple[str, bool, Step, Step]]:
     for classes in (2, 8, 19, 150):
         logits, labels = image(2, classes, 64, 64), torch.randint(classes, (2, 256, 256))
         yield (
             f'loss of {classes} classes',
             classes >= cross_entropy.MIN_CLASSES,
-            lambda x=logits, y=labels: F.cross_entropy(F.interpolate(x, (256, 256), mode='bilinear'), y, reduction='sum'),
-            lambda x=logits, y=labels: cross_entropy.upsampled_cross_entropy(x, y)[0],
+            partial(_plain_loss, logits, labels),
+            partial(_strip_loss, logits, labels),
         )
 
 

@@ -16,9 +16,7 @@ from torch.autograd.function import once_differentiable
 from convnext_dense.errors import InputError
 from convnext_dense.kernels.strips import Resized, WholeMap, strips
 
-
-# With fewer, PyTorch's log-softmax of rows of classes is not vectorised, and the plain way is faster (measured); their maps are small.
-MIN_CLASSES = 16
+MIN_CLASSES = 16  # with fewer, PyTorch does not vectorise log-softmax of rows of classes: the plain way is faster (measured)
 
 
 def upsampled_cross_entropy(

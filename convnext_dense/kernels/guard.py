@@ -33,8 +33,11 @@ def chosen(fused: bool | str, x: Tensor, work: int | None = None) -> bool:
 
     'auto' asks for them on the CPU alone, and where `work`, channels squared times pixels of all images, is MIN_WORK or more.
     """
-    wanted = x.device.type == 'cpu' and (work is None or work >= MIN_WORK) if fused == 'auto' else fused
-    return bool(wanted) and type(x) in (Tensor, nn.Parameter) and not (recording() or _transformed())
+    if type(x) not in (Tensor, nn.Parameter) or recording() or _transformed():
+        return False
+    if fused == 'auto':
+        return x.device.type == 'cpu' and (work is None or work >= MIN_WORK)
+    return bool(fused)
 
 
 def is_plain(layer: nn.Module, *classes: type[nn.Module]) -> bool:

@@ -36,7 +36,7 @@ class FastUPerHead(StripLoss, UPerHead):
     """
 
     def _work(self, x: Tensor) -> int:
-        return x[:, 0].numel() * self.channels**2
+        return x.shape[0] * x.shape[2] * x.shape[3] * self.channels**2
 
     def psp_forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """The last map with its pooled versions, (B, channels, h, w)."""

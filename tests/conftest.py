@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from convnext_dense import ops
+from convnext_dense.data.coco import read_coco
 from convnext_dense.data.shapes import write_shapes
 from convnext_dense.kernels import cross_entropy, guard, strips, winograd
 
@@ -119,6 +121,13 @@ def shapes(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp('data') / 'shapes'
     write_shapes(folder, train=6, val=5)
     return str(folder)
+
+
+@pytest.fixture
+def root(shapes: str, tmp_path: Path) -> Path:
+    """A copy of the toy set to spoil."""
+    read_coco.cache_clear()
+    return Path(shutil.copytree(shapes, tmp_path / 'shapes'))
 
 
 def run_tool(name: str, *args: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess:

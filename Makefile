@@ -11,11 +11,11 @@ TORCH_x86_64 := torch==2.14.1 torchvision==0.29.1
 TORCH_aarch64 := torch==2.9.1 torchvision==0.24.1
 TORCH ?= $(TORCH_$(shell uname -m))
 
-# Files are spread over two processes, a thread each.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Tests are spread over two processes, a thread each; who is done first takes some of the other's.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Run a second time as on a processor without AVX-512 and bfloat16, which oneDNN and PyTorch look for at their start.
-NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv compiling constants contest convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
+NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv compiling convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
 
 .PHONY: setup demo test quick fuzz mutants clean
 

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from convnext_dense import ops
+from convnext_dense.data.coco import read_coco
 from convnext_dense.data.shapes import write_shapes
 from convnext_dense.kernels import cross_entropy, guard, strips, winograd
 
@@ -74,8 +76,10 @@ def default_scope() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def small_work(monkeypatch) -> None:
-    """Small models and maps take the faster paths by default, as large ones do."""
+def small_work(request, monkeypatch) -> None:
+    """Small models and maps take the faster paths by default, as large ones do; but in tests that ask for `real_limits`."""
+    if 'real_limits' in request.fixturenames:
+        return
     monkeypatch.setattr(guard, 'MIN_WORK', 0)
     monkeypatch.setattr(cross_entropy, 'MIN_CLASSES', 0)
 
@@ -101,6 +105,11 @@ def cfg() -> Config:
 
 
 @pytest.fixture
+def real_limits() -> None:
+    """Small work takes the plain layers by default, as in use."""
+
+
+@pytest.fixture
 def always(monkeypatch) -> None:
     """Minimal filtering on maps of every size."""
     monkeypatch.setattr(winograd, 'MIN_PIXELS', 1)
@@ -119,6 +128,13 @@ def shapes(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp('data') / 'shapes'
     write_shapes(folder, train=6, val=5)
     return str(folder)
+
+
+@pytest.fixture
+def root(shapes: str, tmp_path: Path) -> Path:
+    """A copy of the toy set to spoil."""
+    read_coco.cache_clear()
+    return Path(shutil.copytree(shapes, tmp_path / 'shapes'))
 
 
 def run_tool(name: str, *args: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess:

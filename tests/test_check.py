@@ -1,49 +1,16 @@
 """What is wrong with a data set is named with file and value."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
 from mmengine.config import Config, ConfigDict
 from PIL import Image
+from seg_sets import config, image_path, mask_path, problems
 
 from convnext_dense import InputError
 from convnext_dense.data.check import SAMPLE, check_data, check_num_classes, check_split
-from convnext_dense.data.shapes import CLASSES, write_shapes
-
-
-@pytest.fixture(scope='module')
-def drawn(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('data') / 'shapes'
-    write_shapes(folder, train=3, val=1)
-    return folder
-
-
-@pytest.fixture
-def root(drawn, tmp_path):
-    """A copy of the toy set to spoil."""
-    return shutil.copytree(drawn, tmp_path / 'shapes')
-
-
-def config(root, kind: str = 'ShapesDataset', **dataset) -> Config:
-    import convnext_dense.segmentation.shapes_dataset  # noqa: F401
-
-    prefix = dict(img_path='images/training', seg_map_path='annotations/training')
-    loader = dict(dataset=dict(type=kind, data_root=str(root), data_prefix=prefix, pipeline=[], **dataset))
-    return Config(dict(default_scope='mmseg', train_dataloader=loader))
-
-
-def problems(root, **kwargs) -> list[str]:
-    return check_split('train_dataloader', config(root, **kwargs), mode='all')
-
-
-def mask_path(root, index: int = 1):
-    return root / 'annotations' / 'training' / f'scene_{index:05d}.png'
-
-
-def image_path(root, index: int = 1):
-    return root / 'images' / 'training' / f'scene_{index:05d}.jpg'
+from convnext_dense.data.shapes import CLASSES
 
 
 def test_a_sound_set_has_no_problem(root) -> None:
@@ -338,9 +305,9 @@ def test_what_the_data_set_would_pass_over(root) -> None:
 @pytest.mark.parametrize(
     'which, suffix, message',
     [
-        ('images', '.png', r"got no image in .*images/training, found 3 .png: set train_dataloader.dataset.img_suffix='.png'"),
-        ('images', '.JPG', r"found 3 .JPG: set train_dataloader.dataset.img_suffix='.JPG'"),
-        ('annotations', '.tif', r"got no mask in .*, found 3 .tif: set train_dataloader.dataset.seg_map_suffix='.tif'"),
+        ('images', '.png', r"got no image in .*images/training, found 6 .png: set train_dataloader.dataset.img_suffix='.png'"),
+        ('images', '.JPG', r"found 6 .JPG: set train_dataloader.dataset.img_suffix='.JPG'"),
+        ('annotations', '.tif', r"got no mask in .*, found 6 .tif: set train_dataloader.dataset.seg_map_suffix='.tif'"),
     ],
 )
 def test_another_suffix_than_the_configs(root, which: str, suffix: str, message: str) -> None:
@@ -355,7 +322,7 @@ def test_masks_in_another_folder_than_the_images(root) -> None:
     (masks_of / 'sub').mkdir()
     for path in list(masks_of.glob('*.png')):
         path.rename(masks_of / 'sub' / path.name)
-    with pytest.raises(InputError, match='got no mask in .*, found 3 .png of other names or folders than the images'):
+    with pytest.raises(InputError, match='got no mask in .*, found 6 .png of other names or folders than the images'):
         problems(root)
 
 

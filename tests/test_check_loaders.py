@@ -3,37 +3,12 @@
 import pytest
 from conftest import ROOT, SHAPES, one_line
 from mmengine.config import Config, ConfigDict
+from seg_sets import config, mask_path, problems
 
 from convnext_dense import InputError
 from convnext_dense.data.check import check_data, check_num_classes, check_split, data_classes
 from convnext_dense.data.shapes import CLASSES, write_shapes
 from convnext_dense.run.classes import settle_coco
-
-
-@pytest.fixture
-def root(tmp_path):
-    write_shapes(tmp_path / 'shapes', train=3, val=1)
-    return tmp_path / 'shapes'
-
-
-def config(root, kind: str = 'ShapesDataset', **dataset) -> Config:
-    import convnext_dense.segmentation.shapes_dataset  # noqa: F401
-
-    prefix = dict(img_path='images/training', seg_map_path='annotations/training')
-    loader = dict(dataset=dict(type=kind, data_root=str(root), data_prefix=prefix, pipeline=[], **dataset))
-    return Config(dict(default_scope='mmseg', train_dataloader=loader))
-
-
-def problems(root, **kwargs) -> list[str]:
-    return check_split('train_dataloader', config(root, **kwargs), mode='all')
-
-
-def mask_path(root, index: int = 1):
-    return root / 'annotations' / 'training' / f'scene_{index:05d}.png'
-
-
-def image_path(root, index: int = 1):
-    return root / 'images' / 'training' / f'scene_{index:05d}.jpg'
 
 
 @pytest.mark.parametrize('part', ['decode_head', 'auxiliary_head'])

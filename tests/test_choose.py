@@ -7,9 +7,10 @@ from conftest import SHAPES, SHAPES_COCO
 
 from convnext_dense import InputError
 from convnext_dense.benchmark import choose
-from convnext_dense.benchmark.contest import DEVICE, prepare
+from convnext_dense.benchmark.contest import prepare
 from convnext_dense.benchmark.timing import Timing
 from convnext_dense.run.options import load_config
+from convnext_dense.run.overrides import check_overrides
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -39,9 +40,9 @@ def test_both_ways_are_run_and_differ_in_nothing_but_the_path(config: str, monke
     build = choose._model
     monkeypatch.setattr(choose, '_model', lambda *args: models.append(build(*args)) or models[-1])
     table = choose.choose(cfg, (64, 96), 1, said.append)
-    assert table.row_count == 4
+    assert table.row_count == 6
     assert [line.split(':')[0] for line in said[1:]] == ['training', 'prediction']
-    plain, fast = models
+    _, plain, fast = models
     assert (plain.backbone.stages[0][0].fused, fast.backbone.stages[0][0].fused) == (False, True)
     for (name, one), (_, other) in zip(plain.named_parameters(), fast.named_parameters()):
         assert one.grad is not None and other.grad is not None, name
@@ -49,34 +50,31 @@ def test_both_ways_are_run_and_differ_in_nothing_but_the_path(config: str, monke
 
 
 @pytest.mark.parametrize(
-    'plain, fast, given, advice',
+    'config, plain, fast, advice',
     [
-        (2.0, 1.0, 'auto', 'the fast paths are faster, and taken by the config as it stands; nothing to set'),
-        (
-            1.0,
-            2.0,
-            'auto',
-            'the plain paths are faster; .*--cfg-options model.backbone.fused=False model.decode_head.fused=False',
-        ),
-        (2.0, 1.0, False, 'the fast paths are faster; .*--cfg-options model.backbone.fused=True$'),
-        (1.0, 1.02, 'auto', 'differ by less than 5%; nothing to set'),
+        (1.0, 2.0, 1.0, 'nothing to set'),
+        (1.02, 2.0, 1.0, 'nothing to set'),
+        (2.0, 1.0, 1.5, '2.00 times faster with .*--cfg-options model.backbone.fused=False model.decode_head.fused=False'),
+        (1.5, 2.0, 1.0, '1.50 times faster with .*--cfg-options model.backbone.fused=True model.decode_head.fused=True'),
     ],
 )
-def test_advice(plain: float, fast: float, given: object, advice: str) -> None:
+@pytest.mark.parametrize('given', ['auto', True, False, None])
+def test_advice_is_taken_by_the_tools(config: float, plain: float, fast: float, advice: str, given: object) -> None:
     cfg = load_config(SHAPES)
-    cfg.model.backbone.fused = given
-    timings = dict(plain=Timing((plain,)), fast=Timing((fast,)))
-    if DEVICE != 'cpu':
-        pytest.skip('what auto takes is the plain paths here')
-    assert re.search(advice, choose.advice(cfg, 'tools/train.py', timings))
+    if given is not None:
+        cfg.model.backbone.fused = given
+    timings = dict(config=Timing((config,)), plain=Timing((plain,)), fast=Timing((fast,)))
+    line = choose.advice(cfg, 'tools/train.py', timings)
+    assert re.search(advice, line)
+    options = dict(part.split('=') for part in line.partition('--cfg-options ')[2].split())
+    check_overrides(cfg, {key: value == 'True' for key, value in options.items()})
 
 
 def test_sizes_are_those_of_training() -> None:
-    assert choose.training_size(load_config(SHAPES)) == (96, 96)
-    assert choose.training_size(load_config(SHAPES.replace('upernet_convnext_atto_shapes', 'mask_rcnn_convnext_t_coco'))) == (
-        800,
-        1333,
-    )
+    assert choose.training_size(load_config(SHAPES).train_dataloader) == (96, 96)
+    coco = load_config(SHAPES.replace('upernet_convnext_atto_shapes', 'mask_rcnn_convnext_t_coco'))
+    assert choose.training_size(coco.train_dataloader) == (800, 1333)
+    assert choose.training_size({}) == (512, 512)
 
 
 def test_a_model_without_faster_paths_is_refused() -> None:

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SHAPES_COCO
-from mmengine.config import Config
+from coco_sets import TRAIN_VAL, annotation, config, edit, problems, repeat
+from conftest import SHAPES_COCO
 from PIL import Image
 
 from convnext_dense import InputError
@@ -15,48 +14,13 @@ from convnext_dense.data.check import SAMPLE, check_split
 from convnext_dense.data.check_coco import coco_problems, left_out
 from convnext_dense.data.coco import _present, class_names, find_annotations, find_images, read_coco
 from convnext_dense.data.shapes import SHAPES
-from convnext_dense.run.classes import coco_files, dataset_specs, settle_coco
-from convnext_dense.run.options import dicts, load_config
-
-TRAIN_VAL = ('train_dataloader', 'val_dataloader')
-
-
-@pytest.fixture
-def root(shapes: str, tmp_path) -> Path:
-    """A copy of the toy set to spoil."""
-    return Path(shutil.copytree(shapes, tmp_path / 'shapes'))
-
-
-def edit(root: Path, change: Callable[[dict], None], name: str = 'instances_training.json') -> Path:
-    path = root / name
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-    read_coco.cache_clear()
-    return path
-
-
-def problems(root: Path) -> list[str]:
-    return list(coco_problems(root / 'instances_training.json', root / 'images' / 'training', with_masks=True, sample=None))
+from convnext_dense.run.classes import dataset_specs, settle_coco
+from convnext_dense.run.options import load_config
 
 
 def test_a_sound_set_has_no_problem(root: Path) -> None:
     assert problems(root) == []
     assert left_out(root / 'instances_training.json', keeps_empty=False) is None
-
-
-def annotation(**fields) -> Callable[[dict], None]:
-    def change(coco: dict) -> None:
-        coco['annotations'][2].update(fields)
-
-    return change
-
-
-def repeat(key: str, **fields) -> Callable[[dict], None]:
-    def change(coco: dict) -> None:
-        coco[key].append(dict(coco[key][0], **fields))
-
-    return change
 
 
 @pytest.mark.parametrize(
@@ -178,93 +142,6 @@ def test_where_files_are_looked_for(root: Path, tmp_path, monkeypatch) -> None:
         find_images(str(root), annotations, 'train2017', coco)
 
 
-def config(root: Path, name: str = SHAPES_COCO) -> Config:
-    read_coco.cache_clear()
-    return load_config(name, data_root=str(root))
-
-
-CASCADE = str(ROOT / 'configs/cascade_mask_rcnn_convnext_t_coco.py')
-
-
-@pytest.mark.parametrize('name', [SHAPES_COCO, CASCADE])
-def test_classes_of_the_file_are_set_in_every_head_and_data_set(root: Path, name: str) -> None:
-    cfg = config(root, name)
-    lines = settle_coco(cfg, TRAIN_VAL, 'instances_training.json', 'instances_validation.json')
-    numbers = [node['num_classes'] for node in dicts(cfg.model) if 'num_classes' in node]
-    assert len(numbers) == (4 if name == CASCADE else 2) and set(numbers) == {5} and cfg.num_classes == 5
-    assert any(f'classes: 5 from {root}' in line and 'disc, square' in line for line in lines)
-    for loader in TRAIN_VAL:
-        spec = dataset_specs(cfg, loader)[0]
-        assert coco_files(spec).images.is_dir() and coco_files(spec).annotations.is_file()
-        if name == CASCADE:
-            assert spec.metainfo.classes == SHAPES and len(spec.metainfo.palette) == 5
-    assert cfg.val_evaluator.ann_file == str(root / 'instances_validation.json')
-    assert check_split('train_dataloader', cfg, 'all') == []
-
-
-def test_cocos_own_classes_keep_the_configs_palette(root: Path) -> None:
-    from mmdet.datasets import CocoDataset
-
-    names = CocoDataset.METAINFO['classes']
-
-    def change(coco: dict) -> None:
-        coco['categories'] = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
-
-    for file in ('instances_training.json', 'instances_validation.json'):
-        edit(root, change, file)
-    cfg = config(root, CASCADE)
-    settle_coco(cfg, TRAIN_VAL, 'instances_training.json', 'instances_validation.json')
-    assert 'metainfo' not in dataset_specs(cfg, 'train_dataloader')[0] and cfg.num_classes == 80
-
-
-@pytest.mark.parametrize(
-    'given, message',
-    [
-        (('disk', *SHAPES[1:]), 'only in the config: disk; only in .*instances_training.json: disc; leave metainfo out'),
-        (SHAPES[::-1], 'the order differs'),
-        (SHAPES[:2], 'only in .*: triangle, star, ring; leave metainfo out .*subset=True'),
-    ],
-    ids=['typo', 'order', 'part'],
-)
-def test_a_class_list_by_hand_must_match(root: Path, given, message: str) -> None:
-    cfg = config(root)
-    for loader in TRAIN_VAL:
-        dataset_specs(cfg, loader)[0].metainfo = dict(classes=given)
-    with pytest.raises(InputError, match=f'5 in .*: disc, square.*{message}' if len(given) == 5 else message):
-        settle_coco(cfg, TRAIN_VAL)
-
-
-def test_a_part_of_the_classes_when_it_is_meant(root: Path) -> None:
-    cfg = config(root)
-    for loader in TRAIN_VAL:
-        dataset_specs(cfg, loader)[0].metainfo = dict(classes=('disc', 'star'), subset=True)
-    settle_coco(cfg, TRAIN_VAL)
-    assert cfg.num_classes == 2 and cfg.model.roi_head.mask_head.num_classes == 2
-
-
-def test_numbers_that_disagree(root: Path) -> None:
-    cfg = config(root)
-    cfg.model.roi_head.mask_head.num_classes = 7
-    with pytest.raises(InputError, match=r'PasteMaskHead.num_classes: expected 5, the classes of .*disc.*; got 7'):
-        settle_coco(cfg, TRAIN_VAL)
-    for key in ('num_classes', 'model.roi_head.bbox_head.num_classes'):
-        with pytest.raises(InputError, match=f'{key}: expected 5, .*got 80'):
-            settle_coco(config(root), TRAIN_VAL, overrides={key: 80})
-    settle_coco(config(root), TRAIN_VAL, overrides={'num_classes': 5})
-
-
-def test_a_number_of_things_that_disagrees(root: Path) -> None:
-    """As of Mask2Former's heads, whose class weights depend on it: named, never set."""
-    cfg = config(root)
-    cfg.model.roi_head.mask_head.num_things_classes = 5
-    settle_coco(cfg, TRAIN_VAL)
-    cfg.model.roi_head.mask_head.num_things_classes = 80
-    with pytest.raises(InputError, match='PasteMaskHead.num_things_classes: expected 5, .*; got 80; set it, and class_weight'):
-        settle_coco(cfg, TRAIN_VAL)
-    with pytest.raises(InputError, match='model.x.num_things_classes: expected 5, .*; got 7'):
-        settle_coco(config(root), TRAIN_VAL, overrides={'model.x.num_things_classes': 7})
-
-
 @pytest.mark.parametrize(
     'fields, message',
     [
@@ -382,21 +259,6 @@ def test_a_picture_of_which_resizing_leaves_nothing(root: Path) -> None:
     settle_coco(cfg, TRAIN_VAL)
     (line,) = check_split('val_dataloader', cfg)
     assert 'scene_00000.jpg is 9000x1, of which the Resize in the pipeline would leave no pixel' in line
-
-
-def test_files_with_other_classes(root: Path) -> None:
-    edit(root, lambda coco: coco['categories'][0].update(name='circle'), 'instances_validation.json')
-    with pytest.raises(InputError, match='the same classes in all files.*only in .*training.json: disc; only in .*: circle'):
-        settle_coco(config(root), TRAIN_VAL)
-
-
-def test_annotation_options_of_another_kind_of_data(root: Path) -> None:
-    cfg = config(root, str(ROOT / 'configs/upernet_convnext_atto_shapes.py'))
-    assert settle_coco(cfg, TRAIN_VAL) == []
-    with pytest.raises(InputError, match='--train-ann: expected a COCO data set in the config, got ShapesDataset'):
-        settle_coco(cfg, TRAIN_VAL, 'a.json')
-    with pytest.raises(InputError, match='--train-ann: expected by training alone'):
-        settle_coco(config(root), ('test_dataloader',), 'a.json')
 
 
 def test_names_are_in_the_files_order(root: Path) -> None:

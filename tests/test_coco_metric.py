@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pycocotools import mask as coco_mask
 from convnext_dense import InputError
 from convnext_dense.data.coco import BACKENDS
 from convnext_dense.data.shapes import SHAPES, noisy_detections
-from convnext_dense.detection.coco_metric import STATS, CocoStatsMetric, coco_stats, encode_masks
+from convnext_dense.detection.coco_metric import STATS, CocoStatsMetric, _by_class, coco_stats, encode_masks
 
 REFERENCE = ROOT.parent / 'shared' / 'data' / 'cocoeval_ref'
 backends = pytest.mark.parametrize('backend', BACKENDS)
@@ -269,3 +270,26 @@ def test_wrong_arguments(shapes: str, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, 'faster_coco_eval', None)
     with pytest.raises(InputError, match='pip install faster-coco-eval'):
         CocoStatsMetric(path, backend='faster-coco-eval')
+
+
+@pytest.mark.parametrize('prefix', [5, ['a'], True, 'a\0b', 'x' * 300, 'file/run', 'read_only/run'])
+def test_places_that_cannot_be_written_to(tmp_path, monkeypatch, prefix) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    (tmp_path / 'read_only').mkdir()
+    monkeypatch.setattr('os.access', lambda path, mode: Path(path).name != 'read_only')  # root may write anywhere
+    with pytest.raises(InputError, match='outfile_prefix: expected a place that can be written to, got '):
+        CocoStatsMetric('a.json', outfile_prefix=prefix)
+    CocoStatsMetric('a.json', outfile_prefix='deep/er/run')
+    assert not Path('deep').exists()
+
+
+def test_the_table_by_class_reads_all_areas_and_the_most_detections() -> None:
+    precision = np.full((10, 101, 2, 4, 3), 0.125)  # of the areas and detections that the table is not about
+    precision[:, :, 0, 0, -1] = np.linspace(0.1, 1, 10)[:, None]  # AP 0.55, AP50 0.1
+    precision[:, 50:, 0, 0, -1] = -1  # recalls that do not count
+    precision[:, :, 1, 0, -1] = -1
+    run = SimpleNamespace(eval=dict(precision=precision), params=SimpleNamespace(catIds=[3, 5]))
+    table = _by_class(run, [dict(id=5, name='cat'), dict(id=3, name='dog')])
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()]
+    assert ['dog', '0.550', '0.100'] in rows and ['cat', '-', '-'] in rows

@@ -67,3 +67,12 @@ def test_images_of_the_weights_type_and_device_pass() -> None:
             expect_images(torch.zeros(2, 3, 5, 7, dtype=torch.float64), weight)
     with pytest.raises(InputError, match='got a nested one'):
         expect_images(torch.nested.nested_tensor([torch.zeros(3, 5, 7)]), weight)
+
+
+def test_long_values_are_shortened() -> None:
+    deep: list = []
+    for _ in range(2000):
+        deep = [deep]
+    for value in (deep, 'x' * 9999, list(range(9999)), b'x' * 9999):
+        assert len(brief(value)) < 150
+    assert brief('a') == "'a'"

@@ -190,8 +190,7 @@ def test_lora_trains_and_changes_the_output():
         assert all((a - b).abs().max() > 1e-4 for a, b in zip(adapted(x), before))
 
 
-def test_small_work_takes_the_plain_layers_by_default(monkeypatch) -> None:
-    monkeypatch.undo()  # the limit as it is
+def test_small_work_takes_the_plain_layers_by_default(real_limits) -> None:
     x = torch.zeros(1, 8, 4, 4)
     assert guard.MIN_WORK > 1
     assert [guard.chosen('auto', x, work) for work in (guard.MIN_WORK - 1, guard.MIN_WORK, None)] == [False, True, True]
@@ -205,3 +204,25 @@ def test_a_block_counts_channels_squared_and_all_pixels(batch: int, tiled: bool,
     monkeypatch.setattr(block, 'tiled', lambda x, keep: called.append('tiled') or x)
     block(torch.zeros(batch, 8, 4, 4))
     assert bool(called) is tiled
+
+
+@pytest.mark.parametrize('use_grn', [False, True], ids=['V1', 'V2'])
+def test_tiled_and_plain_blocks_in_one_model(use_grn: bool, real_limits, monkeypatch) -> None:
+    """By default the first stage of this one is large work and the others are small."""
+    monkeypatch.setattr(guard, 'MIN_WORK', 16 * 16 * 24 * 24)
+    torch.manual_seed(0)
+    arch = dict(depths=(1, 1, 1, 1), dims=(16, 16, 16, 16))
+    model, plain = (ConvNeXt(arch, use_grn=use_grn, layer_scale_init_value=1.0, fused=f).double() for f in ('auto', False))
+    plain.load_state_dict(model.state_dict())
+    tiled = []
+    for i, stage in enumerate(model.stages):
+        run = stage[0].tiled
+        monkeypatch.setattr(stage[0], 'tiled', lambda *args, i=i, run=run: tiled.append(i) or run(*args))
+    x, grads = image(1, 3, 96, 96, dtype=torch.float64), []
+    for one in (model, plain):
+        maps = one(x)
+        sum(m.square().sum() for m in maps).backward()
+        grads.append([*(m.detach() for m in maps), *(p.grad for p in one.parameters())])
+    assert tiled == [0]
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * theirs.abs().max().item())

@@ -22,35 +22,33 @@ def forgotten():
 def opened(monkeypatch) -> list[str]:
     """Paths of the files that are opened."""
     paths: list[str] = []
-    for module in (load, load.open_resolved.__globals__):
-        names = vars(module) if not isinstance(module, dict) else module
-        original = names['open_checkpoint']
-        monkeypatch.setitem(
-            names, 'open_checkpoint', lambda path, original=original: (paths.append(str(path)), original(path))[1]
-        )
+    original = load.open_checkpoint
+    monkeypatch.setattr(load, 'open_checkpoint', lambda path: paths.append(str(path)) or original(path))
     return paths
 
 
 def test_what_is_kept_is_taken_once(tmp_path) -> None:
     path = tmp_path / 'a'
     path.write_text('1')
-    read_once.keep('key', path, 'value')
+    read_once.keep('key', path, read_once.stamp_of(path), 'value')
     assert [read_once.take('key'), read_once.take('key')] == ['value', None]
 
 
 def test_a_file_that_changed_is_read_again(tmp_path) -> None:
     path = tmp_path / 'a'
     path.write_text('1')
-    read_once.keep('key', path, 'value')
+    read_once.keep('key', path, read_once.stamp_of(path), 'value')
     path.write_text('22')
     assert read_once.take('key') is None
-    read_once.keep('key', path, 'value')
+    read_once.keep('key', path, read_once.stamp_of(path), 'value')
     os.remove(path)
     assert read_once.take('key') is None
 
 
 def test_what_is_forgotten_is_gone(tmp_path) -> None:
-    read_once.keep('key', tmp_path, 'value')
+    path = tmp_path / 'a'
+    path.write_text('1')
+    read_once.keep('key', path, read_once.stamp_of(path), 'value')
     read_once.forget()
     assert read_once.take('key') is None
 
@@ -85,3 +83,26 @@ def test_a_whole_model_is_opened_once(tmp_path, opened) -> None:
     assert load.look_at_whole_model(path)['meta'] == dict(epoch=3)
     assert load.open_whole_model(path).state.keys() == model.state_dict().keys()
     assert opened == [path]
+
+
+def test_a_file_that_is_replaced_while_it_is_checked_is_read_again(tmp_path, monkeypatch) -> None:
+    source, path = ConvNeXt(SMALL), tmp_path / 'a.pth'
+    torch.save(source.state_dict(), path)
+    check = load.check_values
+    new = {name: value + 1 for name, value in source.state_dict().items()}
+    monkeypatch.setattr(load, 'check_values', lambda tensors: (torch.save(new, path), check(tensors)))
+    load.check_pretrained(ConvNeXt(SMALL), str(path))
+    monkeypatch.undo()
+    model = ConvNeXt(SMALL)
+    load.load_pretrained(model, str(path))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, new[name])
+
+
+@pytest.mark.parametrize('name', ['', 'model.safetensors.index.json'], ids=['folder', 'index'])
+def test_weights_in_several_files_are_read_again(tmp_path, name: str) -> None:
+    """Their files may change where the folder's or the index's own state does not."""
+    (tmp_path / 'model.safetensors.index.json').write_text('{}')
+    assert read_once.stamp_of(tmp_path / name) == ()
+    read_once.keep('key', tmp_path / name, (), 'value')
+    assert read_once.take('key') is None

@@ -64,3 +64,24 @@ def test_what_is_imported_is_found() -> None:
     """Without this, a fault in `imports` would let everything pass."""
     found = imports(ROOT / 'convnext_dense/models/convnext.py')
     assert {'torch', 'torch.nn.functional', 'convnext_dense.kernels.pointwise.pointwise_mlp'} <= set(found)
+
+
+TESTS = sorted((ROOT / 'tests').glob('test_*.py'))
+# Of tests that are of no one file: tools, start-up, configs, pages, and the rules of the house.
+OTHERS = ['configs', 'docs', 'fuzz', 'plugin', 'private_operators', 'readme', 'rooms', 'tools', 'tools_coco']
+NAMES = {path.stem.strip('_') for path in FILES} - {'init'}
+
+
+@pytest.mark.parametrize('name', sorted(NAMES))
+def test_every_file_has_a_test_file_of_its_name(name: str) -> None:
+    """One file where two rooms have a file of the same name."""
+    path = ROOT / 'tests' / f'test_{name}.py'
+    assert path.is_file() and 'def test_' in path.read_text()
+
+
+@pytest.mark.parametrize('path', TESTS, ids=lambda p: p.stem)
+def test_a_test_file_is_of_a_file_and_short(path: Path) -> None:
+    """test_FILE.py, or test_FILE_TOPIC.py beside it where there are many."""
+    name = path.stem.removeprefix('test_')
+    assert name in NAMES or name in OTHERS or any(name.startswith(f'{one}_') for one in NAMES)
+    assert len(path.read_text().splitlines()) < 400

@@ -8,6 +8,7 @@ from mmseg.structures import OHEMPixelSampler, SegDataSample
 from mmseg.utils import register_all_modules
 from segmentors import CLASSES, image, pair
 
+from convnext_dense import InputError
 from convnext_dense.kernels import cross_entropy
 from convnext_dense.segmentation import FastFCNHead
 
@@ -100,11 +101,24 @@ def test_a_watched_loss_is_left_to_mmseg(fused):
 @pytest.mark.parametrize(
     'fused, classes, strips', [('auto', 15, False), ('auto', 16, True), (True, 2, True), (False, 16, False)]
 )
-def test_few_classes_take_the_plain_loss_by_default(fused, classes: int, strips: bool, monkeypatch) -> None:
-    monkeypatch.undo()  # the limit as it is
+def test_few_classes_take_the_plain_loss_by_default(fused, classes: int, strips: bool, monkeypatch, real_limits) -> None:
     called, original = [], cross_entropy.upsampled_cross_entropy
     monkeypatch.setattr(cross_entropy, 'upsampled_cross_entropy', lambda *args: called.append(1) or original(*args))
     head = FastFCNHead(in_channels=4, channels=4, num_classes=classes, norm_cfg=None, fused=fused)
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 8, 8, dtype=torch.long)))
     head.loss_by_feat(torch.zeros(1, classes, 2, 2), [sample])
     assert bool(called) is strips
+
+
+@pytest.mark.parametrize('fused', ['auto', True, False])
+def test_a_label_that_is_no_class_is_told(fused, real_limits) -> None:
+    head = FastFCNHead(in_channels=4, channels=4, num_classes=4, norm_cfg=None, fused=fused)
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.full((1, 8, 8), 9)))
+    with pytest.raises(InputError, match='expected classes 0 to 3, .*got 9'):
+        head.loss_by_feat(torch.zeros(1, 4, 2, 2), [sample])
+
+
+def test_of_equal_logits_one_class_is_right() -> None:
+    labels = torch.arange(20).repeat(20)[None].view(1, 20, 20)
+    _, correct = cross_entropy.upsampled_cross_entropy(torch.zeros(1, 20, 5, 5), labels)
+    assert correct == 20

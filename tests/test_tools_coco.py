@@ -3,15 +3,14 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from coco_sets import edit
 from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, call_tool, one_line, two_processes
 from PIL import Image
 
-from convnext_dense.data.coco import read_coco
 from convnext_dense.detection.coco_metric import STATS
 
 EPOCHS = ['train_cfg.max_epochs=2', 'train_cfg.val_interval=2', 'model.train_cfg.rpn_proposal.max_per_img=50']
@@ -19,19 +18,6 @@ EPOCHS = ['train_cfg.max_epochs=2', 'train_cfg.val_interval=2', 'model.train_cfg
 
 def options(data_root, work_dir, *extra: str) -> list[str]:
     return ['--data-root', str(data_root), '--work-dir', str(work_dir), '--seed', '0', '--cfg-options', *QUICK, *EPOCHS, *extra]
-
-
-@pytest.fixture
-def root(shapes: str, tmp_path) -> Path:
-    read_coco.cache_clear()
-    return Path(shutil.copytree(shapes, tmp_path / 'shapes'))
-
-
-def edit(root: Path, change: Callable[[dict], None], name: str = 'instances_training.json') -> None:
-    content = json.loads((root / name).read_text())
-    change(content)
-    (root / name).write_text(json.dumps(content))
-    read_coco.cache_clear()
 
 
 @pytest.fixture(scope='module')

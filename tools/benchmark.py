@@ -39,6 +39,7 @@ from convnext_dense.run.options import load_config
 from convnext_dense.text import table_text
 
 OTHER = ('photograph', 'evaluation', 'constants')
+OUT = 'work_dirs/benchmark'
 ALL = (*WORKS, 'photograph', 'evaluation')
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument('--all', action='store_true', help='every work but constants')
     parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work')
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
-    parser.add_argument('--out', metavar='DIR', default='work_dirs/benchmark', help='for benchmark.json and benchmark.png')
+    parser.add_argument('--out', metavar='DIR', help=f'for benchmark.json and benchmark.png, of rivals ({OUT})')
     parser.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'), help="choose: of the images (the config's)")
     args = parser.parse_args()
     if args.work[:1] == ['choose']:
@@ -62,16 +63,19 @@ def main() -> None:
     unknown = [name for name in names if name not in (*WORKS, *OTHER)]
     if not names or unknown:
         raise InputError(f'expected --all, or of {", ".join((*WORKS, *OTHER))}; got {", ".join(unknown) or "nothing"}')
-    check_folder('--out', args.out)
+    if args.out and not set(names) & set(WORKS):
+        raise InputError(f'--out: expected with one of {", ".join(WORKS)}, got {", ".join(names)}; leave it out')
+    out = args.out or OUT
+    check_folder('--out', out)
     set_up(args)
     outcomes = []
     for name in names:
         if name in WORKS:
             outcomes.append(contest(name, args.rounds, lambda line: print(line, flush=True)))
-            write(outcomes, Path(args.out))  # after each, so that an interrupted run leaves what it has
+            write(outcomes, Path(out))  # after each, so that an interrupted run leaves what it has
     if outcomes:
         show(outcomes)
-        print(f'written: {Path(args.out) / "benchmark.json"}, {Path(args.out) / "benchmark.png"}')
+        print(f'written: {Path(out) / "benchmark.json"}, {Path(out) / "benchmark.png"}')
     if 'photograph' in names:
         print(table_text(photograph()))
     if 'evaluation' in names:
@@ -95,6 +99,8 @@ def set_up(args: argparse.Namespace) -> None:
 
 
 def choose_paths(args: argparse.Namespace) -> None:
+    if args.out:
+        raise InputError('--out: choose writes no files; leave it out')
     if args.all or len(args.work) != 2:
         raise InputError(f'choose: expected one config, got {" ".join(args.work[1:]) or "none"}; as in choose configs/NAME.py')
     if args.size and min(args.size) < MIN_SIDE:

@@ -24,9 +24,11 @@ from convnext_dense.benchmark.timing import Timing, interleave
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.run.nodes import component, leaves
 from convnext_dense.run.settle import settle_norms, settle_pretrained
+from convnext_dense.training.guards import build_on_meta
 
 PLAIN_TYPES = dict(FastConv2d='Conv2d', FastRPNHead='RPNHead', PasteMaskHead='FCNMaskHead')  # which have no option `fused`
 WORKS = {'training': 'tools/train.py', 'prediction': 'tools/test.py'}
+AS_IT_IS = 'config'
 NOISE = 0.05  # differences below that are the machine's
 OBJECTS = 8  # an image, for detectors
 
@@ -50,7 +52,7 @@ def _takes_fused(cls: type) -> bool:
 
 
 def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable[[str], None]) -> Table:
-    """Time both ways, interleaved, and say which options to set.
+    """Time the config as it stands, the plain and the fast paths, interleaved, and say which options to set.
 
     The batch is that of the training loader, of random images of the size that training crops to (or `size`, height and width),
     with random labels; predictions are of one image.
@@ -60,25 +62,25 @@ def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable
     """
     cfg = copy.deepcopy(cfg)
     settle_norms(cfg, processes=1)
-    size = size or training_size(cfg)
-    batch = cfg.train_dataloader.get('batch_size', 1)
-    fast = fused_options(cfg, True)
-    if not fast:
+    if not fused_options(cfg, True):
         raise InputError(f'{cfg.filename}: expected a model with faster paths (a ConvNeXt backbone), found none')
     settle_pretrained(cfg, 'none', needed=True)
-    models = {'plain': _model(cfg, fused_options(cfg, False)), 'fast': _model(cfg, fast)}
-    models['fast'].load_state_dict(models['plain'].state_dict())
+    build_on_meta(cfg)  # which says in a line what is wrong with it
+    loader = cfg.get('train_dataloader') or {}
+    size, batch = size or training_size(loader), loader.get('batch_size', 1)
+    models = {name: _model(cfg, options) for name, options in ways(cfg).items()}
+    for model in models.values():
+        model.load_state_dict(models[AS_IT_IS].state_dict())
     machine = f'{DEVICE}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}'
     say(f'{machine}; images of {size[0]}x{size[1]}, batch {batch} in training')
     table = Table('work', 'paths', 'median s', 'range s', 'times faster')
     for work, tool in WORKS.items():
         step = training_step if work == 'training' else prediction
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            steps = {name: step(model, size, batch) for name, model in models.items()}
-            try:
-                timings, _ = interleave(steps, rounds)
-            except Exception as error:  # of any class: the libraries check little of what they are given
-                raise InputError(f'{work}: {type(error).__name__}: {last_line(error)}; name another --size') from error
+        try:
+            with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+                timings, _ = interleave({name: step(model, size, batch) for name, model in models.items()}, rounds)
+        except Exception as error:  # of any class: the libraries check little of what they are given
+            raise InputError(f'{work}: {type(error).__name__}: {last_line(error)}; name another --size') from error
         for name, timing in timings.items():
             span = f'{min(timing.seconds):.3f} to {max(timing.seconds):.3f}'
             ratio = timings['plain'].median / timing.median
@@ -87,31 +89,25 @@ def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable
     return table
 
 
+def ways(cfg: Config) -> dict[str, dict[str, Any]]:
+    """What is timed, and the config entries that make it."""
+    return {AS_IT_IS: {}, 'plain': fused_options(cfg, False), 'fast': fused_options(cfg, True)}
+
+
 def advice(cfg: Config, tool: str, timings: Mapping[str, Timing]) -> str:
-    """The options for the faster way; none where the config as it stands takes it."""
+    """The options to set for the fastest way; none where the config as it stands is as fast."""
     best = min(timings, key=lambda name: timings[name].median)
-    slower = max(timing.median for timing in timings.values())
-    if slower < (1 + NOISE) * timings[best].median:
-        return f'the plain and the fast paths differ by less than {NOISE:.0%}; nothing to set'
-    wanted = fused_options(cfg, best == 'fast')
-    now = dict(leaves(cfg._cfg_dict))
-    by_default = DEVICE == 'cpu'  # what 'auto' takes
-    chosen = {key: value for key, value in wanted.items() if _effective(now.get(key, 'auto'), by_default) != value}
-    if not chosen:
-        return f'the {best} paths are faster, and taken by the config as it stands; nothing to set'
-    return f'the {best} paths are faster; python {tool} {cfg.filename} … --cfg-options ' + ' '.join(
-        f'{key}={value}' for key, value in chosen.items()
-    )
+    if timings[AS_IT_IS].median <= (1 + NOISE) * timings[best].median:
+        return f'nothing to set: the config as it stands is the fastest, or within {NOISE:.0%} of it'
+    options = ' '.join(f'{key}={value}' for key, value in ways(cfg)[best].items())
+    gain = timings[AS_IT_IS].median / timings[best].median
+    return f'{gain:.2f} times faster with python {tool} {cfg.filename} … --cfg-options {options}'
 
 
-def _effective(value: Any, by_default: bool) -> Any:
-    return by_default if value == 'auto' else value
-
-
-def training_size(cfg: Config) -> tuple[int, int]:
+def training_size(loader: Mapping[str, Any]) -> tuple[int, int]:
     """Height and width that training images have: of the last step that sets it; of a choice, the largest."""
     size = (512, 512)
-    for _, step in leaves(cfg.train_dataloader.get('dataset', {}).get('pipeline', [])):
+    for _, step in leaves((loader.get('dataset') or {}).get('pipeline', [])):
         if isinstance(step, dict) and step.get('type') == 'RandomCrop':
             size = tuple(step['crop_size'])
         elif isinstance(step, dict) and (scales := _scales(step)):

@@ -97,11 +97,24 @@ def loss() -> Step:
     return lambda: cross_entropy.upsampled_cross_entropy(logits, labels)[0].backward()
 
 
+def _infer(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return run(x)
+
+
+def _train(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The gradient of x."""
+    x = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(run(x).sum(), x)
+    return grad
+
+
 def block_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
     for dim, side in ((40, 16), (40, 64), (96, 16), (96, 32), (160, 8), (160, 16), (384, 4), (384, 8), (384, 16)):
-        block, x = Block(dim).eval(), image(1, dim, side, side)
-        taken = x.numel() * dim >= guard.MIN_WORK
-        yield f'block of {dim} channels, {side**2} pixels', taken, partial(block.plain, x), partial(block.tiled, x)
+        block, x = Block(dim), image(1, dim, side, side)
+        taken, label = x.numel() * dim >= guard.MIN_WORK, f'block of {dim} channels, {side**2} pixels'
+        for work, mode in (('inference', _infer), ('training', _train)):
+            yield f'{label}, {work}', taken, partial(mode, block.plain, x), partial(mode, block.tiled, x)
 
 
 def depthwise_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
@@ -156,11 +169,11 @@ SWEEPS = (
 )
 
 
-def _plain_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def _plain_loss(labels: Tensor, logits: Tensor) -> Tensor:
     return F.cross_entropy(F.interpolate(logits, labels.shape[1:], mode='bilinear'), labels, reduction='sum')
 
 
-def _strip_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def _strip_loss(labels: Tensor, logits: Tensor) -> Tensor:
     return cross_entropy.upsampled_cross_entropy(logits, labels)[0]
 
 
@@ -170,8 +183,8 @@ def loss_classes() -> Iterator[tuple[str, bool, Step, Step]]:
         yield (
             f'loss of {classes} classes',
             classes >= cross_entropy.MIN_CLASSES,
-            partial(_plain_loss, logits, labels),
-            partial(_strip_loss, logits, labels),
+            partial(_train, partial(_plain_loss, labels), logits),
+            partial(_train, partial(_strip_loss, labels), logits),
         )
 
 
@@ -216,8 +229,7 @@ def constants(rounds: int) -> tuple[Table, Table]:
     sizes = Table('threshold', 'size', 'plain ms', 'fast ms', 'times faster', 'taken')
     for threshold in THRESHOLDS:
         for label, taken, plain, fast in threshold.cases():
-            with torch.no_grad():
-                timings, _ = interleave({'plain': plain, 'fast': fast}, rounds)
+            timings, _ = interleave({'plain': plain, 'fast': fast}, rounds)
             plain_ms, fast_ms = (f'{1e3 * timings[name].median:.2f}' for name in ('plain', 'fast'))
             ratio = timings['plain'].median / timings['fast'].median
             sizes.add_row(threshold.name, label, plain_ms, fast_ms, f'{ratio:.2f}', 'yes' if taken else 'no')

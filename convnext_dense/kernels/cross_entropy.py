@@ -26,14 +26,20 @@ def upsampled_cross_entropy(
 
     Bilinear, in float32 or wider; differentiable once.
     """
-    if labels.device.type == 'cpu':  # elsewhere the answer would wait for the device
-        wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= logits.shape[1]))]
-        if len(wrong):
-            raise InputError(
-                f'labels: expected classes 0 to {logits.shape[1] - 1}, or {ignore_index} where a pixel is ignored; got '
-                f'{wrong[0].item()}; set num_classes to the number of classes of the data'
-            )
+    check_labels(labels, logits.shape[1], ignore_index)
     return _UpsampledCrossEntropy.apply(logits, labels, ignore_index, align_corners)
+
+
+def check_labels(labels: Tensor, classes: int, ignore_index: int) -> None:
+    """Raise InputError for a label that is no class. Asked of the CPU alone: elsewhere the answer would wait for the device."""
+    if labels.device.type != 'cpu':
+        return
+    wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
+    if len(wrong):
+        raise InputError(
+            f'labels: expected classes 0 to {classes - 1}, or {ignore_index} where a pixel is ignored; got {wrong[0].item()}; '
+            'set num_classes to the number of classes of the data'
+        )
 
 
 class _UpsampledCrossEntropy(torch.autograd.Function):
@@ -57,7 +63,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                     x = torch.log_softmax(x, dim=1)
                     right = x.gather(1, goal)[:, 0]
                     total -= right.where(counts, 0).sum(dtype=exact)
-                    correct += ((right == x.amax(1)) & counts).sum()
+                    correct += ((goal[:, 0] == x.argmax(1)) & counts).sum()
                     if grad is not None:
                         x = x.exp_().scatter_add_(1, goal, x.new_full((1, 1), -1).expand_as(goal))
                         x *= counts[:, None]

@@ -16,7 +16,7 @@ from convnext_dense.expect import brief
 from convnext_dense.kernels.compiling import recording
 
 FUSED = (True, False, 'auto')
-MIN_WORK = 6_000_000  # below, the calls of a faster path cost more than it saves: maps of some thousand pixels (measured)
+MIN_WORK = 6_000_000  # below, a faster path costs more than it saves: 650 pixels of 96 channels, 40 of 384 (measured)
 HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 GLOBAL_HOOKS = tuple(getattr(global_hooks, f'_global{name}') for name in ('_forward_hooks', '_forward_pre_hooks'))
 GLOBAL_HOOKS += tuple(getattr(global_hooks, f'_global{name}') for name in ('_backward_hooks', '_backward_pre_hooks'))

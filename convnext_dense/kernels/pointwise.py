@@ -151,13 +151,13 @@ class _Sums:
 def _backward(
     grad: Tensor, y: Tensor, hidden: list[Tensor], keep: Tensor | None, p: Parameters, eps: float
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """Gradients of y and of the parameters. `hidden` is emptied on the way; where it is empty, it is computed again."""
+    """Gradients of y and of the parameters. `hidden` is used up; where it is empty, it is computed again."""
     dtype, width = y.dtype, y.shape[-1]
     w1, b1, w2 = (t.to(dtype) for t in (p.w1, p.b1, p.w2))
     rows, grad = y.reshape(-1, width), grad.reshape(-1, width)
     normal, mean, rstd = _normalise(rows, p.norm_weight, p.norm_bias, eps)
     d_normal = torch.empty_like(normal)
-    # The layer scale goes into the weight where pixels are many, into the gradient where they are few.
+    # The layer scale goes into the weight where pixels are many, into the gradient where they are few: less is multiplied.
     many = len(rows) > 4 * len(w1)
     if p.gamma is not None and many:
         w2 = (p.gamma[:, None] * p.w2).to(dtype)
@@ -233,7 +233,7 @@ def _tiles(y: Tensor, p: Parameters, keep: Tensor | None) -> Iterator[tuple[int,
 
 def _dropped(keep: Tensor | None, image: int) -> bool:
     """Whether an image's branch is dropped. Only asked of the CPU: elsewhere the answer would wait for the device."""
-    return keep is not None and not keep.is_cuda and keep[image].item() == 0
+    return keep is not None and keep.device.type == 'cpu' and keep[image].item() == 0
 
 
 def _factor(gamma: Tensor | None, keep: Tensor | None, image: int) -> Tensor | None:
@@ -256,7 +256,7 @@ def _response_backward(d_share: Tensor, norm: Tensor) -> Tensor:
 
 def _normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """LayerNorm of (P, C) in x's dtype, with mean and reciprocal deviation in float32."""
-    if x.dtype == weight.dtype or not x.is_cuda:  # the CPU's kernel takes 16-bit values with float32 weights
+    if x.dtype == weight.dtype or x.device.type == 'cpu':  # its kernel takes 16-bit values with float32 weights
         return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
     out, mean, rstd = torch.native_layer_norm(x.to(weight.dtype), x.shape[-1:], weight, bias, eps)
     return out.to(x.dtype), mean, rstd
@@ -265,7 +265,7 @@ def _normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Ten
 def _normalise_backward(
     grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    if x.dtype != weight.dtype and x.is_cuda:
+    if x.dtype != weight.dtype and x.device.type != 'cpu':
         grad, x = grad.to(weight.dtype), x.to(weight.dtype)
     return torch.ops.aten.native_layer_norm_backward.default(grad, x, x.shape[-1:], mean, rstd, weight, bias, [True] * 3)
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
+from convnext_dense.kernels.guard import expect_fused
 from convnext_dense.run.nodes import component, leaves, top_level
 from convnext_dense.text import listed, suggest
 from convnext_dense.training.layer_decay import OPTIONS as PARAMWISE_OPTIONS
@@ -97,6 +98,9 @@ def _check_new_key(cfg: Config, node: dict[str, Any], names: list[str], depth: i
 
 def _check_value(dotted: str, stood: Any, value: Any) -> None:
     """Stop at a value of another sort than the one that stood there."""
+    if dotted.endswith('.fused'):  # a text or a truth
+        expect_fused(value)
+        return
     expected = _sort_of(stood)
     if value is not None and expected is not None and not expected.takes(stood, value):
         raise InputError(f'--cfg-options {dotted}: expected {expected.words.format(stood)}; got {value!r}')

@@ -31,6 +31,9 @@ class StripLoss(BaseDecodeHead):
         few = self.fused == 'auto' and seg_logits.shape[1] < cross_entropy_kernel.MIN_CLASSES
         plain = plain and loss.reduction == 'mean' and self.sampler is None and not few
         if not (plain and chosen(self.fused, seg_logits)):
+            if is_plain(loss, CrossEntropyLoss) and loss.cls_criterion is cross_entropy:
+                labels = self._stack_batch_gt(batch_data_samples)
+                cross_entropy_kernel.check_labels(labels, seg_logits.shape[1], self.ignore_index)
             return super().loss_by_feat(seg_logits, batch_data_samples)
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         total, correct = cross_entropy_kernel.upsampled_cross_entropy(seg_logits, labels, self.ignore_index, self.align_corners)
@@ -44,4 +47,7 @@ class StripLoss(BaseDecodeHead):
 
 @MODELS.register_module()
 class FastFCNHead(StripLoss, FCNHead):
-    """mmseg's FCNHead with the loss in strips: same arguments, state dict and numbers. `fused` as `FastUPerHead`'s."""
+    """mmseg's FCNHead with the loss in strips: same arguments, state dict and numbers. `fused` as `FastUPerHead`'s.
+
+    By default few classes (`kernels.cross_entropy.MIN_CLASSES`) take mmseg's own loss, which is faster there.
+    """

@@ -19,7 +19,7 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.training.resume import check_resume
-from convnext_dense.weights.fetch import downloaded, resolve
+from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
 from convnext_dense.weights.open import kind_of_path, reason, shown
 from convnext_dense.weights.read_once import forget
@@ -107,8 +107,7 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
     forget()
     if cfg.get('load_from'):
         given, cfg.load_from = cfg.load_from, resolve(cfg.load_from)  # which the runner opens
-        with downloaded(given):
-            fresh = check_whole_model(cfg.load_from, model, classes, new_heads)
+        fresh = check_whole_model(cfg.load_from, model, classes, new_heads, source=given)
         anew = [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
         return anew + (check_resume(look_at_whole_model(cfg.load_from), cfg, model) if cfg.get('resume') else [])
     lines: list[str | None] = []

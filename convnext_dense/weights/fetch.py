@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import ParseResult, urlparse
 
 import torch
+from mmengine.logging import print_log
 
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
@@ -110,13 +111,27 @@ def _one_process(lock: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    with open(lock, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _locked(lock):
         try:
             yield
         finally:
-            with suppress(OSError):  # one that waits for it holds it open, and looks for the file next
+            with suppress(OSError):
                 lock.unlink()
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[None]:
+    while True:
+        with open(lock, 'w') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print_log(f'waiting for another process, which downloads {lock.with_suffix("")}', logger='current')
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # The one before removes the file: whoever waited for that one locks what nobody else will find.
+            if lock.exists() and os.fstat(file.fileno()).st_ino == lock.stat().st_ino:
+                yield
+                return
 
 
 def _offline(checkpoint: str, why: object) -> InputError:

@@ -18,7 +18,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.models.archs import ARCHS
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.text import listed
-from convnext_dense.weights.fetch import open_resolved
+from convnext_dense.weights.fetch import downloaded, resolve
 from convnext_dense.weights.layouts import StateDict, recognise
 from convnext_dense.weights.match import (
     OUTPUT_NORMS,
@@ -31,7 +31,7 @@ from convnext_dense.weights.match import (
     other_shapes,
 )
 from convnext_dense.weights.open import about, open_checkpoint, shown, state_dict_of
-from convnext_dense.weights.read_once import keep, take
+from convnext_dense.weights.read_once import keep, stamp_of, take
 from convnext_dense.weights.whole import CLASS_LAYERS, model_type_of, to_whole
 
 
@@ -41,6 +41,7 @@ class Pretrained:
 
     match: BackboneMatch
     path: str
+    stamp: tuple[int, ...]  # of the file, before it was read
     state: Mapping[str, Tensor]
 
 
@@ -57,7 +58,10 @@ def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', 
         raise InputError(f"init_cfg: expected prefix to be the beginning of names, such as 'backbone.', got {prefix!r}")
     if not isinstance(backbone, ConvNeXt):
         raise InputError(f'backbone: expected a ConvNeXt, got {type(backbone).__name__}; give the backbone of the model')
-    path, content = open_resolved(checkpoint)
+    path = resolve(checkpoint)
+    stamp = stamp_of(path)
+    with downloaded(checkpoint):
+        content = open_checkpoint(path)
     try:
         whole = state_dict_of(content)
         state = {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
@@ -75,13 +79,13 @@ def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', 
         )
     with about(path):
         check_values(match.tensors)
-    return Pretrained(match, path, state)
+    return Pretrained(match, path, stamp, state)
 
 
 def check_pretrained(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> Pretrained:
     """`match_or_stop`, kept for the `load_pretrained` to come."""
     pretrained = match_or_stop(backbone, checkpoint, prefix, **unknown)
-    keep(_key(backbone, checkpoint, prefix), pretrained.path, pretrained)
+    keep(_key(backbone, checkpoint, prefix), pretrained.path, pretrained.stamp, pretrained)
     return pretrained
 
 
@@ -116,6 +120,7 @@ class WholeModel:
 
     content: dict[str, Any]
     state: StateDict
+    stamp: tuple[int, ...]  # of the file, before it was read
 
 
 def open_whole_model(path: str | os.PathLike[str]) -> WholeModel:
@@ -126,7 +131,7 @@ def open_whole_model(path: str | os.PathLike[str]) -> WholeModel:
 def look_at_whole_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     """All that the file holds which `check_whole_model` has read, and the run will."""
     whole = open_whole_model(path)
-    keep(_whole_key(path), path, whole)
+    keep(_whole_key(path), path, whole.stamp, whole)
     return whole.content
 
 
@@ -135,9 +140,9 @@ def _whole_key(path: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def _read_whole_model(path: str | os.PathLike[str]) -> WholeModel:
-    content = open_checkpoint(path)
+    stamp, content = stamp_of(path), open_checkpoint(path)
     with about(path):
-        return WholeModel(content, whole_state(content))
+        return WholeModel(content, whole_state(content), stamp)
 
 
 def whole_state(content: Mapping[str, object]) -> StateDict:
@@ -148,17 +153,23 @@ def whole_state(content: Mapping[str, object]) -> StateDict:
 
 
 def check_whole_model(
-    path: str | os.PathLike[str], model: nn.Module, classes: Sequence[str] | None = None, new_heads: bool = False
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    classes: Sequence[str] | None = None,
+    new_heads: bool = False,
+    source: object = None,
 ) -> list[str]:
     """Stop where a checkpoint of a whole model does not fit `model` in every tensor; else keep it for `open_whole_model`.
 
     With `classes`, those that the checkpoint says it was trained on must be the same, in the same order. With `new_heads`,
-    layers whose size is that of the classes may differ: their names are returned, and they stay as initialised.
+    layers whose size is that of the classes may differ: their names are returned, and they stay as initialised. `source` is
+    where the file was downloaded from, if it was.
 
     Raises:
         InputError: with what is missing, unexpected and of another shape, or with both lists of classes.
     """
-    read = _read_whole_model(path)
+    with downloaded(source):
+        read = _read_whole_model(path)
     content, state = read.content, read.state
     own = model.state_dict()
     others = [name for name in own if name in state and own[name].shape != state[name].shape]
@@ -185,7 +196,7 @@ def check_whole_model(
             f'checkpoint {shown(path)} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(trained)}; take the data that it was trained on, or its weights alone with --load-from in training'
         )
-    keep(_whole_key(path), path, read)
+    keep(_whole_key(path), path, read.stamp, read)
     return fresh
 
 

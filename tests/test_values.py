@@ -49,7 +49,10 @@ def test_numbers_that_can_be(entries: dict) -> None:
         (dict(model=dict(test_cfg=dict(score_thr=1.5))), 'score_thr: expected a share from 0 to 1, got 1.5'),
         (dict(model=dict(test_cfg=dict(score_thr=-2))), 'score_thr: expected a share'),
         (dict(model=dict(x=dict(mask_thr_binary=7.0))), 'mask_thr_binary: expected a share from 0 to 1'),
-        (dict(model=dict(g=dict(strides=[4, 0]))), 'g.strides.1: expected a number above 0, got 0'),
+        (
+            dict(model=dict(anchor_generator=dict(strides=[4, 0]))),
+            'anchor_generator.strides.1: expected a number above 0, got 0',
+        ),
         (dict(model=dict(x=dict(max_per_img=0))), 'max_per_img: expected a whole number from 1 up, got 0'),
         (dict(model=dict(x=dict(max_per_img=1.5))), 'max_per_img: expected a whole number'),
         (dict(model=dict(nms=dict(type='eval'))), "nms.type: expected a function of mmcv.ops.*got 'eval'"),

@@ -15,7 +15,7 @@ TORCH ?= $(TORCH_$(shell uname -m))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Run a second time as on a processor without AVX-512 and bfloat16, which oneDNN and PyTorch look for at their start.
-NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv compiling convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
+NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv constants convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
 
 .PHONY: setup demo test quick fuzz mutants clean
 

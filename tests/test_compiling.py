@@ -16,6 +16,7 @@ from convnext_dense.kernels.compiling import compile_arguments, recording, shape
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [dict(with_cp=True), dict(use_grn=True, drop_path_rate=0.5)])
 def test_compile_switch_makes_one_graph_for_all_sizes(options):
     counter = CompileCounter()
@@ -67,6 +68,7 @@ def two_stages(**options) -> ConvNeXt:
     return first
 
 
+@pytest.mark.slow
 def test_convolution_under_autocast_is_in_sixteen_bits():
     torch._dynamo.reset()
     model = ConvNeXt(SMALL, layer_scale_init_value=1.0, compile=dict(backend='aot_eager'))

@@ -26,6 +26,7 @@ def test_peers_give_maps_of_the_same_sizes(rival):
     assert [m.shape for m in theirs] == [m.shape for m in ours]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rival', [name for name in WORKS['upernet'].rivals if name != 'mmseg'])
 def test_segmentors_train_and_predict(rival):
     work = replace(WORKS['upernet-training'], size=(2, 64, 64))
@@ -61,6 +62,7 @@ def test_a_missing_rival_is_named(monkeypatch):
     assert len(found.entries[OURS].seconds) == 2
 
 
+@pytest.mark.slow
 def test_memory_is_measured_in_a_fresh_process(monkeypatch):
     ballast = torch.ones(2**28)  # a GiB here, not there
     peak, kept = contest.in_fresh_process('backbone', OURS, 'channels last')

@@ -43,6 +43,7 @@ def test_any_import_order(order: str) -> None:
     assert run(code + "print(d.get('ConvNeXt') is s.get('ConvNeXt') is convnext_dense.ConvNeXt)") == 'True'
 
 
+@pytest.mark.slow
 def test_a_compiled_ext_is_used_untouched(tmp_path) -> None:
     # A finder that comes first, as the file system does where mmcv was compiled.
     (tmp_path / 'compiled.py').write_text('nms = "compiled"\n')
@@ -60,6 +61,7 @@ print(ops.backend(), mmcv._ext.nms)
     assert run(code) == 'mmcv compiled'
 
 
+@pytest.mark.slow
 def test_import_is_silent_and_patches_one_finder() -> None:
     # -W takes the whole name of one module; here it is a pattern that its submodules match too.
     code = (

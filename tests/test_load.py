@@ -95,7 +95,7 @@ def test_nothing_is_loaded_where_something_is_wrong(tmp_path) -> None:
     torch.save(state, tmp_path / 'a.pth')
     model = ConvNeXt(SMALL, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth')))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match='1 missing: stages.3.0.gamma'):
         model.init_weights()
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 

@@ -163,6 +163,7 @@ def test_a_stock_entry_script_from_a_clone(shapes: str, tmp_path) -> None:
     assert (tmp_path / 'work_dirs' / 'my_config' / 'epoch_1.pth').is_file()
 
 
+@pytest.mark.slow
 def test_running_a_script_that_is_not_there(tmp_path) -> None:
     done = python('-m', 'convnext_dense', 'nowhere.py', cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert done.returncode == 2
@@ -177,6 +178,7 @@ def test_start_up_imports_nothing_but_the_finder(tmp_path) -> None:
     assert not set(loaded) & {'convnext_dense', 'torch', 'numpy', 'mmcv', 'mmengine'}
 
 
+@pytest.mark.slow
 @installed
 @needs_lite
 @pytest.mark.parametrize('switch', ['1', '0'])

@@ -259,9 +259,9 @@ def test_training_states_of_another_kind(content, where: str, value, message: st
 
 
 def test_the_state_of_another_optimizer_and_schedule(content) -> None:
-    with pytest.raises(InputError, match='optimizer: expected 1 groups|optimizer: expected .* groups of .*, got 12 groups'):
+    with pytest.raises(InputError, match='optimizer: expected 1 groups of .*, got 12 groups'):
         check_resume(content, config('SGD'), meta_model())
-    with pytest.raises(InputError, match='betas|expected step, exp_avg'):
+    with pytest.raises(InputError, match='optimizer: betas of a group: expected such as .*, got None'):
         check_resume(
             saved(config('SGD')), config(optim_wrapper=dict(type='OptimWrapper', optimizer=OPTIMIZERS['AdamW'])), meta_model()
         )

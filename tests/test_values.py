@@ -48,6 +48,11 @@ def test_numbers_that_can_be(entries: dict) -> None:
         (dict(a=-(2**31)), 'a: expected a number of at most 2147483647'),
         (dict(model=dict(test_cfg=dict(score_thr=1.5))), 'score_thr: expected a share from 0 to 1, got 1.5'),
         (dict(model=dict(test_cfg=dict(score_thr=-2))), 'score_thr: expected a share'),
+        (dict(model=dict(x=dict(mask_thr_binary=7.0))), 'mask_thr_binary: expected a share from 0 to 1'),
+        (
+            dict(model=dict(anchor_generator=dict(strides=[4, 0]))),
+            'anchor_generator.strides.1: expected a number above 0, got 0',
+        ),
         (dict(model=dict(x=dict(max_per_img=0))), 'max_per_img: expected a whole number from 1 up, got 0'),
         (dict(model=dict(x=dict(max_per_img=1.5))), 'max_per_img: expected a whole number'),
         (dict(model=dict(nms=dict(type='eval'))), "nms.type: expected a function of mmcv.ops.*got 'eval'"),
@@ -77,6 +82,7 @@ def test_optimisers_that_can_train() -> None:
     'groups, message',
     [
         (dict(lr=float('inf')), 'optimizer.lr: expected a finite number from 0 to 1000, got inf'),
+        (dict(lr=1e30), 'optimizer.lr: expected a finite number from 0 to 1000, got 1e'),
         (dict(lr=-1e-9), 'optimizer.lr: expected a finite number from 0 to 1000'),
         (dict(weight_decay=float('nan')), 'optimizer.weight_decay: expected a finite number'),
         (dict(eps=-1), 'optimizer.eps: expected a finite number above 0'),

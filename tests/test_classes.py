@@ -61,6 +61,16 @@ def test_heads_that_classify_something_else_keep_their_number(root: Path, part: 
     assert cfg.model.roi_head.bbox_head.num_classes == 5
 
 
+@pytest.mark.parametrize('key', ['model.rpn_head.num_classes', 'model.roi_head.semantic_head.num_classes'])
+def test_an_override_of_such_a_number_is_taken(root: Path, key: str) -> None:
+    cfg = load_config(SHAPES_COCO, None, str(root))
+    cfg.merge_from_dict({key: 1})
+    settle_coco(cfg, TRAIN_VAL, overrides={key: 1})
+    assert cfg.model.rpn_head.get('num_classes', 1) == 1
+    with pytest.raises(InputError, match=r'bbox_head.num_classes: expected 5, .*got 1'):
+        settle_coco(cfg, TRAIN_VAL, overrides={'model.roi_head.bbox_head.num_classes': 1})
+
+
 def test_a_head_of_another_number_of_classes_is_refused(root: Path) -> None:
     cfg = load_config(SHAPES_COCO, None, str(root))
     cfg.model.roi_head.mask_head.num_classes = 4

@@ -13,13 +13,16 @@ from convnext_dense import InputError
 from convnext_dense.data.check import check_data, check_split
 from convnext_dense.data.shapes import SHAPES
 from convnext_dense.run.classes import coco_files, dataset_specs, settle_coco
+from convnext_dense.run.nodes import leaves
 from convnext_dense.run.options import dicts, load_config
 
 FILES = ('instances_training.json', 'instances_validation.json')
 
 
-def settle(root: Path, key: str, value: str, *files: str) -> None:
-    settle_coco(load_config(SHAPES_COCO, {key: value}, str(root)), TRAIN_VAL, *files, overrides={key: value})
+def settle(root: Path, key: str, value: str, *files: str) -> Config:
+    cfg = load_config(SHAPES_COCO, {key: value}, str(root))
+    settle_coco(cfg, TRAIN_VAL, *files, overrides={key: value})
+    return cfg
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_overrides_that_would_be_dropped(root: Path, key: str, value: str, messa
     ],
 )
 def test_overrides_that_are_read(root: Path, key: str, value: str) -> None:
-    settle(root, key, value)
+    assert str(dict(leaves(settle(root, key, value)._cfg_dict))[key]).endswith(value)
 
 
 @pytest.mark.parametrize('part', [{'rpn_head': {'num_classes': 1}}, {'roi_head': {'semantic_head': {'num_classes': 183}}}])

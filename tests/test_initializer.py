@@ -22,6 +22,8 @@ def test_weights_are_loaded_whole_or_not_at_all(tmp_path, prefix: str) -> None:
     model = ConvNeXt(SMALL)
     initialize(model, dict(type=STRICT, checkpoint=str(tmp_path / 'a.pth'), **(dict(prefix=prefix) if prefix else {})))
     assert all(torch.equal(value, state[name] + 1) for name, value in model.state_dict().items())
+    with pytest.raises(InputError, match='other'):
+        initialize(model, dict(type=STRICT, checkpoint=str(tmp_path / 'a.pth'), prefix='other.'))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state.pop('stages.2.1.pwconv1.weight')
     torch.save(state, tmp_path / 'b.pth')

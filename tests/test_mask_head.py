@@ -63,6 +63,14 @@ def test_an_image_without_boxes_beside_one_with(rescale: bool) -> None:
     assert len(results[0][0][0]) == 0 and len(results[0][1][0]) == len(BOXES)
 
 
+def test_no_boxes_have_no_masks() -> None:
+    """Asked directly too, where mmdet's head stops."""
+    meta, none = dict(scale_factor=(1.5, 1.25), ori_shape=(53, 77)), torch.zeros(0, dtype=torch.long)
+    given = torch.zeros(0, 3, 28, 28), BOXES[:0], none, meta, ConfigDict(mask_thr_binary=0.5)
+    masks = PasteMaskHead(**SETTINGS)._predict_by_feat_single(*given, rescale=True)
+    assert masks.shape == (0, 53, 77) and masks.dtype == torch.bool
+
+
 def test_found_by_name() -> None:
     assert MODELS.get('PasteMaskHead') is PasteMaskHead
 

@@ -1,5 +1,8 @@
 """bf16 autocast on the CPU: forward passes in 16 bits, weights and their gradients in 32."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
@@ -21,6 +24,25 @@ def test_forward_in_bfloat16_and_weights_in_float32() -> None:
         assert torch.equal(model.weight, before) == (step == 0)  # gradients are added up, as the wrapper below does it
     assert model.weight.dtype == torch.float32
     torch.testing.assert_close(model.weight, before - 0.1 * 2)
+
+
+def test_processes_wait_for_each_other_in_the_last_step_alone() -> None:
+    """As the wrapper below has it: gradients that are still added up are not exchanged."""
+    model, called = nn.Linear(1, 1), []
+
+    @contextmanager
+    def no_sync() -> Iterator[None]:
+        called.append(1)
+        yield
+
+    model.no_sync = no_sync
+    wrapper = Bf16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=2)
+    counts = []
+    for _ in range(2):
+        with wrapper.optim_context(model):
+            wrapper.update_params(model(torch.ones(1, 1)).float().sum())
+        counts.append(len(called))
+    assert counts == [1, 1]
 
 
 def test_the_context_ends_where_an_error_is_raised() -> None:

@@ -147,7 +147,11 @@ def test_wrong_options_are_wrong_input(args: list[str]) -> None:
 
 
 def test_ctrl_c_while_the_libraries_are_imported() -> None:
-    started = subprocess.Popen([sys.executable, str(ROOT / 'tools/train.py'), SHAPES], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(ROOT / 'tools/train.py'), SHAPES]
+    # A shell's background job ignores Ctrl-C, and so do its children: these tests may be one.
+    started = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     time.sleep(1)
     started.send_signal(signal.SIGINT)
     _, err = started.communicate(timeout=60)

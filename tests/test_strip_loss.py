@@ -122,3 +122,11 @@ def test_of_equal_logits_one_class_is_right() -> None:
     labels = torch.arange(20).repeat(20)[None].view(1, 20, 20)
     _, correct = cross_entropy.upsampled_cross_entropy(torch.zeros(1, 20, 5, 5), labels)
     assert correct == 20
+
+
+def test_a_compiled_loss_is_one_graph() -> None:
+    head = FastFCNHead(in_channels=4, channels=4, num_classes=4, norm_cfg=None)
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.arange(64).view(1, 8, 8) % 4))]
+    logits = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    compiled = torch.compile(lambda x: head.loss_by_feat(x, samples)['loss_ce'], backend='eager', fullgraph=True)
+    torch.testing.assert_close(compiled(logits), head.loss_by_feat(logits, samples)['loss_ce'])

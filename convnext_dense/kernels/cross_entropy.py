@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from convnext_dense.errors import InputError
+from convnext_dense.kernels.compiling import recording
 from convnext_dense.kernels.strips import Resized, WholeMap, strips
 
 MIN_CLASSES = 16  # with fewer, PyTorch does not vectorise log-softmax of rows of classes: the plain way is faster (measured)
@@ -31,8 +32,11 @@ def upsampled_cross_entropy(
 
 
 def check_labels(labels: Tensor, classes: int, ignore_index: int) -> None:
-    """Raise InputError for a label that is no class. Asked of the CPU alone: elsewhere the answer would wait for the device."""
-    if labels.device.type != 'cpu':
+    """Raise InputError for a label that is no class.
+
+    Asked of the CPU alone: elsewhere the answer would wait for the device. A graph that is recorded cannot look at values.
+    """
+    if labels.device.type != 'cpu' or recording():
         return
     wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
     if len(wrong):

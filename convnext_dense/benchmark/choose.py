@@ -19,10 +19,10 @@ from mmseg.structures import SegDataSample
 from rich.table import Table
 from torch import nn
 
-from convnext_dense.benchmark.contest import DEVICE
+from convnext_dense.benchmark.contest import DEVICE, finish
 from convnext_dense.benchmark.timing import Timing, interleave
 from convnext_dense.errors import InputError, last_line
-from convnext_dense.run.nodes import component, leaves
+from convnext_dense.run.nodes import component, leaves, parameters
 from convnext_dense.run.settle import settle_norms, settle_pretrained
 from convnext_dense.training.guards import build_on_meta
 
@@ -39,16 +39,11 @@ def fused_options(cfg: Config, fused: bool) -> dict[str, Any]:
     for path, node in leaves(cfg.model, 'model'):
         cls = node.get('type') if isinstance(node, dict) else None
         made = component(cls, cfg.get('default_scope')) if cls is not None else None
-        if inspect.isclass(made) and _takes_fused(made):
+        if inspect.isclass(made) and 'fused' in parameters(made):
             options[f'{path}.fused'] = fused
         elif cls in PLAIN_TYPES and not fused:
             options[f'{path}.type'] = PLAIN_TYPES[cls]
     return options
-
-
-def _takes_fused(cls: type) -> bool:
-    makers = [vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)]
-    return any('fused' in inspect.signature(make).parameters for make in makers)
 
 
 def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable[[str], None]) -> Table:
@@ -82,9 +77,8 @@ def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable
         except Exception as error:  # of any class: the libraries check little of what they are given
             raise InputError(f'{work}: {type(error).__name__}: {last_line(error)}; name another --size') from error
         for name, timing in timings.items():
-            span = f'{min(timing.seconds):.3f} to {max(timing.seconds):.3f}'
             ratio = timings['plain'].median / timing.median
-            table.add_row(work, name, f'{timing.median:.3f}', span, f'{ratio:.2f}')
+            table.add_row(work, name, f'{timing.median:.3f}', timing.span(3), f'{ratio:.2f}')
         say(f'{work}: {advice(cfg, tool, timings)}')
     return table
 
@@ -142,7 +136,7 @@ def training_step(model: Any, size: tuple[int, int], batch: int) -> Callable[[],
         torch.manual_seed(0)  # the same drop path and the same proposals
         loss, _ = model.parse_losses(model(**model.data_preprocessor(copy.deepcopy(data), True), mode='loss'))
         loss.backward()
-        _finish()
+        finish()
 
     return step
 
@@ -154,14 +148,9 @@ def prediction(model: Any, size: tuple[int, int], batch: int) -> Callable[[], No
         model.eval()
         with torch.no_grad():
             model(**model.data_preprocessor(copy.deepcopy(data), False), mode='predict')
-        _finish()
+        finish()
 
     return step
-
-
-def _finish() -> None:
-    if DEVICE == 'cuda':
-        torch.cuda.synchronize()
 
 
 def batch_of(model: nn.Module, size: tuple[int, int], batch: int) -> dict[str, list[Any]]:

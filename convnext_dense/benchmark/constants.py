@@ -73,10 +73,11 @@ def fusion() -> Step:
     """UperNet's fusion of three levels into the first one's size."""
     maps = [image(1, 512, side, side) for side in (64, 32, 16)]
     weights = [torch.randn(512, 512, 3, 3) for _ in maps]
+    base = image(1, 512, 128, 128)
 
     def step() -> None:
         with torch.no_grad():
-            upsampled_conv.conv_of_upsampled(image(1, 512, 128, 128), maps, weights, False)
+            upsampled_conv.conv_of_upsampled(base.clone(), maps, weights, False)
 
     return step
 
@@ -112,7 +113,7 @@ def _train(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def block_sizes() -> Iterator[tuple[str, bool, Step, Step]]:
     for dim, side in ((40, 16), (40, 64), (96, 16), (96, 32), (160, 8), (160, 16), (384, 4), (384, 8), (384, 16)):
         block, x = Block(dim), image(1, dim, side, side)
-        taken, label = x.numel() * dim >= guard.MIN_WORK, f'block of {dim} channels, {side**2} pixels'
+        taken, label = guard.chosen('auto', x, x.numel() * dim), f'block of {dim} channels, {side**2} pixels'
         for work, mode in (('inference', _infer), ('training', _train)):
             yield f'{label}, {work}', taken, partial(mode, block.plain, x), partial(mode, block.tiled, x)
 
@@ -223,8 +224,8 @@ def constants(rounds: int) -> tuple[Table, Table]:
         for name, timing in timings.items():
             mark = ' (ours)' if name == str(ours) else ''
             ratio = timing.median / timings[str(ours)].median
-            span = f'{1e3 * min(timing.seconds):.1f} to {1e3 * max(timing.seconds):.1f}'
-            values.add_row(sweep.name, sweep.work, name + mark, f'{1e3 * timing.median:.1f}', span, f'{ratio:.2f}')
+            shown = f'{1e3 * timing.median:.1f}', timing.span(1, 1e3), f'{ratio:.2f}'
+            values.add_row(sweep.name, sweep.work, name + mark, *shown)
         values.add_section()
     sizes = Table('threshold', 'size', 'plain ms', 'fast ms', 'times faster', 'taken')
     for threshold in THRESHOLDS:

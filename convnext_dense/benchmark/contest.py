@@ -77,6 +77,12 @@ class Outcome:
 LIMIT_SIDE = 4096
 
 
+def finish() -> None:
+    """Wait for what was asked of the device, so that it is in the time."""
+    if DEVICE == 'cuda':
+        torch.cuda.synchronize()
+
+
 def images_of(work: Work) -> Tensor:
     batch, height, width = work.size
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -128,8 +134,7 @@ def runner(work: Work, contender: Contender, layout: str) -> Callable[[], Any]:
         else:
             with torch.no_grad(), autocast:
                 result = contender.infer(images)
-        if DEVICE == 'cuda':
-            torch.cuda.synchronize()
+        finish()
         return result
 
     return step
@@ -204,8 +209,7 @@ def matrix_product() -> Callable[[], Any]:
     def step() -> None:
         with torch.no_grad():
             linear(a, b)
-        if DEVICE == 'cuda':
-            torch.cuda.synchronize()
+        finish()
 
     return step
 

@@ -26,7 +26,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
                 name,
                 entry.layout.removeprefix('channels '),
                 f'{entry.median:.3f}',
-                f'{min(entry.seconds):.3f} to {max(entry.seconds):.3f}',
+                entry.span(3),
                 f'{entry.median / ours.median:.2f}',
                 f'{entry.peak_bytes / GIB:.2f}',
                 f'{ours.peak_bytes / entry.peak_bytes:.2f}',

@@ -21,6 +21,10 @@ class Timing:
     def median(self) -> float:
         return median(self.seconds)
 
+    def span(self, digits: int, scale: float = 1) -> str:
+        """The shortest and the longest round, in seconds times `scale`."""
+        return f'{scale * min(self.seconds):.{digits}f} to {scale * max(self.seconds):.{digits}f}'
+
 
 def interleave(rivals: Mapping[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, Timing], dict[str, Any]]:
     """Run every rival once a round, in turn, and return their timings and last results.
@@ -42,6 +46,4 @@ def add_rows(table: Table, work: str, timings: Mapping[str, Timing]) -> None:
     """A row for each rival: median, range, and how many times faster than the first."""
     base = next(iter(timings.values())).median
     for name, timing in timings.items():
-        milliseconds = [1e3 * value for value in timing.seconds]
-        span = f'{min(milliseconds):.1f} to {max(milliseconds):.1f}'
-        table.add_row(work, name, f'{1e3 * timing.median:.1f}', span, f'{base / timing.median:.2f}')
+        table.add_row(work, name, f'{1e3 * timing.median:.1f}', timing.span(1, 1e3), f'{base / timing.median:.2f}')

@@ -189,14 +189,18 @@ def _by_hand(given: tuple[str, ...], found: tuple[str, ...], path: Path, subset:
     )
 
 
+def _of_the_data(path: str) -> bool:
+    """Whether the classes at this place of the model are those of the data."""
+    return not set(OTHER_CLASSES) & set(path.split('.'))
+
+
 def _settle_heads(cfg: Config, classes: tuple[str, ...], path: Path, overrides: Mapping[str, Any]) -> str:
     """The number of classes into every head that has one and classifies the data's classes."""
     count = len(classes)
     for key, value in overrides.items():
-        of_the_data = not set(OTHER_CLASSES) & set(key.split('.'))
-        if of_the_data and key.split('.')[-1] in ('num_classes', 'num_things_classes') and value != count:
+        if _of_the_data(key) and key.split('.')[-1] in ('num_classes', 'num_things_classes') and value != count:
             raise InputError(f'{key}: expected {count}, the classes of {path} ({listed(classes)}); got {value}; leave it out')
-    nodes = [node for path, node in leaves(cfg.get('model', {})) if not set(OTHER_CLASSES) & set(path.split('.'))]
+    nodes = [node for path, node in leaves(cfg.get('model', {})) if _of_the_data(path)]
     heads = [node for node in nodes if isinstance(node, dict) and node.get('num_classes') is not None]
     for node in [*heads, *([cfg._cfg_dict] if cfg.get('num_classes') is not None else [])]:
         if node['num_classes'] not in (count, COCO_CLASSES):

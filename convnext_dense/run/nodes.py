@@ -56,6 +56,12 @@ def component(cls: Any, scope: str | None = None) -> Any:
     return None
 
 
+def parameters(cls: type) -> set[str]:
+    """Names that a class's `__init__` and those of the classes above it take, `self` and the like included."""
+    makers = [vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)]
+    return {name for make in makers for name in inspect.signature(make).parameters}
+
+
 def dicts(node: Any) -> Iterator[ConfigDict]:
     """Every dict in a config, outermost first."""
     if isinstance(node, Config):

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
 from convnext_dense.kernels.guard import expect_fused
-from convnext_dense.run.nodes import component, leaves, top_level
+from convnext_dense.run.nodes import component, leaves, parameters, top_level
 from convnext_dense.text import listed, suggest
 from convnext_dense.training.layer_decay import OPTIONS as PARAMWISE_OPTIONS
 
@@ -154,7 +154,5 @@ def _accepted(node: dict[str, Any], name: str | None, scope: str | None) -> set[
     cls = component(node.get('type'), scope)
     keys = {'constructor', 'paramwise_cfg', 'optimizer'} if name == 'optim_wrapper' else set()
     if inspect.isclass(cls):
-        for base in cls.__mro__:
-            if '__init__' in vars(base):
-                keys |= set(inspect.signature(vars(base)['__init__']).parameters)
+        keys |= parameters(cls)
     return keys - {'self', 'args', 'kwargs'}

@@ -86,3 +86,11 @@ def test_a_model_without_faster_paths_is_refused() -> None:
     )
     with pytest.raises(InputError, match='expected a model with faster paths'):
         choose.choose(cfg, (64, 64), 1, print)
+
+
+def test_rounds_that_overlap_are_noise() -> None:
+    """Measured: the config as it stands and the fast paths, which are the same on maps of this size."""
+    timings = dict(config=Timing((10.3, 10.5)), plain=Timing((20.4, 20.7)), fast=Timing((8.9, 10.32)))
+    assert choose.advice(load_config(SHAPES), 'tools/train.py', timings).startswith('nothing to set')
+    timings['fast'] = Timing((8.9, 9.1))
+    assert '1.16 times faster' in choose.advice(load_config(SHAPES), 'tools/train.py', timings)

@@ -20,10 +20,11 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+from models import write_checkpoint
 
 from convnext_dense import ops
 from convnext_dense.data.coco import read_coco
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.data.shapes import CLASSES, write_shapes
 from convnext_dense.kernels import cross_entropy, guard, strips, winograd
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,6 +129,18 @@ def shapes(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp('data') / 'shapes'
     write_shapes(folder, train=6, val=5)
     return str(folder)
+
+
+@pytest.fixture(scope='session')
+def segmentor_file(tmp_path_factory) -> str:
+    """A checkpoint of the toy segmentor, with random weights."""
+    return str(write_checkpoint(SHAPES, tmp_path_factory.mktemp('segmentor') / 'model.pth', CLASSES))
+
+
+@pytest.fixture(scope='session')
+def detector_file(tmp_path_factory) -> str:
+    """A checkpoint of the toy detector, with random weights."""
+    return str(write_checkpoint(SHAPES_COCO, tmp_path_factory.mktemp('detector') / 'model.pth', CLASSES[1:]))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
     python tools/benchmark.py --all                       # every work: table, JSON and chart
     python tools/benchmark.py backbone upernet-training   # some
     python tools/benchmark.py photograph                  # predicting one of 2048x1536 pixels
+    python tools/benchmark.py predict                     # from JPEG files to written results, beside other libraries
     python tools/benchmark.py evaluation                  # COCO's numbers, and masks pasted and encoded
     python tools/benchmark.py constants                   # the kernels' constants at several values (docs/kernels.md)
     python tools/benchmark.py choose CONFIG               # a config's model by plain and by fast paths: the options to set here
@@ -30,6 +31,7 @@ from convnext_dense.benchmark.constants import constants
 from convnext_dense.benchmark.contest import DEVICE, WORKS, contest, prepare
 from convnext_dense.benchmark.evaluation import evaluation
 from convnext_dense.benchmark.photograph import photograph
+from convnext_dense.benchmark.prediction import prediction
 from convnext_dense.benchmark.report import chart, limit_line, table
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder
@@ -38,9 +40,9 @@ from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.run.options import load_config
 from convnext_dense.text import table_text
 
-OTHER = ('photograph', 'evaluation', 'constants')
+OTHER = ('photograph', 'predict', 'evaluation', 'constants')
 OUT = 'work_dirs/benchmark'
-ALL = (*WORKS, 'photograph', 'evaluation')
+ALL = (*WORKS, 'photograph', 'predict', 'evaluation')
 
 
 def main() -> None:
@@ -78,6 +80,8 @@ def main() -> None:
         print(f'written: {Path(out) / "benchmark.json"}, {Path(out) / "benchmark.png"}')
     if 'photograph' in names:
         print(table_text(photograph()))
+    if 'predict' in names:
+        print(table_text(prediction(max(args.rounds // 2, 1), print)))
     if 'evaluation' in names:
         timed = Table('work', 'path', 'median ms', 'range ms', 'times faster')
         evaluation(timed, args.rounds)

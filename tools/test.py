@@ -2,6 +2,7 @@
 
     python tools/test.py configs/upernet_convnext_t_ade20k.py CHECKPOINT --out metrics.json --show-dir pictures
     python tools/test.py CONFIG CHECKPOINT --tta            # segmentation: multi-scale and flip
+    python tools/test.py CONFIG CHECKPOINT --tile 1024      # in tiles, at the pictures' own size
     python tools/test.py COCO_CONFIG CHECKPOINT --eval-backend faster-coco-eval
 
 COCO's numbers are the twelve of pycocotools, for boxes and for masks.
@@ -26,8 +27,10 @@ from rich.table import Table
 
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.data.coco import BACKENDS
-from convnext_dense.errors import doing
+from convnext_dense.errors import InputError, doing
 from convnext_dense.files import check_file, check_folder, partial_file
+from convnext_dense.predict.tiler import use_tiles
+from convnext_dense.predict.tiles import OVERLAP, checked_tiling
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser, exit_with_line
 from convnext_dense.run.launch import build_runner, prepare
@@ -54,12 +57,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument('--show-dir', metavar='DIR', help='write a picture of each prediction')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: multi-scale and flip')
+    parser.add_argument('--tile', type=int, metavar='N', help='test pictures of their own size, in tiles of N pixels')
+    parser.add_argument('--overlap', type=float, default=OVERLAP, help='of a tile, the share that the next one sees, too')
     parser.add_argument('--eval-backend', choices=BACKENDS, help="what computes COCO's numbers, in place of the config's")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    if args.tile is not None and args.tta:
+        raise InputError('--tile and --tta: expected one of the two, got both')
+    if args.tile is None and args.overlap != OVERLAP:
+        raise InputError('--overlap: expected --tile with it')
+    tiling = None if args.tile is None else checked_tiling(args.tile, args.overlap)
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('test',))
     set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
@@ -81,6 +91,8 @@ def main() -> None:
     check_evaluators(cfg, 'test_evaluator')
     if args.tta:
         lines.append(use_tta(cfg))
+    if tiling is not None:
+        lines.append(use_tiles(cfg, tiling))
     for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
         cfg.pop(key)  # the runner takes all of training's, or none
     with doing('building the run'):

@@ -150,7 +150,8 @@ def segmentor(cfg: dict) -> Contender:
     return Contender(model, lambda x: model.encode_decode(x, [dict(img_shape=x.shape[2:])]), loss)
 
 
-def _recipe(name: str) -> Config:
+def recipe(name: str) -> Config:
+    """A recipe without what no rival has: pre-trained weights, dropped branches."""
     cfg = load_config(str(CONFIGS / f'{name}.py'))
     for node in (cfg.model, cfg.model.get('decode_head', {}), cfg.model.get('auxiliary_head', {})):
         if 'norm_cfg' in node:
@@ -164,17 +165,22 @@ def _recipe(name: str) -> Config:
 
 
 def our_upernet() -> Contender:
-    return segmentor(_recipe('upernet_convnext_t_ade20k').model)
+    return segmentor(recipe('upernet_convnext_t_ade20k').model)
 
 
-def stock_upernet(backbone: dict | None = None) -> Contender:
-    """mmseg's own segmentor and heads on the official backbone."""
-    model = _recipe('upernet_convnext_t_ade20k').model
+def stock_segmentor_cfg(backbone: dict) -> ConfigDict:
+    """UperNet-T with mmseg's own segmentor and heads; entries of `backbone` are set in the recipe's."""
+    model = recipe('upernet_convnext_t_ade20k').model
     model.type, model.decode_head.type, model.auxiliary_head.type = 'EncoderDecoder', 'UPerHead', 'FCNHead'
-    model.backbone = backbone or model.backbone | dict(type='OfficialConvNeXt')
+    model.backbone.update(backbone)
     for key in ('batch_size', 'keep_logits'):
         model.test_cfg.pop(key)
-    return segmentor(model)
+    return model
+
+
+def stock_upernet() -> Contender:
+    """mmseg's own segmentor and heads on the official backbone."""
+    return segmentor(stock_segmentor_cfg(dict(type='OfficialConvNeXt')))
 
 
 def _swin(scope: str) -> dict:
@@ -182,7 +188,9 @@ def _swin(scope: str) -> dict:
 
 
 def swin_upernet() -> Contender:
-    return stock_upernet(_swin('mmseg'))
+    model = stock_segmentor_cfg({})
+    model.backbone = ConfigDict(_swin('mmseg'))
+    return segmentor(model)
 
 
 def transformers_upernet() -> Contender:
@@ -212,14 +220,20 @@ def smp_upernet() -> Contender:
 # Mask R-CNN; what comes out are boxes and masks of one image.
 
 
+def spread_scores(model: Any) -> None:
+    """Random heads of a detector would find nothing, and the mask head would not run: let a hundred boxes pass."""
+    if not hasattr(model, 'roi_head'):
+        return
+    generator = torch.Generator().manual_seed(0)
+    for layer in (model.roi_head.bbox_head.fc_cls, model.rpn_head.rpn_cls):
+        layer.weight.data = 0.5 * torch.randn(layer.weight.shape, generator=generator)
+
+
 def detector(model_cfg: dict, backbone: dict | None = None) -> Contender:
     if backbone:
         model_cfg['backbone'] = ConfigDict(backbone)
     model = MODELS.build(ConfigDict(model_cfg, _scope_='mmdet'))
-    # Random heads would find nothing, and the mask head would not run: spread their scores so that a hundred boxes pass.
-    generator = torch.Generator().manual_seed(0)
-    for layer in (model.roi_head.bbox_head.fc_cls, model.rpn_head.rpn_cls):
-        layer.weight.data = 0.5 * torch.randn(layer.weight.shape, generator=generator)
+    spread_scores(model)
 
     def infer(x: Tensor) -> Any:
         from mmdet.structures import DetDataSample
@@ -236,7 +250,7 @@ def detector(model_cfg: dict, backbone: dict | None = None) -> Contender:
 
 
 def _mask_rcnn() -> ConfigDict:
-    return _recipe('mask_rcnn_convnext_t_coco').model
+    return recipe('mask_rcnn_convnext_t_coco').model
 
 
 def our_mask_rcnn() -> Contender:
@@ -244,11 +258,11 @@ def our_mask_rcnn() -> Contender:
 
 
 def stock_mask_rcnn() -> Contender:
-    cfg = _stock_detector()
+    cfg = stock_detector_cfg()
     return detector(cfg, dict(type='TorchvisionConvNeXt'))
 
 
-def _stock_detector() -> ConfigDict:
+def stock_detector_cfg() -> ConfigDict:
     cfg = _mask_rcnn()
     cfg.rpn_head.type, cfg.roi_head.mask_head.type = 'RPNHead', 'FCNMaskHead'
     for node in (cfg.neck, cfg.roi_head.mask_head):
@@ -257,7 +271,7 @@ def _stock_detector() -> ConfigDict:
 
 
 def swin_mask_rcnn() -> Contender:
-    return detector(_stock_detector(), _swin('mmdet'))
+    return detector(stock_detector_cfg(), _swin('mmdet'))
 
 
 def share_weights(ours: nn.Module, theirs: nn.Module) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
+import subprocess
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,10 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
 from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
+from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
+
+PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'mmsegmentation')
 
 
 def prepare(cfg: Config, args: Namespace) -> list[str]:
@@ -77,6 +84,20 @@ def _check_ranks() -> None:
             )
 
 
+def made_by() -> dict[str, str]:
+    """Versions of what a model is trained with, and the commit of this project's clone, where it is one."""
+    found = dict(convnext_dense=__version__, python=platform.python_version())
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    root = Path(__file__).resolve().parents[2]
+    if (root / '.git').exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            command = ['git', '-C', str(root), 'rev-parse', 'HEAD']
+            found['commit'] = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return found
+
+
 class WholeModelRunner(Runner):
     """A runner whose checkpoints of whole models may be of any published layout; they were checked before it was made."""
 
@@ -121,7 +142,8 @@ class WholeModelRunner(Runner):
 
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As mmengine's, but whole or not at all: written beside its place, and moved there."""
+        """As mmengine's, but whole or not at all: written beside its place, and moved there; and it says what made it."""
+        kwargs['meta'] = dict(kwargs.get('meta') or {}, made_by=made_by())
         if '://' in str(out_dir) or kwargs.get('backend_args') or kwargs.get('file_client_args'):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return

@@ -1,0 +1,49 @@
+"""A prediction drawn over its picture, through torchvision's drawing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+if TYPE_CHECKING:
+    from convnext_dense.predict.result import Result
+
+OPACITY = 0.5  # of classes and masks over the picture
+LINE, TEXT = 300, 40  # of these parts of the longer side: lines' width and letters' height
+
+
+def drawn(result: Result) -> NDArray[np.uint8]:
+    """(H, W, 3) in RGB: the classes' colours over the picture; or masks, boxes and names with scores."""
+    rgb = np.ascontiguousarray(result.image)
+    if result.mask is not None:
+        return coloured(rgb, result.mask, result.palette)
+    assert result.boxes is not None and result.labels is not None and result.scores is not None
+    if not len(result.labels):
+        return rgb
+    image = torch.from_numpy(rgb).permute(2, 0, 1)
+    colours = [result.palette[label] for label in result.labels]
+    if result.mask_data is not None and result.masks is not None:
+        image = draw_segmentation_masks(image, torch.from_numpy(np.ascontiguousarray(result.masks)), OPACITY, colours)
+    longer = max(result.size)
+    boxes = torch.from_numpy(result.boxes).clamp(min=0)
+    boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2])  # an empty one, which torchvision refuses
+    words = [f'{name} {score:.2f}' for name, score in zip(result.names, result.scores)]
+    width = max(longer // LINE, 1)
+    image = draw_bounding_boxes(image, boxes, words, colours, width=width, font_size=max(longer // TEXT, 10))
+    return image.permute(1, 2, 0).contiguous().numpy()
+
+
+def coloured(rgb: NDArray[np.uint8], mask: NDArray, palette: tuple[tuple[int, int, int], ...]) -> NDArray[np.uint8]:
+    """Each class's colour over the picture; pixels without a class as they are."""
+    colours = np.zeros((np.iinfo(mask.dtype).max + 1, 3), np.uint8)
+    colours[: len(palette)] = palette
+    blend: NDArray[np.uint8] = cv2.addWeighted(rgb, 1 - OPACITY, colours[mask], OPACITY, 0)
+    none = mask >= len(palette)
+    if none.any():
+        blend[none] = rgb[none]
+    return blend

@@ -15,6 +15,7 @@ FLOORS = [
     {'weights', 'data'},
     {'training', 'segmentation', 'detection'},
     {'run'},
+    {'predict'},
     {'benchmark'},
 ]
 FILES = sorted((ROOT / 'convnext_dense').rglob('*.py'))

@@ -16,8 +16,8 @@ from models import photograph, write_photograph
 from PIL import Image
 from pycocotools.coco import COCO
 
-from convnext_dense.predict.to_files import PARTLY
 from convnext_dense.predict.video import VideoWriter, frames
+from convnext_dense.run.command import PARTLY
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_number, expect_whole
 from convnext_dense.predict.ahead import ahead
 from convnext_dense.predict.inputs import Item, check_readable, downloaded, is_one, items
-from convnext_dense.predict.pipeline import build_pipeline
 from convnext_dense.predict.result import NOTHING, Result
+from convnext_dense.predict.steps import build_pipeline
 from convnext_dense.predict.tiler import Tiler
 from convnext_dense.predict.tiles import Tiling
 from convnext_dense.predict.windows import InMemory, Windowed

@@ -16,8 +16,9 @@ from mmseg.models.segmentors import BaseSegmentor
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convnext_dense.data.pipeline import RESIZES
 from convnext_dense.predict.patch import patch_of
-from convnext_dense.predict.pipeline import RESIZES, name_of, without_annotations
+from convnext_dense.predict.steps import name_of, without_annotations
 from convnext_dense.predict.tile_detector import Objects, detect
 from convnext_dense.predict.tile_segmentor import TileMap, classes_by_rows, logits_of
 from convnext_dense.predict.tiles import OVERLAP, Tiling, checked_tiling

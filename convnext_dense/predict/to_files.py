@@ -26,9 +26,8 @@ from convnext_dense.predict.tiff_mask import write_mask
 from convnext_dense.predict.tiles import OVERLAP
 from convnext_dense.predict.video import VideoWriter, pyav, rate
 from convnext_dense.predict.windows import TIFFS, Tiff, is_tiff
+from convnext_dense.run.command import PARTLY
 from convnext_dense.text import table_text
-
-PARTLY = 3  # exit status where some pictures could not be read
 
 
 def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:

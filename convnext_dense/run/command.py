@@ -1,6 +1,7 @@
 """What every tool does at its edges: options in, one line out where something is wrong.
 
-Exit status 0: done. 1: check_data found problems. 2: wrong input. 70: an error of the program's own, whose traceback is kept in
+Exit status 0: done. 1: check_data found problems. 2: wrong input. 3: predict left pictures out that could
+not be read. 70: an error of the program's own, whose traceback is kept in
 a file. 130: stopped by Ctrl-C.
 """
 
@@ -20,7 +21,7 @@ import torch
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import os_line
 
-WRONG_INPUT, UNFORESEEN, INTERRUPTED = 2, 70, 130
+WRONG_INPUT, PARTLY, UNFORESEEN, INTERRUPTED = 2, 3, 70, 130
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

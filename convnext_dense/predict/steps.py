@@ -13,8 +13,6 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief
 from convnext_dense.predict.config_text import GIVE
 
-RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize')
-
 
 def build_pipeline(given: Any) -> tuple[Callable[[dict], dict], Callable[[dict], dict]]:
     """The loading step of a test pipeline, and the rest without the steps that load annotations; in the current scope.

@@ -2,6 +2,7 @@
 
     python tools/make_shapes.py data/shapes
     python tools/make_shapes.py /tmp/small --train 20 --val 10
+    python tools/make_shapes.py /tmp/many --train 1 --val 20 --grid 8     # many small objects in each picture
 
 The folder must not exist. Exit status 2: wrong input, nothing is left.
 """
@@ -24,9 +25,10 @@ def main() -> None:
     parser.add_argument('--train', type=int, default=600, help='training scenes')
     parser.add_argument('--val', type=int, default=100, help='held-out scenes')
     parser.add_argument('--seed', type=int, default=0, help='same seed, same scenes')
+    parser.add_argument('--grid', type=int, default=1, metavar='N', help='N x N scenes in each picture, of 96 pixels each')
     args = parser.parse_args()
-    write_shapes(args.folder, args.train, args.val, args.seed)
-    print(f'{args.train} training and {args.val} validation scenes in {args.folder}')
+    write_shapes(args.folder, args.train, args.val, args.seed, args.grid)
+    print(f'{args.train} training and {args.val} validation pictures in {args.folder}')
 
 
 if __name__ == '__main__':

@@ -24,12 +24,20 @@ def test_objects_have_masks_boxes_and_words() -> None:
     result = detected()
     found = drawn(result)
     assert found.shape == (20, 30, 3) and found.dtype == np.uint8
-    assert tuple(found[2, 12]) == PALETTE[1] and tuple(found[16, 24]) == PALETTE[0]  # corners of the boxes
-    untouched = np.ones((20, 30), bool)
-    untouched[:, :] = True
-    untouched[0:17, 0:30] = False
-    assert np.array_equal(found[untouched], result.image[untouched])
+    assert tuple(found[2, 12]) == PALETTE[1] and tuple(found[8, 24]) == PALETTE[0]  # on the boxes' upper edges
+    assert np.array_equal(found[:, :3], result.image[:, :3])  # left of both
     assert not np.array_equal(found, drawn(detected(masks=False)))
+
+
+def test_masks_are_blended_the_highest_score_on_top() -> None:
+    boxes = np.array([[0, 0, 1, 1]] * 2, np.float32)
+    plain, found = (drawn(detected(boxes=boxes, **more)).astype(int) for more in (dict(mask_data=None), {}))
+    dog, cat = detected().masks
+    colours = np.where(dog[..., None], PALETTE[1], PALETTE[0])
+    expected = np.where((dog | cat)[..., None], (plain + colours) / 2, plain)
+    changed = (found != plain).any(2)
+    assert changed.any() and not (changed & ~(dog | cat)).any()
+    assert np.abs(found - expected)[changed].max() <= 1
 
 
 def test_nothing_found_leaves_the_picture() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
+import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+from torchvision.utils import draw_bounding_boxes
 
 if TYPE_CHECKING:
     from convnext_dense.predict.result import Result
 
 OPACITY = 0.5  # of classes and masks over the picture
-LINE, TEXT = 300, 40  # of these parts of the longer side: lines' width and letters' height
+FONT = f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf'  # with letters of most alphabets
+LINE, TEXT = 300, 50  # of these parts of the longer side: lines' width and letters' height
 
 
 def drawn(result: Result) -> NDArray[np.uint8]:
@@ -25,17 +27,34 @@ def drawn(result: Result) -> NDArray[np.uint8]:
     assert result.boxes is not None and result.labels is not None and result.scores is not None
     if not len(result.labels):
         return rgb
-    image = torch.from_numpy(rgb).permute(2, 0, 1)
     colours = [result.palette[label] for label in result.labels]
-    if result.mask_data is not None and result.masks is not None:
-        image = draw_segmentation_masks(image, torch.from_numpy(np.ascontiguousarray(result.masks)), OPACITY, colours)
+    if result.mask_data is not None:
+        for i in reversed(range(len(colours))):  # the highest score on top
+            top, left, mask = result.patch(i).within(0, 0, *result.size)
+            area = rgb[top : top + mask.shape[0], left : left + mask.shape[1]]
+            area[mask] = ((1 - OPACITY) * area[mask] + OPACITY * np.array(colours[i])).astype(np.uint8)
     longer = max(result.size)
     boxes = torch.from_numpy(result.boxes).clamp(min=0)
     boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2])  # an empty one, which torchvision refuses
     words = [f'{name} {score:.2f}' for name, score in zip(result.names, result.scores)]
-    width = max(longer // LINE, 1)
-    image = draw_bounding_boxes(image, boxes, words, colours, width=width, font_size=max(longer // TEXT, 10))
+    image = draw_bounding_boxes(
+        torch.from_numpy(rgb).permute(2, 0, 1),
+        boxes,
+        words,
+        colours,
+        width=max(longer // LINE, 1),
+        font=FONT,
+        font_size=max(longer // TEXT, 10),
+        label_colors=[_readable_on(colour) for colour in colours],
+        label_background_colors=colours,
+        fill_labels=True,
+    )
     return image.permute(1, 2, 0).contiguous().numpy()
+
+
+def _readable_on(colour: tuple[int, int, int]) -> str:
+    """Black or white, by the colour's luminance."""
+    return 'black' if np.dot(colour, (0.299, 0.587, 0.114)) > 140 else 'white'
 
 
 def coloured(rgb: NDArray[np.uint8], mask: NDArray, palette: tuple[tuple[int, int, int], ...]) -> NDArray[np.uint8]:

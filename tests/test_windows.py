@@ -17,6 +17,7 @@ WINDOWS = [(0, 0, 150, 200), (0, 0, 1, 1), (149, 199, 1, 1), (40, 50, 70, 90), (
 LAYOUTS = {
     'strips': dict(rowsperstrip=16),
     'one strip': {},
+    'big-endian': dict(byteorder='>'),
     'tiles': dict(tile=(64, 48)),
     'zlib': dict(tile=(64, 64), compression='zlib', predictor=True),
     'zlib strips': dict(rowsperstrip=7, compression='zlib'),
@@ -63,6 +64,16 @@ def test_only_what_a_window_touches_is_read(tmp_path: Path) -> None:
     assert len(picture.kept) == 9 and peak < 20 * 2**20
 
 
+def test_one_strip_is_read_by_rows(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / 'a.tif', np.zeros((4096, 4096, 3), np.uint16), photometric='rgb')
+    picture = Tiff(str(tmp_path / 'a.tif'))
+    tracemalloc.start()
+    picture.read(1000, 1000, 300, 300)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not picture.kept and peak < 5 * 2**20
+
+
 def test_georeference_is_kept(tmp_path: Path) -> None:
     scale = (33550, 'd', 3, (0.5, 0.5, 0.0), True)
     tifffile.imwrite(tmp_path / 'a.tif', RGB, photometric='rgb', extratags=[scale], metadata=None)
@@ -76,11 +87,12 @@ def test_what_is_no_tiff(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / 'b.tif', RGB.astype(np.float32))
     with pytest.raises(UnreadableError, match='has values of type float32; expected 8 or 16 bits'):
         Tiff(str(tmp_path / 'b.tif'))
-    tifffile.imwrite(tmp_path / 'c.tif', RGB, photometric='rgb', rowsperstrip=16, compression='zlib')
-    content = (tmp_path / 'c.tif').read_bytes()
-    (tmp_path / 'c.tif').write_bytes(content[:20_000])
-    with pytest.raises(UnreadableError):
-        Tiff(str(tmp_path / 'c.tif')).read(0, 0, 150, 200)
+    for options in ({}, dict(rowsperstrip=16, compression='zlib')):
+        tifffile.imwrite(tmp_path / 'c.tif', RGB, photometric='rgb', **options)
+        content = (tmp_path / 'c.tif').read_bytes()
+        (tmp_path / 'c.tif').write_bytes(content[:20_000])
+        with pytest.raises(UnreadableError, match='cannot be read'):
+            Tiff(str(tmp_path / 'c.tif')).read(0, 0, 150, 200)
     assert is_tiff('x.TIF') and is_tiff('a.tiff') and not is_tiff('a.png')
 
 

@@ -88,6 +88,7 @@ class TileMap:
     def _row_of_tiles(self) -> None:
         top = self.tops[self.next_row] // self.ratio
         height, width = (side // self.ratio for side in self.tile)
+        self.kept = self.kept.clone()  # whose rows above are let go before there are more
         longer = self.kept.new_empty(top + height - self.kept_from, *self.kept.shape[1:])
         longer[: len(self.kept)] = self.kept
         longer[len(self.kept) :] = 0

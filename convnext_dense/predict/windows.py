@@ -69,6 +69,8 @@ class Tiff:
         if self.page.dtype is None or self.page.dtype not in (np.uint8, np.uint16) or self.page.imagedepth != 1:
             raise UnreadableError(f'has values of type {self.page.dtype}; expected 8 or 16 bits')
         self.separate = self.page.planarconfig == 2 and self.page.samplesperpixel > 1
+        whole = self.page.is_contiguous and not self.page.is_tiled and not self.separate
+        self.plain = bool(whole) and self.page.compression == 1 and self.page.predictor == 1
         tags = [self.page.tags.get(code) for code in GEO_TAGS]
         self.geo = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in tags if tag is not None]
         self.kept: OrderedDict[int, NDArray] = OrderedDict()
@@ -76,6 +78,28 @@ class Tiff:
 
     def read(self, top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
         bands = min(self.page.samplesperpixel, 3)
+        out = self._rows(top, left, height, width, bands) if self.plain else self._parts(top, left, height, width, bands)
+        if out.dtype == np.uint16:
+            out = out >> 8
+        rgb = out.astype(np.uint8) if bands == 3 else np.repeat(out[..., :1].astype(np.uint8), 3, axis=2)
+        return np.ascontiguousarray(rgb[..., ::-1])
+
+    def _rows(self, top: int, left: int, height: int, width: int, bands: int) -> NDArray:
+        """Of a file that has the pixels as they are, row by row; which may all be one strip."""
+        samples = self.page.samplesperpixel
+        stored = self.page.dtype.newbyteorder(self.file.byteorder)
+        out = np.empty((height, width, bands), self.page.dtype)
+        for row in range(height):
+            at = self.page.dataoffsets[0] + ((top + row) * self.size[1] + left) * samples * stored.itemsize
+            self.file.filehandle.seek(at)
+            data = self.file.filehandle.read(width * samples * stored.itemsize)
+            if len(data) < width * samples * stored.itemsize:
+                raise UnreadableError(f'cannot be read in row {top + row} (the file ends before it)')
+            out[row] = np.frombuffer(data, stored).reshape(width, samples)[:, :bands]
+        return out
+
+    def _parts(self, top: int, left: int, height: int, width: int, bands: int) -> NDArray:
+        """Of a file in strips or tiles, compressed or not."""
         out = np.zeros((height, width, bands), self.page.dtype)
         tall, wide = (
             (self.page.tilelength, self.page.tilewidth) if self.page.is_tiled else (self.page.rowsperstrip, self.size[1])
@@ -96,10 +120,7 @@ class Tiff:
                         into[..., band] = inside[..., 0]
                     else:
                         into[...] = inside[..., :bands]
-        if out.dtype == np.uint16:
-            out = out >> 8
-        rgb = out.astype(np.uint8) if bands == 3 else np.repeat(out[..., :1].astype(np.uint8), 3, axis=2)
-        return np.ascontiguousarray(rgb[..., ::-1])
+        return out
 
     def _part(self, index: int) -> NDArray:
         """A strip or tile (h, w, samples), decoded."""

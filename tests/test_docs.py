@@ -24,6 +24,8 @@ from convnext_dense import ARCHS, ConvNeXt, ops
 from convnext_dense.benchmark.complexity import published_figures
 from convnext_dense.benchmark.contest import WORKS
 from convnext_dense.data import check
+from convnext_dense.predict.result import Result
+from convnext_dense.predict.writers import FORMATS
 from convnext_dense.run import command
 from convnext_dense.run.options import load_config
 from convnext_dense.segmentation.segmentor import TEST_CFG
@@ -147,7 +149,20 @@ def test_what_testing_refuses(tool) -> None:
 
 def test_the_exit_statuses_are_those_of_the_tools() -> None:
     shown = [int(row[0]) for row in page('training').table('Exit statuses')]
-    assert shown == [0, command.WRONG_INPUT, command.UNFORESEEN, command.INTERRUPTED]
+    assert shown == [0, command.WRONG_INPUT, command.PARTLY, command.UNFORESEEN, command.INTERRUPTED]
+
+
+def test_predicting_has_a_row_for_each_option_and_format() -> None:
+    _, options, formats, attributes = [
+        page('predict').table_below(line) for line in ('| input |', '| option |', '| format |', '| of a')
+    ]
+    shown = {option for row in options for option in re.findall(r'--[\w-]+', row[0])}
+    known = set(parser_of('predict')._option_string_actions)
+    assert known - shown == {'-h', '--help', '--debug', '--out', '--config'} and shown <= known
+    assert {row[0].strip('`') for row in formats} == {'(pictures)', *FORMATS}
+    for row in attributes:
+        for name in re.findall(r'`(\w+)', row[0]):
+            assert hasattr(Result, name) or name in Result.__dataclass_fields__, name
 
 
 def test_the_sample_is_as_large_as_it_says() -> None:

@@ -63,20 +63,14 @@ class Model:
             raise InputError(f'score: expected a number from 0 to 1, got {options.score:g}')
         if options.precision not in PRECISIONS:
             raise InputError(f'precision: expected one of {", ".join(PRECISIONS)}, got {brief(options.precision)}')
-        self.model, self.cfg, self.classes, self.palette, self.options = (
-            model.to(options.device),
-            cfg,
-            classes,
-            palette,
-            options,
-        )
+        self.model, self.cfg, self.options = model.to(options.device), cfg, options
+        self.classes, self.palette = classes, palette
         self.is_segmentor = isinstance(getattr(model, 'module', model), BaseSegmentor)  # out of test-time augmentation
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             self._load, self._rest = build_pipeline(cfg.test_dataloader.dataset.get('pipeline'))
-
         self.tiler: Tiler | None = None
         if options.tiling is not None:
-            self.tiler = Tiler(model, self._rest, options.tiling, options.batch_size, options.score)
+            self.tiler = Tiler(model, self._rest, options.tiling, options.batch_size, options.score, self._autocast)
 
     def __repr__(self) -> str:
         what = 'segmentor' if self.is_segmentor else 'detector'
@@ -140,9 +134,8 @@ class Model:
     def rows(self, picture: Windowed) -> Iterator[NDArray[Any]]:
         """Of a segmentor with tiles: class indices of a picture of any size, some rows (h, W) at a time."""
         assert self.tiler is not None and self.is_segmentor
-        with self._autocast():
-            for rows in self.tiler.segment(picture):
-                yield self._kept(rows, self._nothing)
+        for rows in self.tiler.segment(picture):
+            yield self._kept(rows, self._nothing)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         bf16 = self.options.precision == 'bfloat16'
@@ -172,10 +165,10 @@ class Model:
 
     def _predicted(self, batch: Sequence[Prepared]) -> list[Result] | list[str]:
         """A result for each; or for each why the model refused."""
-        if batch[0].tiled:
-            return [self._tiled(one) for one in batch]
-        data = pseudo_collate([one.data for one in batch])
         try:
+            if batch[0].tiled:
+                return [self._tiled(one) for one in batch]
+            data = pseudo_collate([one.data for one in batch])
             with torch.no_grad(), self._autocast():
                 samples = self.model.test_step(data)  # type: ignore[operator, union-attr]
         except InputError as error:
@@ -187,8 +180,7 @@ class Model:
         if self.is_segmentor:
             return Result(**self._common(one), mask=np.concatenate(list(self.rows(picture))))
         assert self.tiler is not None
-        with self._autocast():
-            found = self.tiler.detect(picture)
+        found = self.tiler.detect(picture)
         keep = np.arange(len(found.scores))
         if self.options.chosen is not None:
             keep = np.flatnonzero(np.isin(found.labels, self.options.chosen))

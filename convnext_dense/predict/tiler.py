@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convnext_dense.data.pipeline import RESIZES
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.predict.patch import patch_of
 from convnext_dense.predict.steps import name_of, without_annotations
 from convnext_dense.predict.tile_detector import Objects, detect
@@ -33,17 +35,27 @@ class Tiler:
     """
 
     def __init__(
-        self, model: nn.Module, rest: Callable[[dict], dict], tiling: Tiling, batch: int = 1, score: float = 0.0
+        self,
+        model: nn.Module,
+        rest: Callable[[dict], dict],
+        tiling: Tiling,
+        batch: int = 1,
+        score: float = 0.0,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.model: Any = model
-        self.rest, self.tiling, self.batch, self.score = rest, tiling, batch, score
+        self.rest, self.tiling, self.batch, self.score, self.context = rest, tiling, batch, score, context
         self.logits = logits_of(model) if isinstance(model, BaseSegmentor) else None
+
+    def _logits(self, windows: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
+        assert self.logits is not None
+        with self.context():
+            return self.logits(windows, size)
 
     @torch.no_grad()
     def segment(self, picture: Windowed) -> Iterator[NDArray[Any]]:
         """Class indices, some rows (h, W) at a time, from the top down."""
-        assert self.logits is not None
-        source = TileMap(self.logits, picture, self.tiling, self.batch)
+        source = TileMap(self._logits, picture, self.tiling, self.batch)
         yield from classes_by_rows(source, picture.size)
 
     @torch.no_grad()
@@ -52,8 +64,14 @@ class Tiler:
 
     def _find(self, window: NDArray[np.uint8]) -> Objects:
         shape = window.shape[:2]
-        data = self.rest(dict(img=np.ascontiguousarray(window), img_id=0, img_path='', ori_shape=shape, img_shape=shape))
-        found = self.model.test_step(pseudo_collate([data]))[0].pred_instances
+        given = dict(img=np.ascontiguousarray(window), img_id=0, img_path='', ori_shape=shape, img_shape=shape)
+        try:
+            data = self.rest(given)
+        except Exception as error:  # of any step
+            what = f'{shape[1]}x{shape[0]} pixels'
+            raise InputError(f'tile: the pipeline cannot bring {what} to the model ({last_line(error)})') from error
+        with self.context():
+            found = self.model.test_step(pseudo_collate([data]))[0].pred_instances
         found = found[found.scores >= self.score]
         masks = [patch_of(mask) for mask in found.masks.cpu().numpy()] if 'masks' in found else None
         boxes, scores = found.bboxes.float().cpu().numpy(), found.scores.float().cpu().numpy()
@@ -72,7 +90,7 @@ class TiledModel(BaseTTAModel):
 
     def __init__(self, module: Any, side: int, overlap: float = OVERLAP, rest: Any = (), data_preprocessor: Any = None) -> None:
         super().__init__(module, data_preprocessor)
-        self.tiler = None
+        self.tiler: Tiler | None = None
         self.rest, self.tiling = Compose(list(rest)), checked_tiling(side, overlap)
 
     def test_step(self, data: dict[str, Any]) -> list[Any]:

@@ -153,12 +153,12 @@ def test_the_exit_statuses_are_those_of_the_tools() -> None:
 
 
 def test_predicting_has_a_row_for_each_option_and_format() -> None:
-    _, options, formats, attributes = [
+    inputs, options, formats, attributes = [
         page('predict').table_below(line) for line in ('| input |', '| option |', '| format |', '| of a')
     ]
-    shown = {option for row in options for option in re.findall(r'--[\w-]+', row[0])}
+    shown = {option for row in inputs + options for option in re.findall(r'--[\w-]+', ' '.join(row))}
     known = set(parser_of('predict')._option_string_actions)
-    assert known - shown == {'-h', '--help', '--debug', '--out', '--config'} and shown <= known
+    assert known - shown == {'-h', '--help', '--debug', '--config'} and shown <= known
     assert {row[0].strip('`') for row in formats} == {'(pictures)', *FORMATS}
     for row in attributes:
         for name in re.findall(r'`(\w+)', row[0]):

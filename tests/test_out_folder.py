@@ -48,7 +48,7 @@ def test_every_format(tmp_path: Path) -> None:
 
 
 def test_cocos_file_is_read_by_pycocotools(tmp_path: Path, capsys) -> None:
-    finish(filled(tmp_path, [detected(), segmented(name='b', source='b.png')]))
+    finish(filled(tmp_path, [detected(), segmented(name='b', source='b.png')], ['coco']))
     coco = COCO(tmp_path / 'coco.json')
     assert [image['file_name'] for image in coco.loadImgs(coco.getImgIds())] == ['a.jpg', 'b.png']
     assert [coco.cats[i]['name'] for i in (1, 2, 3)] == list(CLASSES)
@@ -121,7 +121,7 @@ def test_folders_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='damaged in line 1'):
         filled(tmp_path / 'a', [], resume=True)
     (tmp_path / 'file').write_text('')
-    with pytest.raises(InputError, match='--out: expected a folder, where .* is a file'):
+    with pytest.raises(InputError, match='--out: expected a folder, got .*, where .* is a file'):
         OutFolder(str(tmp_path / 'file'), FORMATS, True, SETTINGS)
 
 

@@ -9,8 +9,9 @@ from conftest import call_tool, one_line
 from models import photograph, write_photograph
 from PIL import Image
 
+from convnext_dense.predict import tiff_mask
 from convnext_dense.predict.loading import load_model
-from convnext_dense.predict.tiff_mask import strips, write_mask
+from convnext_dense.predict.tiff_mask import write_mask
 from convnext_dense.predict.windows import Tiff
 
 
@@ -61,8 +62,10 @@ def test_what_cannot_be(segmentor_file: str, detector_file: str, tiff: Path, tmp
     assert {path.name for path in tmp_path.iterdir()} == {'a.tif', 'a.png', 'bad.tif'}
 
 
-def test_strips_are_of_equal_height() -> None:
-    rows = np.arange(23)[:, None]
-    parts = [rows[:1], rows[1:12], rows[12:13], rows[13:]]
-    found = list(strips(parts, 5))
-    assert [len(part) for part in found] == [5, 5, 5, 5, 3] and np.array_equal(np.concatenate(found), rows)
+def test_rows_become_tiles(monkeypatch) -> None:
+    monkeypatch.setattr(tiff_mask, 'TILE', 5)
+    rows = np.arange(1, 13 * 7 + 1).reshape(13, 7)
+    found = list(tiff_mask.tiles([rows[:1], rows[1:11], rows[11:12], rows[12:]], 7))
+    assert [tile.shape for tile in found] == [(5, 5)] * 6
+    whole = np.concatenate([np.concatenate(found[i : i + 2], axis=1) for i in (0, 2, 4)])
+    assert np.array_equal(whole[:13, :7], rows) and whole[13:].sum() == whole[:, 7:].sum() == 0

@@ -43,7 +43,7 @@ def test_objects_in_a_tile_within_an_overlap_and_cut_by_seams_come_out_once(mask
         (100, 20, 120, 40),  # where two overlap
         (70, 60, 150, 90),  # over the seam of two
         (200, 100, 320, 200),  # over four and more
-        (5, 150, 380, 170),  # over all of them
+        (5, 220, 380, 240),  # over all of them
     ]
     picture = InMemory(scene(*boxes))
     found = detect(perfect(masks), picture, Tiling(128))

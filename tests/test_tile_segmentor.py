@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmseg.models import SegDataPreProcessor
 from models import photograph
 from segmentors import segmentor
 
@@ -53,6 +54,7 @@ def test_logits_are_those_of_interpolate() -> None:
 def test_a_picture_of_one_tile_is_that_of_the_model() -> None:
     """Beside the model's own whole prediction, which pads nothing: sides on the grid."""
     model = segmentor(True, mode='whole', keep_logits=False)
+    model.data_preprocessor = SegDataPreProcessor(mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True)
     bgr = photograph(64, 96)
     image = torch.from_numpy(np.ascontiguousarray(bgr)).permute(2, 0, 1)
     with torch.no_grad():
@@ -62,7 +64,8 @@ def test_a_picture_of_one_tile_is_that_of_the_model() -> None:
     assert (found != expected.numpy()).mean() < 1e-3
 
 
-def test_memory_goes_by_a_row_of_tiles() -> None:
+def test_memory_goes_by_a_row_of_tiles(monkeypatch) -> None:
+    monkeypatch.setattr(tile_segmentor, 'VALUES', 5000)
     tall = InMemory(np.zeros((3200, 64, 3), np.uint8))
     source = TileMap(local, tall, Tiling(64))
     held = []

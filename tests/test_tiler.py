@@ -1,6 +1,7 @@
 """Models on tiles, in tools/test.py and in prediction."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_instances_are_as_the_heads_give_them() -> None:
     objects = Objects(np.ones((1, 4), np.float32), np.ones(1, np.float32), np.array([2]), [Patch(1, 2, mask)])
     found = instances(objects, (6, 7))
     assert found.masks.shape == (1, 6, 7) and np.array_equal(found.masks[0, 1:4, 2:5], mask) and found.masks.sum() == 3
-    assert found.bboxes.shape == (1, 4) and 'masks' not in instances(objects._replace(patches=None), (6, 7))
+    assert found.bboxes.shape == (1, 4) and 'masks' not in instances(replace(objects, patches=None), (6, 7))
 
 
 @pytest.mark.parametrize('kind', ['segmentor', 'detector'])

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+import mmcv.ops
 from mmengine.config import Config
 from mmengine.registry import root as registries
 from mmengine.registry.registry import Registry
@@ -108,7 +109,8 @@ def check_types(nodes: Any, scope: str | None, others: list[str]) -> None:
         if prefix not in ('', *SCOPES):
             raise InputError(f'its config: expected types of {", ".join(SCOPES)}, got {brief(cls)}; {GIVE}')
         found = component(cls, scope)
-        if not inspect.isclass(found) or found not in set(_registered()):
+        operator = callable(getattr(mmcv.ops, str(cls), None))  # which heads name, as RoIAlign and nms
+        if not operator and (not inspect.isclass(found) or found not in set(_registered())):
             hint = f'; it names {", ".join(others)}, which is not imported for a checkpoint: import it first' if others else ''
             raise InputError(f'its config: {brief(cls)} is no registered class{hint}; or {GIVE}')
 

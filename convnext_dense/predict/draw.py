@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import cv2
 import matplotlib
@@ -11,17 +12,40 @@ import torch
 from numpy.typing import NDArray
 from torchvision.utils import draw_bounding_boxes
 
-if TYPE_CHECKING:
-    from convnext_dense.predict.result import Result
+from convnext_dense.predict.patch import Patch
 
 OPACITY = 0.5  # of classes and masks over the picture
 FONT = f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf'  # with letters of most alphabets
 LINE, TEXT = 300, 50  # of these parts of the longer side: lines' width and letters' height
 
 
-def drawn(result: Result) -> NDArray[np.uint8]:
+class Drawable(Protocol):
+    """What is drawn of a result."""
+
+    @property
+    def image(self) -> NDArray[np.uint8]: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def palette(self) -> Sequence[tuple[int, int, int]]: ...
+    @property
+    def mask(self) -> NDArray[Any] | None: ...
+    @property
+    def boxes(self) -> NDArray[np.float32] | None: ...
+    @property
+    def scores(self) -> NDArray[np.float32] | None: ...
+    @property
+    def labels(self) -> NDArray[np.int64] | None: ...
+    @property
+    def mask_data(self) -> Any: ...
+    def patch(self, index: int) -> Patch: ...
+
+
+def drawn(result: Drawable) -> NDArray[np.uint8]:
     """(H, W, 3) in RGB: the classes' colours over the picture; or masks, boxes and names with scores."""
-    rgb = np.ascontiguousarray(result.image)
+    rgb = np.array(result.image, order='C')  # a copy, to draw on
     if result.mask is not None:
         return coloured(rgb, result.mask, result.palette)
     assert result.boxes is not None and result.labels is not None and result.scores is not None
@@ -57,7 +81,7 @@ def _readable_on(colour: tuple[int, int, int]) -> str:
     return 'black' if np.dot(colour, (0.299, 0.587, 0.114)) > 140 else 'white'
 
 
-def coloured(rgb: NDArray[np.uint8], mask: NDArray, palette: tuple[tuple[int, int, int], ...]) -> NDArray[np.uint8]:
+def coloured(rgb: NDArray[np.uint8], mask: NDArray, palette: Sequence[tuple[int, int, int]]) -> NDArray[np.uint8]:
     """Each class's colour over the picture; pixels without a class as they are."""
     colours = np.zeros((np.iinfo(mask.dtype).max + 1, 3), np.uint8)
     colours[: len(palette)] = palette

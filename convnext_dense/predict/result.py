@@ -128,8 +128,8 @@ class Result:
         for i, label in enumerate(self.labels if self.labels is not None else self.pixels):
             row: dict[str, Any] = dict(id=first_id + i, image_id=image_id, category_id=int(label) + 1, iscrowd=0)
             if self.boxes is not None and self.scores is not None:
-                left, top, right, bottom = map(float, self.boxes[i])
-                row |= dict(bbox=[left, top, right - left, bottom - top], score=float(self.scores[i]))
+                sides = self.boxes[i, 2:] - self.boxes[i, :2]  # in the boxes' own precision, as the metric takes it
+                row |= dict(bbox=[*self.boxes[i, :2].tolist(), *sides.tolist()], score=float(self.scores[i]))
                 row['area'] = row['bbox'][2] * row['bbox'][3]
             if self.mask is not None or self.mask_data is not None:
                 patch = Patch(0, 0, self.mask == label) if self.mask is not None else self.patch(i)

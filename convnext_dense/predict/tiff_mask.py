@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convnext_dense.predict.model import Model
 from convnext_dense.predict.windows import Tiff, tiff_library
 
-STRIP = 64  # rows that are compressed together
+TILE = 256  # pixels a side of what is compressed together
 
 
 def write_mask(model: Model, picture: Tiff, path: Path) -> Counter[str]:
@@ -35,10 +35,10 @@ def write_mask(model: Model, picture: Tiff, path: Path) -> Counter[str]:
     look: dict[str, Any] = dict(photometric='minisblack') if many else dict(photometric='palette', colormap=colours)
     with tiff_library().TiffWriter(path) as file:
         file.write(
-            strips(map(counted, model.rows(picture)), STRIP),
+            tiles(map(counted, model.rows(picture)), picture.size[1]),
             shape=picture.size,
             dtype=np.uint16 if many else np.uint8,
-            rowsperstrip=STRIP,
+            tile=(TILE, TILE),
             compression='zlib',
             extratags=picture.geo,
             metadata=None,
@@ -47,16 +47,22 @@ def write_mask(model: Model, picture: Tiff, path: Path) -> Counter[str]:
     return Counter({model.classes[label]: n for label, n in counts.items() if label < len(model.classes)})
 
 
-def strips(parts: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
-    """Parts of any number of rows as parts of `rows`; the last may have fewer."""
+def tiles(parts: Iterable[NDArray[Any]], width: int) -> Iterator[NDArray[Any]]:
+    """Rows of any number at a time as square tiles, row by row; those at the end are filled up with 0."""
     kept: list[NDArray[Any]] = []
     for part in parts:
         kept.append(part)
-        if sum(map(len, kept)) >= rows:
-            whole = np.concatenate(kept)
-            full = len(whole) // rows * rows
-            for start in range(0, full, rows):
-                yield whole[start : start + rows]
-            kept = [whole[full:]] if full < len(whole) else []
-    if kept:
-        yield np.concatenate(kept)
+        while sum(map(len, kept)) >= TILE:
+            rows = np.concatenate(kept)
+            yield from _across(rows[:TILE], width)
+            kept = [rows[TILE:]]
+    if sum(map(len, kept)):
+        yield from _across(np.concatenate(kept), width)
+
+
+def _across(rows: NDArray[Any], width: int) -> Iterator[NDArray[Any]]:
+    for left in range(0, width, TILE):
+        tile = np.zeros((TILE, TILE), rows.dtype)
+        part = rows[:, left : left + TILE]
+        tile[: part.shape[0], : part.shape[1]] = part
+        yield tile

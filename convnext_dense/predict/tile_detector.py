@@ -8,7 +8,7 @@ a tile's border does not cut are whole, and the one of the highest score is take
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ BORDER = 2  # pixels from a tile's border within which a finding is cut by it
 WHOLE_SIDE = 2048  # pixels that the whole picture's longer side is brought to, where the pipeline gets it
 
 
-class Objects(NamedTuple):
+@dataclass(frozen=True)
+class Objects:
     """N objects of a picture: boxes (N, 4) as left, top, right, bottom in pixels; `patches` None where there are no masks."""
 
     boxes: NDArray[np.float32]
@@ -30,7 +31,7 @@ class Objects(NamedTuple):
     labels: NDArray[np.int64]
     patches: list[Patch] | None
 
-    def __len__(self) -> int:  # type: ignore[override]
+    def __len__(self) -> int:
         return len(self.scores)
 
 
@@ -54,7 +55,7 @@ def detect(find: Detect, picture: Windowed, tiling: Tiling) -> Objects:
 def moved(objects: Objects, top: int, left: int) -> Objects:
     """From a tile's pixels to the picture's."""
     patches = objects.patches and [Patch(p.top + top, p.left + left, p.mask) for p in objects.patches]
-    return objects._replace(boxes=objects.boxes + np.array([left, top, left, top], np.float32), patches=patches)
+    return replace(objects, boxes=objects.boxes + np.array([left, top, left, top], np.float32), patches=patches)
 
 
 def scaled(objects: Objects, down: float, across: float) -> Objects:
@@ -63,7 +64,7 @@ def scaled(objects: Objects, down: float, across: float) -> Objects:
         return objects
     boxes = objects.boxes * np.array([across, down, across, down], np.float32)
     patches = None if objects.patches is None else [_enlarged(patch, down, across) for patch in objects.patches]
-    return objects._replace(boxes=boxes, patches=patches)
+    return replace(objects, boxes=boxes, patches=patches)
 
 
 def _enlarged(patch: Patch, down: float, across: float) -> Patch:

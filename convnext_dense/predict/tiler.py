@@ -107,6 +107,10 @@ class TiledModel(BaseTTAModel):
             samples.append(sample)
         return samples
 
+    def merge_preds(self, data_samples_list: Any) -> list[Any]:
+        """A picture has one prediction here: `test_step` has put those of the tiles together."""
+        return [samples[0] for samples in data_samples_list]
+
 
 def instances(objects: Objects, size: tuple[int, int]) -> InstanceData:
     """Objects of a picture (H, W) as mmdet's metrics and drawings take them."""

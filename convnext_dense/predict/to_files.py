@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,8 @@ def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
     """
     suffix = Path(args.out).suffix.lower()
     single = suffix in (*VIDEOS, *PICTURES) and not Path(args.out).is_dir()
-    if args.max_pixels is not None:
-        if args.max_pixels < 1:
-            raise InputError(f'--max-pixels: expected 1 or more, got {args.max_pixels}')
-        Image.MAX_IMAGE_PIXELS = args.max_pixels
+    if args.max_pixels is not None and args.max_pixels < 1:
+        raise InputError(f'--max-pixels: expected 1 or more, got {args.max_pixels}')
     if args.every < 1:
         raise InputError(f'--every: expected 1 or more, got {args.every}')
     tile = _tile(args.tile)
@@ -65,12 +64,23 @@ def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
         overlap=args.overlap,
     )
     run = _Run(args, model, total)
-    with doing('predicting'):
+    with doing('predicting'), _most_pixels(args.max_pixels):
         if folder is None:
             run.to_one_file(suffix)
         else:
             run.to_folder(folder)
     return run.ended(args.out)
+
+
+@contextmanager
+def _most_pixels(limit: int | None) -> Iterator[None]:
+    """Pictures of up to `limit` pixels are read inside; Pillow has one limit for all of a process."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = limit or before
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _tile(text: str) -> int | str | None:

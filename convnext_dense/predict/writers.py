@@ -71,7 +71,9 @@ def write_png(result: Result, path: Path) -> None:
     values = result.class_map()
     image = Image.fromarray(values)
     if values.dtype == np.uint8:
-        image.putpalette([value for colour in result.palette for value in colour])
+        colours = np.zeros((256, 3), np.uint8)  # all of them: of fewer, Pillow would write fewer bits a pixel
+        colours[: len(result.palette)] = result.palette
+        image.putpalette(colours.tobytes())
     image.save(path, format='PNG', compress_level=1)
 
 

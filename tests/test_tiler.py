@@ -59,7 +59,8 @@ def test_pipelines_keep_the_pictures_size() -> None:
     cfg = load_config(SHAPES_COCO)
     use_tiles(cfg, Tiling(96))
     names = [step.type for step in cfg.test_dataloader.dataset.pipeline]
-    assert names == ['LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs']
+    assert names == ['LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackDetInputs']
+    assert cfg.test_dataloader.dataset.pipeline[1].scale_factor == 1
     assert [step.type for step in cfg.model.rest] == ['Resize', 'PackDetInputs'] and cfg.model.module.type == 'MaskRCNN'
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.model import BaseTTAModel
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from mmseg.models.segmentors import BaseSegmentor
@@ -79,8 +79,8 @@ class Tiler:
 
 
 @MODELS.register_module()
-class TiledModel(BaseTTAModel):
-    """A model that is tested on pictures of their own size, in tiles; a wrapper, as for test-time augmentation.
+class TiledModel(BaseModel):
+    """A model that is tested on pictures of their own size, in tiles.
 
     Args:
         module: the model.
@@ -89,7 +89,8 @@ class TiledModel(BaseTTAModel):
     """
 
     def __init__(self, module: Any, side: int, overlap: float = OVERLAP, rest: Any = (), data_preprocessor: Any = None) -> None:
-        super().__init__(module, data_preprocessor)
+        super().__init__(data_preprocessor)
+        self.module: Any = module if isinstance(module, nn.Module) else MODELS.build(module)
         self.tiler: Tiler | None = None
         self.rest, self.tiling = Compose(list(rest)), checked_tiling(side, overlap)
 
@@ -107,9 +108,9 @@ class TiledModel(BaseTTAModel):
             samples.append(sample)
         return samples
 
-    def merge_preds(self, data_samples_list: Any) -> list[Any]:
-        """A picture has one prediction here: `test_step` has put those of the tiles together."""
-        return [samples[0] for samples in data_samples_list]
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the model itself, without tiles."""
+        return self.module(*args, **kwargs)
 
 
 def instances(objects: Objects, size: tuple[int, int]) -> InstanceData:
@@ -130,8 +131,8 @@ def use_tiles(cfg: Config, tiling: Tiling) -> str:
     first = next((i for i, step in enumerate(pipeline) if name_of(step) in RESIZES), len(pipeline))
     rest = [without_annotations(step) for step in pipeline[first:] if not name_of(step).endswith('Annotations')]
     segmentor = 'decode_head' in cfg.model
-    kept = [step for step in pipeline if name_of(step) not in RESIZES]
-    cfg.test_dataloader.dataset.pipeline = kept
+    own_size = dict(type='Resize', scale_factor=1.0, keep_ratio=True)  # which says so where it is asked for
+    cfg.test_dataloader.dataset.pipeline = [own_size if name_of(step) in RESIZES else step for step in pipeline]
     cfg.model = dict(
         type='mmengine.TiledModel', module=cfg.model, side=tiling.side, overlap=tiling.overlap, rest=[] if segmentor else rest
     )

@@ -17,7 +17,6 @@ import torch
 import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import barrier, master_only
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -128,7 +127,7 @@ class WholeModelRunner(Runner):
         if isinstance(content.get('meta'), dict):
             content['meta'].pop('config', None)  # of old files: mmengine would run it when it resumes
         model = self.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        while isinstance(getattr(model, 'module', None), nn.Module):  # of several processes, augmentation, tiles
             model = model.module
         own = model.state_dict()
         if self.new_heads:

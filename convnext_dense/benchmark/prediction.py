@@ -122,7 +122,7 @@ def by_pipeline(pipeline: Any, pictures: list[str], palette: np.ndarray) -> None
     """transformers gives a mask for each class; put together, drawn and written as the others do."""
     with tempfile.TemporaryDirectory() as out:
         for path in pictures:
-            bgr = cv2.imread(path)
+            bgr: Any = cv2.imread(path)
             mask = np.zeros(bgr.shape[:2], np.uint8)
             for segment in pipeline(path):
                 mask[np.asarray(segment['mask']) > 0] = int(segment['label'].rpartition('_')[2])

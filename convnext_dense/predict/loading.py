@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,7 +87,8 @@ def load_model(
     check_whole_model(path, on_meta)
     if tta:
         use_tta(cfg)
-    with DefaultScope.overwrite_default_scope(scope):
+    with warnings.catch_warnings(), DefaultScope.overwrite_default_scope(scope):
+        warnings.simplefilter('ignore')  # of the libraries' own builders
         built = MODELS.build(copy.deepcopy(cfg.model))
     inner = built.module if tta else built
     inner.load_state_dict(open_whole_model(path).state)
@@ -132,24 +134,19 @@ def _classes_and_palette(cfg: Config, meta: dict[str, Any], model: nn.Module) ->
         data.get('metainfo') or {},
         getattr(known, 'METAINFO', {}),
     ]
-    for source in sources:
-        names = source.get('classes')
-        if (
-            isinstance(names, (list, tuple))
-            and all(isinstance(name, str) for name in names)
-            and len(names) == (count or len(names))
-        ):
-            palette = source.get('palette')
-            break
-    else:
-        if not count:
-            raise InputError(
-                'model: expected classes in the checkpoint or in the config, found none; add metainfo to its data set'
-            )
-        names, palette = [f'class {i}' for i in range(count)], None
+    found = [source for source in sources if _is_names(source.get('classes'), count)]
+    if not found and not count:
+        raise InputError('model: expected classes in the checkpoint or the config, found none; add metainfo to its data set')
+    source: Any = found[0] if found else dict(classes=[f'class {i}' for i in range(count or 0)])
+    names, palette = source['classes'], source.get('palette')
     if not _is_palette(palette, len(names)):
         palette = np.random.default_rng(0).integers(40, 256, (len(names), 3)).tolist()
     return tuple(names), tuple((int(r), int(g), int(b)) for r, g, b in palette)
+
+
+def _is_names(names: Any, count: int | None) -> bool:
+    named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    return named and count in (None, len(names))
 
 
 def _is_palette(palette: Any, count: int) -> bool:

@@ -101,8 +101,8 @@ class Model:
 
     def _results(self, prepared: Iterable[Prepared], skip: Skip | None) -> Iterator[Result]:
         for batch in _batches(prepared, self.options.batch_size):
-            found = [] if batch[0].why else self._predicted(batch)
-            for one, result in zip(batch, found or [one.why for one in batch]):
+            found: Sequence[Result | str] = [batch[0].why] if batch[0].why else self._predicted(batch)
+            for one, result in zip(batch, found, strict=True):
                 if isinstance(result, Result):
                     yield result
                 elif skip is None:
@@ -163,7 +163,7 @@ class Model:
             if remote:
                 os.unlink(path)
 
-    def _predicted(self, batch: Sequence[Prepared]) -> list[Result] | list[str]:
+    def _predicted(self, batch: Sequence[Prepared]) -> Sequence[Result | str]:
         """A result for each; or for each why the model refused."""
         try:
             if batch[0].tiled:
@@ -185,7 +185,7 @@ class Model:
         if self.options.chosen is not None:
             keep = np.flatnonzero(np.isin(found.labels, self.options.chosen))
         patches = None if found.patches is None else [found.patches[i] for i in keep]
-        arrays = dict(boxes=found.boxes[keep], scores=found.scores[keep], labels=found.labels[keep])
+        arrays: dict[str, Any] = dict(boxes=found.boxes[keep], scores=found.scores[keep], labels=found.labels[keep])
         return Result(**self._common(one), **arrays, mask_data=patches)
 
     def _common(self, one: Prepared) -> dict[str, Any]:

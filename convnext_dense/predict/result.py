@@ -161,9 +161,9 @@ class Result:
         except ImportError as error:
             raise InputError(f'to_supervision: expected supervision, which is not installed ({error})') from error
         labels = np.array(list(self.pixels) if self.labels is None else self.labels, dtype=int)
-        masks = self.masks if self.mask is None else np.stack([self.mask == label for label in labels])
+        masks: Any = self.masks if self.mask is None else np.stack([self.mask == label for label in labels])
         boxes = self.boxes if self.boxes is not None else supervision.mask_to_xyxy(masks)
-        names = dict(class_name=np.array(self.names))
+        names: dict[str, Any] = dict(class_name=np.array(self.names))
         return supervision.Detections(xyxy=boxes, mask=masks, confidence=self.scores, class_id=labels, data=names)
 
     def to_pandas(self) -> Any:

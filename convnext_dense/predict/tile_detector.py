@@ -130,7 +130,7 @@ def _pairs(one: Objects, other: Objects, region: NDArray, threshold: float) -> I
     smaller = np.minimum(areas[0][:, None], areas[1][None])
     near = (one.labels[:, None] == other.labels[None]) & (inside > 0)
     if one.patches is None or other.patches is None:
-        yield from np.argwhere(near & (inside > threshold * smaller)).tolist()
+        yield from ((int(i), int(j)) for i, j in np.argwhere(near & (inside > threshold * smaller)))
         return
     for i, j in np.argwhere(near).tolist():
         if _covered(one.patches[i], other.patches[j], region) > threshold:
@@ -176,5 +176,5 @@ def _of_group(objects: Objects, group: list[int], cut: NDArray) -> Objects:
 def _joined(objects: Sequence[Objects], masks: bool) -> Objects:
     if not objects:
         return Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), [] if masks else None)
-    arrays = (np.concatenate([getattr(o, key) for o in objects]) for key in ('boxes', 'scores', 'labels'))
-    return Objects(*arrays, [patch for o in objects for patch in o.patches or ()] if masks else None)
+    boxes, scores, labels = (np.concatenate([getattr(o, key) for o in objects]) for key in ('boxes', 'scores', 'labels'))
+    return Objects(boxes, scores, labels, [patch for o in objects for patch in o.patches or ()] if masks else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Tiling(NamedTuple):
         ]
 
 
-def checked_tiling(side: object, overlap: object) -> Tiling:
+def checked_tiling(side: Any, overlap: Any) -> Tiling:
     """The tiling that a user asked for.
 
     Raises:

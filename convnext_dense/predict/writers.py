@@ -101,7 +101,7 @@ def write_labelme(result: Result, path: Path) -> None:
         for region in sorted(outlines(result), key=lambda region: -cv2.contourArea(region.rings[0]))
     ]
     height, width = result.size
-    content = dict(
+    content: dict[str, Any] = dict(
         version=LABELME,
         flags={},
         shapes=shapes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -18,7 +18,8 @@ from convnext_dense.weights.open import reason
 TIFFS = ('.tif', '.tiff')
 # Where a GeoTIFF says where it lies: scale, tie points, transformation, and the keys, numbers and texts of its coordinates.
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
-CACHE = 256 * 2**20  # bytes of decoded parts that are kept
+BAND = 256  # rows, at least, that are kept together
+CACHE = 256 * 2**20  # bytes of decoded rows that are kept
 
 
 class Windowed(Protocol):
@@ -50,6 +51,13 @@ def tiff_library() -> ModuleType:
     return tifffile
 
 
+class Band(NamedTuple):
+    """Rows of a picture (h, W, samples), and which of the file's parts (row, column) are there."""
+
+    pixels: NDArray
+    there: set[tuple[int, int]]
+
+
 class Tiff:
     """A TIFF's first picture, of which only the strips or tiles that a window touches are read.
 
@@ -73,8 +81,11 @@ class Tiff:
         self.plain = bool(whole) and self.page.compression == 1 and self.page.predictor == 1
         tags = [self.page.tags.get(code) for code in GEO_TAGS]
         self.geo = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in tags if tag is not None]
-        self.kept: OrderedDict[int, NDArray] = OrderedDict()
-        self.kept_bytes = 0
+        self.part = self.page.rowsperstrip, width  # height and width
+        if self.page.is_tiled:
+            self.part = self.page.tilelength, self.page.tilewidth
+        self.band = -(-BAND // self.part[0]) * self.part[0]
+        self.kept: OrderedDict[int, Band] = OrderedDict()
 
     def read(self, top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
         bands = min(self.page.samplesperpixel, 3)
@@ -100,33 +111,52 @@ class Tiff:
 
     def _parts(self, top: int, left: int, height: int, width: int, bands: int) -> NDArray:
         """Of a file in strips or tiles, compressed or not."""
-        out = np.zeros((height, width, bands), self.page.dtype)
-        tall, wide = (
-            (self.page.tilelength, self.page.tilewidth) if self.page.is_tiled else (self.page.rowsperstrip, self.size[1])
-        )
-        across, down = -(-self.size[1] // wide), -(-self.size[0] // tall)
-        for row in range(top // tall, -(-(top + height) // tall)):
-            for column in range(left // wide, -(-(left + width) // wide)):
-                for band in range(bands if self.separate else 1):
-                    part = self._part(row * across + column + band * across * down)
-                    y, x = row * tall, column * wide
-                    ys, xs = (
-                        slice(max(y, top), min(y + part.shape[0], top + height)),
-                        slice(max(x, left), min(x + part.shape[1], left + width)),
-                    )
-                    inside = part[ys.start - y : ys.stop - y, xs.start - x : xs.stop - x]
-                    into = out[ys.start - top : ys.stop - top, xs.start - left : xs.stop - left]
-                    if self.separate:
-                        into[..., band] = inside[..., 0]
-                    else:
-                        into[...] = inside[..., :bands]
+        first, last = top // self.band, (top + height - 1) // self.band
+        most = max(CACHE // (self.band * self.size[1] * bands * self.page.dtype.itemsize), last - first + 1)
+        out = np.empty((height, width, bands), self.page.dtype)
+        for index in range(first, last + 1):
+            rows = self._band(index, most, bands)
+            y = index * self.band
+            begin, end = max(y, top), min(y + self.band, top + height)
+            self._fill(rows, y, begin, end, left, left + width)
+            out[begin - top : end - top] = rows.pixels[begin - y : end - y, left : left + width]
         return out
 
-    def _part(self, index: int) -> NDArray:
-        """A strip or tile (h, w, samples), decoded."""
+    def _band(self, index: int, most: int, bands: int) -> Band:
+        """Some rows of the picture, of which what was asked for is there; of more than `most`, the longest unused are let go.
+
+        Their memory is used again: parts of their own, in between what the model takes and gives back, would scatter it.
+        """
         if index in self.kept:
             self.kept.move_to_end(index)
-            return self.kept[index]
+        else:
+            pixels = self.kept.popitem(last=False)[1].pixels if len(self.kept) >= most else None
+            if pixels is None:
+                pixels = np.empty((self.band, self.size[1], bands), self.page.dtype)
+            self.kept[index] = Band(pixels, set())
+        return self.kept[index]
+
+    def _fill(self, rows: Band, y: int, top: int, bottom: int, left: int, right: int) -> None:
+        """Decode what a window needs of a band that begins at row `y`."""
+        across, down = -(-self.size[1] // self.part[1]), -(-self.size[0] // self.part[0])
+        samples = rows.pixels.shape[2]
+        for row in range(top // self.part[0], -(-bottom // self.part[0])):
+            for column in range(left // self.part[1], -(-right // self.part[1])):
+                if (row, column) in rows.there:
+                    continue
+                at = row * self.part[0] - y, column * self.part[1]
+                for plane in range(samples if self.separate else 1):
+                    part = self._decoded(row * across + column + plane * across * down)
+                    into = rows.pixels[at[0] : at[0] + part.shape[0], at[1] : at[1] + part.shape[1]]
+                    part = part[: into.shape[0], : into.shape[1]]
+                    if self.separate:
+                        into[..., plane] = part[..., 0]
+                    else:
+                        into[...] = part[..., :samples]
+                rows.there.add((row, column))
+
+    def _decoded(self, index: int) -> NDArray:
+        """A strip or tile (h, w, samples)."""
         try:
             offset, length = self.page.dataoffsets[index], self.page.databytecounts[index]
             self.file.filehandle.seek(offset)
@@ -134,12 +164,9 @@ class Tiff:
             decoded = self.page.decode(data, index, jpegtables=self.page.jpegtables)[0]
         except Exception as error:  # of any broken part, or a compression that needs another library
             raise UnreadableError(f'cannot be read in part {index} ({reason(error)})') from error
-        part = np.zeros((1, 1, 1), self.page.dtype) if decoded is None else decoded[0]
-        self.kept[index] = part
-        self.kept_bytes += part.nbytes
-        while self.kept_bytes > CACHE and len(self.kept) > 1:
-            self.kept_bytes -= self.kept.popitem(last=False)[1].nbytes
-        return part
+        if decoded is None:  # of a sparse file
+            return np.zeros((*self.part, self.page.samplesperpixel), self.page.dtype)
+        return decoded[0]
 
 
 def reduced(picture: Windowed, longest: int) -> NDArray[np.uint8]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,11 +19,11 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from convnext_dense.models.convnext import ConvNeXt, LayerNorm2d
+from convnext_dense.recipes import recipes
 from convnext_dense.run.options import load_config
 from convnext_dense.weights.layouts import LAYOUTS, from_official
 
 WIDTHS, DEPTHS, CLASSES = [96, 192, 384, 768], [3, 3, 9, 3], 150  # ConvNeXt-T, ADE20K
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 AUXILIARY = 0.4  # weight of the auxiliary head's loss in the recipes
 
 
@@ -152,7 +151,7 @@ def segmentor(cfg: dict) -> Contender:
 
 def recipe(name: str) -> Config:
     """A recipe without what no rival has: pre-trained weights, dropped branches."""
-    cfg = load_config(str(CONFIGS / f'{name}.py'))
+    cfg = load_config(str(recipes()[name]))
     for node in (cfg.model, cfg.model.get('decode_head', {}), cfg.model.get('auxiliary_head', {})):
         if 'norm_cfg' in node:
             node.norm_cfg = dict(type='BN')

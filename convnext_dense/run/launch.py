@@ -6,6 +6,7 @@ import atexit
 import os
 import platform
 import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -37,7 +38,7 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise InputError('--launcher pytorch: expected RANK in the environment; start with torchrun --nproc_per_node N tools/…')
+        raise InputError(f'--launcher pytorch: expected RANK in the environment; start with {_torchrun()}')
     if args.launcher == 'pytorch':
         _check_ranks()
     if args.launcher == 'none' and world_size() > 1:
@@ -72,6 +73,12 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     return [line for line in lines if line]
 
 
+def _torchrun() -> str:
+    """How this command is started in several processes."""
+    script = sys.argv[0]
+    return f'torchrun --nproc_per_node N {script if script.endswith(".py") else f"--no-python {script}"} …'
+
+
 def _check_ranks() -> None:
     """Stop at ranks in the environment that are no numbers, or beyond the number of processes."""
     for name in ('RANK', 'LOCAL_RANK'):
@@ -79,7 +86,7 @@ def _check_ranks() -> None:
         if not text.isdecimal() or int(text) >= processes:
             raise InputError(
                 f'{name} in the environment: expected a number from 0 to {processes - 1}, below WORLD_SIZE, got {text!r}; '
-                'start with torchrun --nproc_per_node N tools/…'
+                f'start with {_torchrun()}'
             )
 
 
@@ -158,7 +165,7 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
         except Exception as error:  # the rendezvous reads the environment, and waits for the others
             raise InputError(
                 f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
-                f'({last_line(error)}); start with torchrun --nproc_per_node N tools/…'
+                f'({last_line(error)}); start with {_torchrun()}'
             ) from error
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(torch.distributed.destroy_process_group)

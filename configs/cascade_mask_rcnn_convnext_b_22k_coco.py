@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN with ConvNeXt-B, ImageNet-22K weights, on COCO, 3x.
 
-    python tools/train.py configs/cascade_mask_rcnn_convnext_b_22k_coco.py --data-root data/coco
+    convnext-dense train cascade_mask_rcnn_convnext_b_22k_coco --data-root data/coco
 
 Published (arXiv 2201.03545, table 3 and the official release): box AP 54.0, mask AP 46.9; 146M parameters,
 964G multiply-adds at 1280x800. Trained there on 8 GPUs x 2 images, in fp16.

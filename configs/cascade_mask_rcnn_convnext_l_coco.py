@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN with ConvNeXt-L, ImageNet-22K weights, on COCO, 3x.
 
-    python tools/train.py configs/cascade_mask_rcnn_convnext_l_coco.py --data-root data/coco
+    convnext-dense train cascade_mask_rcnn_convnext_l_coco --data-root data/coco
 
 Published (arXiv 2201.03545, table 3 and the official release): box AP 54.8, mask AP 47.6; 255M parameters,
 1354G multiply-adds at 1280x800. Trained there on 8 GPUs x 2 images.

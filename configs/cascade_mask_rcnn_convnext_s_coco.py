@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN with ConvNeXt-S, ImageNet-1K weights, on COCO, 3x.
 
-    python tools/train.py configs/cascade_mask_rcnn_convnext_s_coco.py --data-root data/coco
+    convnext-dense train cascade_mask_rcnn_convnext_s_coco --data-root data/coco
 
 Published (arXiv 2201.03545, table 3 and the official release): box AP 51.9, mask AP 45.0; 108M parameters,
 827G multiply-adds at 1280x800. Trained there on 8 GPUs x 2 images, in fp16.

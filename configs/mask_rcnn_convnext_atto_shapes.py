@@ -1,7 +1,7 @@
 """Mask R-CNN with ConvNeXt-atto from scratch on the embedded toy set.
 
-python tools/make_shapes.py data/shapes
-python tools/train.py configs/mask_rcnn_convnext_atto_shapes.py
+convnext-dense shapes data/shapes
+convnext-dense train mask_rcnn_convnext_atto_shapes
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """Mask R-CNN with ConvNeXt-T, ImageNet-1K weights, on COCO, 3x.
 
-    python tools/train.py configs/mask_rcnn_convnext_t_coco.py --data-root data/coco
+    convnext-dense train mask_rcnn_convnext_t_coco --data-root data/coco
 
 Published (arXiv 2201.03545, table 3 and the official release): box AP 46.2, mask AP 41.7; 48M parameters,
 262G multiply-adds at 1280x800. Trained there on 8 GPUs x 2 images, in fp16.

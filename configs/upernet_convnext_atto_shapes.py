@@ -1,7 +1,7 @@
 """UperNet with ConvNeXt-atto from scratch on the embedded toy set: the demo.
 
-python tools/make_shapes.py data/shapes
-python tools/train.py configs/upernet_convnext_atto_shapes.py
+convnext-dense shapes data/shapes
+convnext-dense train upernet_convnext_atto_shapes
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """UperNet with ConvNeXt-B, ImageNet-22K weights, on ADE20K at 640x640.
 
-    python tools/train.py configs/upernet_convnext_b_22k_ade20k.py --data-root ADEChallengeData2016
+    convnext-dense train upernet_convnext_b_22k_ade20k --data-root ADEChallengeData2016
 
 Published (arXiv 2201.03545, table 4 and the official release): mIoU 52.6, multi-scale and flip 53.1; 122M parameters,
 1828G multiply-adds at 640x2560. Trained there on 8 GPUs x 2 images, in fp16.

@@ -1,6 +1,6 @@
 """UperNet with ConvNeXt-B, ImageNet-1K weights, on ADE20K at 512x512.
 
-    python tools/train.py configs/upernet_convnext_b_ade20k.py --data-root ADEChallengeData2016
+    convnext-dense train upernet_convnext_b_ade20k --data-root ADEChallengeData2016
 
 Published (arXiv 2201.03545, table 4 and the official release): mIoU 49.1, multi-scale and flip 49.9; 122M parameters,
 1170G multiply-adds at 512x2048. Trained there on 8 GPUs x 2 images, in fp16.

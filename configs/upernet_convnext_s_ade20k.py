@@ -1,6 +1,6 @@
 """UperNet with ConvNeXt-S, ImageNet-1K weights, on ADE20K at 512x512.
 
-    python tools/train.py configs/upernet_convnext_s_ade20k.py --data-root ADEChallengeData2016
+    convnext-dense train upernet_convnext_s_ade20k --data-root ADEChallengeData2016
 
 Published (arXiv 2201.03545, table 4 and the official release): mIoU 48.7, multi-scale and flip 49.6; 82M parameters,
 1027G multiply-adds at 512x2048. Trained there on 8 GPUs x 2 images, in fp16.

@@ -1,6 +1,6 @@
 """UperNet with ConvNeXt-T, ImageNet-1K weights, on ADE20K at 512x512.
 
-    python tools/train.py configs/upernet_convnext_t_ade20k.py --data-root ADEChallengeData2016
+    convnext-dense train upernet_convnext_t_ade20k --data-root ADEChallengeData2016
 
 Published (arXiv 2201.03545, table 4 and the official release): mIoU 46.0, multi-scale and flip 46.7; 60M parameters,
 939G multiply-adds at 512x2048. Trained there on 8 GPUs x 2 images, in fp16.

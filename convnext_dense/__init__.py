@@ -8,8 +8,12 @@ Importing this package answers `mmcv._ext` where mmcv has no compiled one (see `
 It also allows `torch.load` the few types that mmengine's checkpoints hold beside tensors (`training.checkpoint`), without which
 stock scripts cannot resume or test under current PyTorch.
 
+In Python, `load_model` gives a trained model that predicts (`convnext_dense.predict.model`).
+
 In a config: `custom_imports = dict(imports=['convnext_dense'])`. What needs MMDetection is in `convnext_dense.detection`.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from convnext_dense import ops
 
@@ -23,7 +27,20 @@ from convnext_dense.version import __version__  # noqa: E402
 from convnext_dense.weights.checkpoint_types import allow_checkpoint_types  # noqa: E402
 from convnext_dense.weights.initializer import StrictPretrainedInit  # noqa: E402
 
+if TYPE_CHECKING:
+    from convnext_dense.predict.loading import load_model
+
 allow_checkpoint_types()
+
+
+def __getattr__(name: str) -> Any:
+    """`load_model`, whose libraries are imported when it is asked for."""
+    if name == 'load_model':
+        from convnext_dense.predict.loading import load_model
+
+        return load_model
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
 
 __all__ = [
     'ARCHS',
@@ -33,5 +50,6 @@ __all__ = [
     'LayerDecayOptimWrapperConstructor',
     'StrictPretrainedInit',
     '__version__',
+    'load_model',
     'ops',
 ]

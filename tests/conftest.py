@@ -1,8 +1,8 @@
-"""Shared by all tests: the tools as functions and as processes, and a small toy set."""
+"""Shared by all tests: the commands as functions and as processes, and a small toy set."""
 
 import contextlib
 import gc
-import importlib.util
+import importlib
 import io
 import logging
 import os
@@ -20,10 +20,11 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
+from models import write_checkpoint
 
 from convnext_dense import ops
 from convnext_dense.data.coco import read_coco
-from convnext_dense.data.shapes import write_shapes
+from convnext_dense.data.shapes import CLASSES, write_shapes
 from convnext_dense.kernels import cross_entropy, guard, strips, winograd
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,6 +131,18 @@ def shapes(tmp_path_factory) -> str:
     return str(folder)
 
 
+@pytest.fixture(scope='session')
+def segmentor_file(tmp_path_factory) -> str:
+    """A checkpoint of the toy segmentor, with random weights."""
+    return str(write_checkpoint(SHAPES, tmp_path_factory.mktemp('segmentor') / 'model.pth', CLASSES))
+
+
+@pytest.fixture(scope='session')
+def detector_file(tmp_path_factory) -> str:
+    """A checkpoint of the toy detector, with random weights."""
+    return str(write_checkpoint(SHAPES_COCO, tmp_path_factory.mktemp('detector') / 'model.pth', CLASSES[1:]))
+
+
 @pytest.fixture
 def root(shapes: str, tmp_path: Path) -> Path:
     """A copy of the toy set to spoil."""
@@ -184,24 +197,21 @@ def forgotten() -> Iterator[None]:
 
 
 def call_tool(name: str, *args: str) -> subprocess.CompletedProcess:
-    """A tool called in this process, which takes none of the seconds that the libraries need to be imported."""
+    """A command called in this process, which takes none of the seconds that the libraries need to be imported."""
     from convnext_dense.run.command import exit_with_line
 
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
+    module = importlib.import_module(f'convnext_dense.commands.{name}')
     out, err, status = io.StringIO(), io.StringIO(), 0
     with (
         forgotten(),
         torch.random.fork_rng(devices=[]),  # a seed of the tool's is not the next test's
         patch.dict(os.environ),
-        patch.object(sys, 'path', [*sys.path]),
         patch('mmengine.config.config.FormatCode', lambda text, **_: (text, True)),  # takes seconds of every run
     ):
-        spec.loader.exec_module(module)
-        argv = patch.object(sys, 'argv', [f'{name}.py', *args])
+        argv = patch.object(sys, 'argv', [f'convnext-dense {name}', *args])
         with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                exit_with_line(module.main)
+                exit_with_line(module.main, getattr(module, 'GO_ON', ''))
             except SystemExit as stop:
                 status = int(stop.code or 0)
     return subprocess.CompletedProcess([name, *args], status, out.getvalue(), err.getvalue())
@@ -209,7 +219,7 @@ def call_tool(name: str, *args: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def tool() -> Callable[..., tuple[int, str]]:
-    """A tool called in this process: its exit status and what it wrote on stderr."""
+    """A command called in this process: its exit status and what it wrote on stderr."""
 
     def call(name: str, *args: str) -> tuple[int, str]:
         done = call_tool(name, *args)

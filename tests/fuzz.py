@@ -8,7 +8,6 @@ What is accepted: status 2 with one line on stderr and no work directory, or a r
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import os
 import re
@@ -20,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +101,10 @@ def run(tool: str, args: Sequence[str], work_dir: Path | None = None) -> Outcome
 def _call(tool: str, args: Sequence[str]) -> int:
     from convnext_dense.run.command import exit_with_line
 
-    spec = importlib.util.spec_from_file_location(f'tool_{tool}', ROOT / 'tools' / f'{tool}.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.argv = [f'{tool}.py', *args]
+    sys.argv = [f'convnext-dense {tool}', *args]
     sys.stdout, sys.stderr = (os.fdopen(number, 'w', buffering=1) for number in (1, 2))
     try:
-        spec.loader.exec_module(module)
-        exit_with_line(module.main)
+        exit_with_line(import_module(f'convnext_dense.commands.{tool}').main)
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
@@ -186,7 +183,7 @@ class Tools:
     def __init__(self, folder: Path) -> None:
         self.folder, self.work_dir = folder, folder / 'run'
         # In a fork too: OpenCV's threads would not live on in the forks after it.
-        assert run('make_shapes', [str(folder / 'shapes'), '--train', '4', '--val', '2']).complaint is None
+        assert run('shapes', [str(folder / 'shapes'), '--train', '4', '--val', '2']).complaint is None
         self.checkpoints: dict[str, Path] = {}
 
     def arguments(self, case: Case, work_dir: Path) -> list[str]:

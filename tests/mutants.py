@@ -47,6 +47,7 @@ ROOMS = {
     'segmentation': ('segmentation/*.py', 'uper_head segmentor strip_loss compiling'),
     'detection': ('detection/*.py', 'coco_metric mask_head coco'),
     'run': ('run/*.py', 'options overrides rehearsal command launch tools'),
+    'commands': ('commands/*.py', 'tools tools_coco to_files complexity convert'),
     'models': ('models/*.py', 'convnext pointwise compiling'),
     'kernels': ('kernels/*.py', 'convnext pointwise uper_head compiling'),
     'mmcv_ext': ('mmcv_ext/*.py', 'plugin operators'),  # not in the default sample, nor what follows

@@ -52,7 +52,14 @@ class Page:
 
     def table(self, heading: str) -> list[list[str]]:
         """The cells of the first table below a heading, without its two head rows."""
-        below = re.split(rf'^#+ {re.escape(heading)}$', self.text, maxsplit=1, flags=re.M)[1]
+        return self._rows(re.split(rf'^#+ {re.escape(heading)}$', self.text, maxsplit=1, flags=re.M)[1])
+
+    def table_below(self, head: str) -> list[list[str]]:
+        """The same of the table whose head row begins like this."""
+        return self._rows(self.text[self.text.index(f'\n{head}') :])
+
+    @staticmethod
+    def _rows(below: str) -> list[list[str]]:
         rows = re.search(r'(?:^\|.*\n)+', below, re.M)[0].splitlines()[2:]
         return [[cell.strip().replace('\\|', '|') for cell in re.split(r'(?<!\\)\|', row)[1:-1]] for row in rows]
 

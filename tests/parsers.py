@@ -1,31 +1,32 @@
-"""The command-line parser of each tool, as the tool builds it."""
+"""The command-line parser of each command, as the command builds it."""
 
 from __future__ import annotations
 
-import importlib.util
+import re
+import sys
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from unittest import mock
 
 from conftest import ROOT
 
+import convnext_dense_cli
 from convnext_dense.run.command import Parser
 
-TOOLS = sorted(path.stem for path in (ROOT / 'tools').glob('*.py'))
+COMMANDS = list(convnext_dense_cli.commands())
+# The command that each file in tools/ runs.
+TOOLS = {path.stem: re.search(r"run\('(\w+)'\)", path.read_text())[1] for path in sorted((ROOT / 'tools').glob('*.py'))}
 
 
-@cache
 def module_of(name: str) -> ModuleType:
-    """The tool as a module."""
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The command's module."""
+    return import_module(f'convnext_dense.commands.{name}')
 
 
 @cache
-def parser_of(name: str) -> Parser:
-    """The parser whose `parse_args` the tool's `main` calls."""
+def parser_of(name: str, script: str = '') -> Parser:
+    """The parser whose `parse_args` the command's `main` calls; `script` is what it is called as."""
 
     class Reached(Exception):
         pass
@@ -34,9 +35,10 @@ def parser_of(name: str) -> Parser:
         raise Reached(self)
 
     module = module_of(name)
-    with mock.patch.object(Parser, 'parse_args', reached):
+    argv = mock.patch.object(sys, 'argv', [script or f'convnext-dense {name}'])
+    with argv, mock.patch.object(Parser, 'parse_args', reached):
         try:
             module.main()
         except Reached as stop:
             return stop.args[0]
-    raise AssertionError(f'tools/{name}.py does not parse its command line')
+    raise AssertionError(f'{name} does not parse its command line')

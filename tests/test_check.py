@@ -327,11 +327,11 @@ def test_masks_in_another_folder_than_the_images(root) -> None:
 
 
 def test_the_hint_to_draw_the_set_is_for_a_folder_that_is_not_there(root, tmp_path) -> None:
-    with pytest.raises(InputError, match='got no folder .*nowhere.*make_shapes.py'):
+    with pytest.raises(InputError, match='got no folder .*nowhere.*write it with: convnext-dense shapes DIR'):
         problems(tmp_path / 'nowhere')
     with pytest.raises(InputError, match='got no folder') as caught:
         problems(tmp_path)
-    assert 'make_shapes' not in str(caught.value)
+    assert 'write it with' not in str(caught.value)
 
 
 @pytest.mark.parametrize(

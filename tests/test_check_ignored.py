@@ -57,6 +57,6 @@ def test_models_without_such_heads() -> None:
 def test_the_tools_check_it(shapes: str, tool, tmp_path) -> None:
     for option in ('model.data_preprocessor.seg_pad_val=0', 'val_evaluator.ignore_index=0'):
         args = (SHAPES, '--data-root', shapes, '--cfg-options', option)
-        one_line(*tool('check_data', *args), 'expected .*255.*; got 0; set')
+        one_line(*tool('check', *args), 'expected .*255.*; got 0; set')
         one_line(*tool('train', *args, '--work-dir', str(tmp_path / 'run')), 'expected .*255.*; got 0; set')
         assert not (tmp_path / 'run').exists()

@@ -89,15 +89,15 @@ def test_how_problems_are_counted(tmp_path, count: int) -> None:
         count, 3
     )
     assert message.endswith(
-        (f'; and {count - 3} more (tools/check_data.py lists all)' if count > 3 else '') + '; mend or remove these files'
+        (f'; and {count - 3} more (`convnext-dense check` lists all)' if count > 3 else '') + '; mend or remove these files'
     )
 
 
 def test_the_tool_lists_all(root, tool) -> None:
-    assert tool('check_data', SHAPES, '--data-root', str(root)) == (0, '')
+    assert tool('check', SHAPES, '--data-root', str(root)) == (0, '')
     for index in range(3):
         mask_path(root, index).write_bytes(b'no png')
-    status, err = tool('check_data', SHAPES, '--data-root', str(root))
+    status, err = tool('check', SHAPES, '--data-root', str(root))
     assert (status, err) == (1, '')
 
 
@@ -105,17 +105,17 @@ def test_the_tool_takes_what_the_config_has(root, tool) -> None:
     """One of the splits is enough; none is not."""
     nothing = str(ROOT / 'configs/_base_/models/upernet_convnext.py')
     one_line(
-        *tool('check_data', nothing),
+        *tool('check', nothing),
         'upernet_convnext.py: expected train_dataloader, val_dataloader or test_dataloader, got none',
     )
-    args = ['check_data', SHAPES, '--data-root', str(root), '--cfg-options']
+    args = ['check', SHAPES, '--data-root', str(root), '--cfg-options']
     assert tool(*args, 'train_dataloader=None')[0] == tool(*args, 'val_dataloader=None')[0] == 0
     assert tool(*args, 'train_dataloader=None', 'val_dataloader=None')[0] == 0
     one_line(*tool(*args, *(f'{name}_dataloader=None' for name in ('train', 'val', 'test'))), 'got none')
 
 
 def test_the_tool_looks_at_other_test_data_too(root, tool) -> None:
-    args = ['check_data', SHAPES, '--data-root', str(root), '--cfg-options']
+    args = ['check', SHAPES, '--data-root', str(root), '--cfg-options']
     mask_path(root).unlink()
     prefix = 'test_dataloader.dataset.data_prefix'
     status, _ = tool(*args, 'train_dataloader=None')

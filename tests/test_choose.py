@@ -64,7 +64,7 @@ def test_advice_is_taken_by_the_tools(config: float, plain: float, fast: float, 
     if given is not None:
         cfg.model.backbone.fused = given
     timings = dict(config=Timing((config,)), plain=Timing((plain,)), fast=Timing((fast,)))
-    line = choose.advice(cfg, 'tools/train.py', timings)
+    line = choose.advice(cfg, 'train', timings)
     assert re.search(advice, line)
     options = dict(part.split('=') for part in line.partition('--cfg-options ')[2].split())
     check_overrides(cfg, {key: value == 'True' for key, value in options.items()})

@@ -1,7 +1,7 @@
-"""Whatever ends a tool ends it with one line, and an exit status that tells the kind."""
+"""Whatever ends a command ends it with one line, and an exit status that tells the kind."""
 
-import ast
 import errno
+import inspect
 import os
 import re
 import signal
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, SHAPES
-from parsers import TOOLS, parser_of
+from parsers import COMMANDS, TOOLS, module_of, parser_of
 
 import convnext_dense.__main__
 from convnext_dense import InputError
@@ -146,11 +146,15 @@ def test_wrong_options_are_wrong_input(args: list[str]) -> None:
     assert parser.parse_args(['--debug']).debug is True and parser.parse_args([]).debug is False
 
 
-def test_ctrl_c_while_the_libraries_are_imported() -> None:
-    command = [sys.executable, str(ROOT / 'tools/train.py'), SHAPES]
+@pytest.mark.parametrize('command', [['tools/train.py'], ['-m', 'convnext_dense_cli', 'train']], ids=' '.join)
+def test_ctrl_c_while_the_libraries_are_imported(command: list[str]) -> None:
     # A shell's background job ignores Ctrl-C, and so do its children: these tests may be one.
     started = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        [sys.executable, *command, SHAPES],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(1)
     started.send_signal(signal.SIGINT)
@@ -165,15 +169,26 @@ def test_options_are_named_whole() -> None:
         parser.parse_args(['--data-roo', 'a'])
 
 
-@pytest.mark.parametrize('name', TOOLS)
-def test_help_is_the_tools_docstring(name: str) -> None:
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_is_the_commands_docstring(name: str) -> None:
     """With its layout, its examples among it, and every option below."""
-    docstring = ast.get_docstring(ast.parse((ROOT / f'tools/{name}.py').read_text()))
-    examples = re.findall(rf'^    .*tools/{name}\.py.*$', docstring, re.M)
+    docstring = inspect.getdoc(module_of(name))
+    examples = re.findall(rf'^    .*convnext-dense {name}( .*)?$', docstring, re.M)
     shown = parser_of(name).format_help()
-    assert len(examples) >= 2 and all(line in shown.splitlines() for line in examples)
+    assert len(examples) >= (2 if name in TOOLS.values() else 1)
     assert docstring in shown
-    assert shown.index('usage: ') == 0 and '\n  --debug ' in shown
+    assert shown.startswith(f'usage: convnext-dense {name} [-h]') and '\n  --debug ' in shown
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_help_of_a_tool_has_its_own_name(tool: str) -> None:
+    name = TOOLS[tool]
+    shown = parser_of(name, f'tools/{tool}.py').format_help()
+    assert shown.startswith(f'usage: {tool}.py [-h]') and 'convnext-dense' not in shown
+    ours = parser_of(name).format_help()
+    assert shown.count(f'    python tools/{tool}.py') == ours.count(f'    convnext-dense {name}')
+    if name == 'train':
+        assert '\n    torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch\n' in shown
 
 
 def test_help_shows_the_defaults_that_there_are(monkeypatch) -> None:

@@ -1,6 +1,5 @@
 """Every shipped config: built, equal to the published recipe, and its facts in one place."""
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from mmengine.registry import init_default_scope
 
 from convnext_dense import ARCHS
 from convnext_dense.benchmark.complexity import published_figures
+from convnext_dense.recipes import docstring
 from convnext_dense.run.options import load_config
 from convnext_dense.run.settle import settle_norms, settle_precision, settle_pretrained
 from convnext_dense.training.guards import build_on_meta
@@ -36,7 +36,7 @@ def test_builds_and_its_heads_fit_its_backbone(path: Path) -> None:
     settle_norms(cfg, processes=1)
     model = build_on_meta(cfg)
     assert type(model.backbone).__name__ == 'ConvNeXt'
-    assert f'configs/{path.name}' in ast.get_docstring(ast.parse(path.read_text())), 'the command is missing'
+    assert f'convnext-dense train {path.stem}' in docstring(path), 'the command is missing'
 
 
 @pytest.mark.parametrize('size', RECIPES)

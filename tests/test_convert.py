@@ -1,4 +1,4 @@
-"""tools/convert_weights.py: what a file is, and from any layout into another."""
+"""The command convert: what a file is, and from any layout into another."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_inspect_names_what_each_library_wrote(name: str, tmp_path) -> None:
 
 def test_inspect_on_the_command_line(tmp_path) -> None:
     torch.save({'model': classification(False)}, tmp_path / 'a.pth')
-    done = call_tool('convert_weights', str(tmp_path / 'a.pth'), '--inspect')
+    done = call_tool('convert', str(tmp_path / 'a.pth'), '--inspect')
     assert (done.returncode, done.stderr) == (0, '')
     cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in done.stdout.splitlines()]
     rows = dict(cell for cell in cells if len(cell) == 2)
@@ -50,10 +50,10 @@ def test_there_and_back_through_files(tool, tmp_path, target: str, suffix: str) 
     state = classification(False)
     torch.save({'model': state}, tmp_path / 'in.pth')
     there, back = tmp_path / f'there.{suffix}', tmp_path / 'back.safetensors'
-    done = call_tool('convert_weights', str(tmp_path / 'in.pth'), str(there), '--to', target)
+    done = call_tool('convert', str(tmp_path / 'in.pth'), str(there), '--to', target)
     assert (done.returncode, done.stderr) == (0, '')
     assert done.stdout.startswith(f'{there}: {len(state)} tensors, official to {target}, of no published size: ')
-    assert tool('convert_weights', str(there), str(back), '--to', 'official') == (0, '')
+    assert tool('convert', str(there), str(back), '--to', 'official') == (0, '')
     found = load_file(back)
     assert set(found) == set(state) and all(torch.equal(found[name], state[name]) for name in state)
 
@@ -97,7 +97,7 @@ def test_wrong_arguments(tool, tmp_path, monkeypatch, args: list[str], message: 
     Path('folder.pth').mkdir()
     Path('link.pth').symlink_to('nothing.pth')
     before = sorted(path.name for path in tmp_path.iterdir())
-    one_line(*tool('convert_weights', *args), message)
+    one_line(*tool('convert', *args), message)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 

@@ -17,13 +17,16 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from pages import PAGES, README, Page, page
-from parsers import TOOLS, module_of, parser_of
+from parsers import COMMANDS, TOOLS, module_of, parser_of
 from torch import nn
 
 from convnext_dense import ARCHS, ConvNeXt, ops
 from convnext_dense.benchmark.complexity import published_figures
 from convnext_dense.benchmark.contest import WORKS
 from convnext_dense.data import check
+from convnext_dense.predict.result import Result
+from convnext_dense.predict.writers import FORMATS
+from convnext_dense.recipes import find_recipe
 from convnext_dense.run import command
 from convnext_dense.run.options import load_config
 from convnext_dense.segmentation.segmentor import TEST_CFG
@@ -50,7 +53,7 @@ def test_files_that_it_names_exist(page_: Page) -> None:
 
 def test_some_files_are_named() -> None:
     """Without this, a fault in the pattern above would let everything pass."""
-    assert len(set(re.findall(r'\b(?:configs|tools|convnext_dense)/[\w/]+\.py\b', README.text))) >= 8
+    assert len(set(re.findall(r'\b(?:configs|tools|convnext_dense)/[\w/]+\.py\b', README.text))) >= 6
 
 
 @pages
@@ -86,14 +89,14 @@ def test_links_resolve(page_: Page) -> None:
 
 
 def commands(page_: Page) -> list[tuple[str, list[str]]]:
-    """(tool, arguments) of each `tools/X.py` in code, once for each way through `a|b|c`."""
+    """(command, arguments) of each `convnext-dense X` and `tools/X.py` in code, once for each way through `a|b|c`."""
     found = []
     for line in page_.code_lines:
-        words = shlex.split(line.replace('…', '')) if re.search(r'(^|\s)tools/\w+\.py', line) and ' ' in line else []
-        place = next((i for i, word in enumerate(words) if word.startswith('tools/')), None)
-        if place is not None:
-            ways = product(*(word.split('|') for word in words[place + 1 :]))
-            found += [(Path(words[place]).stem, list(way)) for way in ways]
+        given = re.search(r'(?:^|\s)(?:convnext-dense ([a-z]\S*)|tools/(\w+)\.py)(?=\s)(.*)', f'{line.partition(" > ")[0]} ')
+        if given is None or (given[3].isspace() and line in page_.inline):  # which names it, no more
+            continue
+        ways = product(*(word.split('|') for word in shlex.split(given[3].replace('…', ''))))
+        found += [(given[1] or TOOLS[given[2]], list(way)) for way in ways]
     return found
 
 
@@ -103,18 +106,20 @@ def test_commands_parse(page_: Page) -> None:
         args = parser_of(name).parse_args(arguments)  # raises InputError
         if name == 'benchmark' and getattr(args, 'work', None) and args.work[0] != 'choose':
             assert set(args.work) <= {*WORKS, *module_of(name).OTHER}
-        config = getattr(args, 'config', None) or ''
+        config = getattr(args, 'config', None) or getattr(args, 'recipe', None) or ''
         assert not config.startswith('configs/') or (ROOT / config).is_file(), config
+        assert not re.search('_(ade20k|coco|shapes)$', config) or find_recipe(config), config
 
 
 def test_there_are_commands() -> None:
-    assert {name for page_ in PAGES for name, _ in commands(page_)} == set(TOOLS)
+    assert {name for page_ in PAGES for name, _ in commands(page_)} == set(COMMANDS)
+    assert ('train', ['CONFIG', '--launcher', 'pytorch']) in commands(README)
     assert [way[-1] for _, way in commands(page('weights')) if '--to' in way] == list(TARGETS)
 
 
 @pages
 def test_options_in_the_text_are_a_tools(page_: Page) -> None:
-    known = {option for name in TOOLS for option in parser_of(name)._option_string_actions}
+    known = {option for name in COMMANDS for option in parser_of(name)._option_string_actions}
     known |= {'--no-deps'}  # pip's
     used = {word for code in page_.inline for word in re.findall(r'(?<!\S)--[\w-]+', code)}
     assert used <= known
@@ -138,6 +143,12 @@ def test_the_options_table_is_the_parser(tool_name: str, column: int) -> None:
             assert all(f'`{choice}`' in next(row[3] for row in rows if option in row[0]) for choice in action.choices)
 
 
+def test_the_table_of_commands_is_the_tools_and_those_that_list_recipes() -> None:
+    rows = [[cell.strip('`') for cell in row[:2]] for row in page('training').table('The command')]
+    assert sorted(name for name, _ in rows) == sorted(COMMANDS)
+    assert {Path(tool).stem: name for name, tool in rows if tool} == TOOLS
+
+
 def test_what_testing_refuses(tool) -> None:
     refused = [row[0].strip('`').split()[0] for row in page('training').table('Options') if row[2] == 'refused']
     assert refused == ['--train-ann']
@@ -147,7 +158,20 @@ def test_what_testing_refuses(tool) -> None:
 
 def test_the_exit_statuses_are_those_of_the_tools() -> None:
     shown = [int(row[0]) for row in page('training').table('Exit statuses')]
-    assert shown == [0, command.WRONG_INPUT, command.UNFORESEEN, command.INTERRUPTED]
+    assert shown == [0, command.WRONG_INPUT, command.PARTLY, command.UNFORESEEN, command.INTERRUPTED]
+
+
+def test_predicting_has_a_row_for_each_option_and_format() -> None:
+    inputs, options, formats, attributes = [
+        page('predict').table_below(line) for line in ('| input |', '| option |', '| format |', '| of a')
+    ]
+    shown = {option for row in inputs + options for option in re.findall(r'--[\w-]+', ' '.join(row))}
+    known = set(parser_of('predict')._option_string_actions)
+    assert known - shown == {'-h', '--help', '--debug', '--config'} and shown <= known
+    assert {row[0].strip('`') for row in formats} == {'(pictures)', *FORMATS}
+    for row in attributes:
+        for name in re.findall(r'`(\w+)', row[0]):
+            assert hasattr(Result, name) or name in Result.__dataclass_fields__, name
 
 
 def test_the_sample_is_as_large_as_it_says() -> None:

@@ -1,5 +1,6 @@
 """How many processes there are, and what a launcher needs."""
 
+import sys
 from argparse import Namespace
 
 import pytest
@@ -40,8 +41,16 @@ def test_a_number_of_processes_that_is_none(text: str, monkeypatch) -> None:
         world_size()
 
 
-def test_the_launcher_needs_its_environment() -> None:
-    with pytest.raises(InputError, match='--launcher pytorch: expected RANK'):
+@pytest.mark.parametrize(
+    'called, start',
+    [
+        ('tools/test.py', 'torchrun --nproc_per_node N tools/test.py …'),
+        ('convnext-dense test', 'torchrun --nproc_per_node N --no-python convnext-dense test …'),
+    ],
+)
+def test_the_launcher_needs_its_environment(called: str, start: str, monkeypatch) -> None:
+    monkeypatch.setattr(sys, 'argv', [called])
+    with pytest.raises(InputError, match=f'--launcher pytorch: expected RANK in the environment; start with {start}$'):
         prepare(Config(dict(model={})), options(launcher='pytorch'))
 
 

@@ -1,5 +1,7 @@
 """Overrides are checked against the config and against the component that they are for."""
 
+from pathlib import Path
+
 import pytest
 from conftest import SHAPES, one_line
 from mmengine.config import Config
@@ -67,6 +69,46 @@ def test_values_that_switch_off_or_change_the_number(cfg: Config) -> None:
     check_overrides(cfg, {'model.auxiliary_head': None, 'train_cfg.max_iters': 10, 'optim_wrapper.optimizer.lr': 1})
 
 
+def test_a_recipe_is_found_by_its_name_from_any_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ('upernet_convnext_atto_shapes', 'upernet_convnext_atto_shapes.py'):
+        assert load_config(name).filename == SHAPES
+    (tmp_path / 'upernet_convnext_atto_shapes').mkdir()  # a folder of that name, as a work directory's
+    assert load_config('upernet_convnext_atto_shapes').filename == SHAPES
+    cfg = load_config('upernet_convnext_atto_shapes')
+    set_work_dir(cfg, 'upernet_convnext_atto_shapes', None)
+    assert cfg.work_dir == 'work_dirs/upernet_convnext_atto_shapes'
+
+
+def test_a_file_in_the_current_folder_goes_before_a_recipe(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = 'upernet_convnext_atto_shapes'
+    (tmp_path / f'{name}.py').write_text('model = dict(type="Mine")\n')
+    assert load_config(f'{name}.py').model.type == 'Mine'
+    with pytest.raises(InputError, match=f'^config: {name} is a recipe, and {name}.py is in this folder; write {name}.py for'):
+        load_config(name)
+    monkeypatch.chdir(Path(SHAPES).parent)
+    assert load_config(name).filename == SHAPES
+
+
+@pytest.mark.parametrize(
+    'name, hint',
+    [
+        ('upernet_convnext_tt_ade20k', "did you mean 'upernet_convnext_t_ade20k'?"),
+        ('upernet_convnext_tt_ade20k.py', "did you mean 'upernet_convnext_t_ade20k'?"),
+        ('mine', "did you mean 'mine.py'?"),
+        ('qqq', 'expected one of: cascade_.*, mine.py, upernet_.*_xl_ade20k'),
+    ],
+)
+def test_names_of_no_recipe(tmp_path, monkeypatch, name: str, hint: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.py').write_text('')
+    with pytest.raises(
+        InputError, match=f'^config: expected a file or the name of a recipe, got {name} which is not there; {hint}'
+    ):
+        load_config(name)
+
+
 def test_data_root_reaches_every_data_set(cfg: Config) -> None:
     set_data_root(cfg, '/somewhere')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -80,7 +122,7 @@ LAZY = 'from no_such_module import Thing\ntrain_dataloader = dict(dataset=dict(t
 @pytest.mark.parametrize('words', ['import sys; sys.exit(3)', 'exit()', LAZY, 'import os.nonsense\na = os.nonsense.b()'])
 def test_a_config_that_ends_the_program_or_imports_what_is_not_there(tool, tmp_path, words: str) -> None:
     (tmp_path / 'a.py').write_text(f'{words}\nmodel = dict()\n')
-    for name in ('train', 'check_data'):
+    for name in ('train', 'check'):
         one_line(*tool(name, str(tmp_path / 'a.py')), r'a.py cannot be read: \w+')
 
 

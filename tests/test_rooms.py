@@ -1,6 +1,7 @@
 """The layering that the README shows: a room imports rooms below it alone, and no two files import each other."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -9,13 +10,15 @@ from conftest import ROOT
 
 # From the ground up; a room does not import its neighbours on the same floor either.
 FLOORS = [
-    {'errors', 'text', 'version', 'expect', 'files'},
+    {'errors', 'text', 'version', 'expect', 'files', 'recipes'},
     {'kernels', 'mmcv_ext'},
     {'models', 'ops'},
     {'weights', 'data'},
     {'training', 'segmentation', 'detection'},
     {'run'},
+    {'predict'},
     {'benchmark'},
+    {'commands'},
 ]
 FILES = sorted((ROOT / 'convnext_dense').rglob('*.py'))
 
@@ -67,9 +70,9 @@ def test_what_is_imported_is_found() -> None:
 
 
 TESTS = sorted((ROOT / 'tests').glob('test_*.py'))
-# Of tests that are of no one file: tools, start-up, configs, pages, and the rules of the house.
-OTHERS = ['configs', 'docs', 'fuzz', 'plugin', 'private_operators', 'readme', 'rooms', 'tools', 'tools_coco']
-NAMES = {path.stem.strip('_') for path in FILES} - {'init'}
+# Of tests that are of no one file of a room: commands, start-up, configs, pages, what is installed, the rules of the house.
+OTHERS = ['cli', 'configs', 'docs', 'fuzz', 'plugin', 'private_operators', 'readme', 'rooms', 'tools', 'tools_coco', 'wheel']
+NAMES = {path.stem.strip('_') for path in FILES if room(path) != 'commands'} - {'init'}
 
 
 @pytest.mark.parametrize('name', sorted(NAMES))
@@ -77,6 +80,12 @@ def test_every_file_has_a_test_file_of_its_name(name: str) -> None:
     """One file where two rooms have a file of the same name."""
     path = ROOT / 'tests' / f'test_{name}.py'
     assert path.is_file() and 'def test_' in path.read_text()
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in FILES if room(path) == 'commands' and path.stem != '__init__'))
+def test_every_command_is_called_by_a_test(name: str) -> None:
+    """Through its command line, beside the tests of what it does."""
+    assert [path for path in TESTS if re.search(rf"\b(call_tool|tool)\(\s*'{name}'", path.read_text())]
 
 
 @pytest.mark.parametrize('path', TESTS, ids=lambda p: p.stem)

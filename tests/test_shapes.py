@@ -143,3 +143,21 @@ def test_a_set_that_is_half_written_is_removed(tmp_path, monkeypatch, error: Bas
     monkeypatch.undo()
     write_shapes(tmp_path / 'deep' / 'new', train=1, val=1)
     assert [path.name for path in (tmp_path / 'deep').iterdir()] == ['new']
+
+
+def test_a_grid_of_scenes_has_many_small_objects(tmp_path) -> None:
+    write_shapes(tmp_path / 'grid', train=1, val=2, grid=3)
+    truth = COCO(tmp_path / 'grid/instances_validation.json')
+    assert {(image['height'], image['width']) for image in truth.imgs.values()} == {(288, 288)}
+    areas = [annotation['area'] for annotation in truth.anns.values()]
+    singles = [draw_scene(0, 'validation', index) for index in range(18)]
+    assert len(areas) == sum(len(scene.instances) for scene in singles) and np.mean(np.array(areas) < 32**2) > 0.5
+    labels = cv2.imread(str(tmp_path / 'grid/annotations/validation/scene_00001.png'), cv2.IMREAD_UNCHANGED)
+    cell = cv2.resize(singles[9 + 4].labels, (96, 96), interpolation=cv2.INTER_NEAREST)  # the middle one
+    assert np.array_equal(labels[96:192, 96:192], cell)
+
+
+@pytest.mark.parametrize('grid', [0, 33, 1.5, True])
+def test_grids_that_cannot_be(tmp_path, grid) -> None:
+    with pytest.raises(InputError, match='grid: expected an integer from 1 to 32'):
+        write_shapes(tmp_path / 'grid', 1, 1, grid=grid)

@@ -1,6 +1,5 @@
-"""The tools through the command line: train, kill, resume, test, two processes; and every wrong input, one line each."""
+"""The commands through their command lines: train, kill, resume, test, two processes; and every wrong input, one line each."""
 
-import importlib.util
 import json
 import os
 import re
@@ -13,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, call_tool, one_line, two_processes
+from conftest import QUICK, ROOT, SHAPES, UNFORMATTED, call_tool, one_line, two_processes
 from PIL import Image
+
+from convnext_dense.commands import test as command
 
 SCHEDULE = ['train_cfg.max_iters=4', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2']
 
@@ -136,6 +137,40 @@ def test_two_processes_train_and_count_every_image_once(trained, shapes, tmp_pat
     assert measured[0] == pytest.approx(measured[1], abs=0.01), 'five images on two processes'
     trained_with = re.findall(r'mIoU: ([\d.]+)', done.stdout)[-1]
     assert float(trained_with) == pytest.approx(measured[1]['mIoU'], abs=0.01)
+
+
+@pytest.mark.slow
+def test_two_processes_of_the_installed_command(shapes, tmp_path, monkeypatch) -> None:
+    """The script that installing writes, started as docs/training.md shows, by the name of a recipe."""
+    script = tmp_path / 'bin/convnext-dense'
+    script.parent.mkdir()
+    script.write_text(f'#!{sys.executable}\nimport sys\nfrom convnext_dense_cli import main\nsys.exit(main())\n')
+    script.chmod(0o755)
+    args = options(shapes, tmp_path / 'run', 'train_cfg.max_iters=2')[1:]
+    command = f'{sys.executable} -m torch.distributed.run --nproc_per_node 2 --rdzv_backend c10d --rdzv_endpoint localhost:0'
+    done = subprocess.run(
+        [
+            *command.split(),
+            '--no-python',
+            'convnext-dense',
+            'train',
+            'upernet_convnext_atto_shapes',
+            *args,
+            '--launcher=pytorch',
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            'PATH': f'{script.parent}{os.pathsep}{os.environ["PATH"]}',
+            'PYTHONPATH': f'{ROOT}{os.pathsep}{UNFORMATTED}',
+            'OMP_NUM_THREADS': '1',
+        },
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert '2 per process x 2 processes x 1 accumulated = 4 images a step' in done.stdout
 
 
 @pytest.mark.slow
@@ -294,9 +329,6 @@ def test_an_image_of_twenty_pixels(tool, trained, tmp_path) -> None:
 
 
 def test_metrics_of_any_name_are_written_and_shown(tmp_path, capsys) -> None:
-    spec = importlib.util.spec_from_file_location('tool_test', ROOT / 'tools/test.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     given = {
         'coco/bbox_mAP': 0.5,
         'coco/bbox_mAP_50': 0.75,
@@ -304,7 +336,7 @@ def test_metrics_of_any_name_are_written_and_shown(tmp_path, capsys) -> None:
         'coco/a_b_precision': 0.125,
         'other': 'text',
     }
-    module.report({name: module.plain(value) for name, value in given.items()}, str(tmp_path / 'a.json'))
+    command.report({name: command.plain(value) for name, value in given.items()}, str(tmp_path / 'a.json'))
     assert json.loads((tmp_path / 'a.json').read_text()) == given
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in capsys.readouterr().out.splitlines()]
     assert rows[1] == ['metric', 'bbox', 'segm']
@@ -315,4 +347,4 @@ def test_metrics_of_any_name_are_written_and_shown(tmp_path, capsys) -> None:
         ['other', 'text', ''],
     ):
         assert row in rows
-    assert module.summary(given) == 'bbox AP 0.500, segm AP 0.250'
+    assert command.summary(given) == 'bbox AP 0.500, segm AP 0.250'

@@ -198,7 +198,7 @@ def test_wrong_data(tool, root: Path, tmp_path, change, message: str) -> None:
     edit(root, change)
     one_line(*tool('train', SHAPES_COCO, *options(root, tmp_path / 'run')), message)
     assert not (tmp_path / 'run').exists()
-    status, _ = tool('check_data', SHAPES_COCO, '--data-root', str(root))
+    status, _ = tool('check', SHAPES_COCO, '--data-root', str(root))
     assert status in (1, 2)
 
 

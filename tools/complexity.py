@@ -1,82 +1,11 @@
-"""Parameters and multiply-adds of a config, counted by mmengine's analysis.
+"""`convnext-dense complexity` from a clone: convnext_dense/commands/complexity.py."""
 
-    python tools/complexity.py configs/upernet_convnext_t_ade20k.py --shape 512 2048
-    python tools/complexity.py configs/mask_rcnn_convnext_t_coco.py          # detectors at 1280x800
-    python tools/complexity.py --published          # every shipped model beside its published figures
-
-Reads from the config: model. With --published, the published figures are read from each config's docstring.
-"""
-
-import argparse
-import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
-from rich.table import Table
-
-from convnext_dense.benchmark.complexity import count, published_figures
-from convnext_dense.errors import InputError
-from convnext_dense.run.command import Parser, exit_with_line
-from convnext_dense.run.options import Overrides, load_config
-from convnext_dense.run.rehearsal import check_parts
-from convnext_dense.text import table_text
-
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-LARGEST = 8192  # of a side: the maps are computed
-
-
-def parse_args() -> argparse.Namespace:
-    parser = Parser(description=__doc__)
-    parser.add_argument('config', nargs='?', help='config file')
-    parser.add_argument('--shape', type=int, nargs='+', metavar='N', help='input height and width, or one side of a square')
-    parser.add_argument('--published', action='store_true', help='all shipped models beside the published figures')
-    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='as in tools/train.py')
-    args = parser.parse_args()
-    if (args.config is None) == (not args.published):
-        parser.error('expected either a config or --published')
-    if args.published and (args.shape or args.cfg_options):
-        parser.error('--published: expected no other option, since its configs and shapes are those of the table')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-    if args.published:
-        print(table_text(published_table()))
-        return
-    cfg = load_config(args.config, args.cfg_options)
-    check_parts(cfg, ())
-    shape = args.shape or ([1280, 800] if 'roi_head' in cfg.model else [512, 2048])
-    if len(shape) > 2 or min(shape) < 32 or max(shape) > LARGEST:
-        raise InputError(f'--shape: expected one or two sizes from 32 to {LARGEST}, got {" ".join(map(str, shape))}')
-    height, width = shape[0], shape[-1]
-    params, macs = count(cfg, height, width)
-    print(f'{args.config} at {height}x{width}: {params / 1e6:.3f} M parameters, {macs / 1e9:.2f} G multiply-adds')
-
-
-def published_table() -> Table:
-    """A row per shipped config that has published figures."""
-    table = Table('config', 'input', 'params', 'published', 'multiply-adds', 'published', 'difference')
-    for path in sorted(CONFIGS.glob('*.py')):
-        figures = published_figures(path)
-        if figures is None:
-            continue
-        params, macs = count(load_config(str(path)), figures.height, figures.width)
-        table.add_row(
-            path.stem,
-            f'{figures.height}x{figures.width}',
-            f'{params / 1e6:.3f} M',
-            f'{figures.params} M',
-            f'{macs / 1e9:.1f} G',
-            f'{figures.macs} G',
-            f'{100 * (macs / 1e9 / figures.macs - 1):+.2f} %',
-        )
-    return table
-
+from convnext_dense_cli import run
 
 if __name__ == '__main__':
-    exit_with_line(main)
+    run('complexity')

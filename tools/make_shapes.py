@@ -1,33 +1,11 @@
-"""Draw the embedded toy set: scenes of five shapes, with masks in ADE20K's folders and with COCO's annotation files.
+"""`convnext-dense shapes` from a clone: convnext_dense/commands/shapes.py."""
 
-    python tools/make_shapes.py data/shapes
-    python tools/make_shapes.py /tmp/small --train 20 --val 10
-
-The folder must not exist. Exit status 2: wrong input, nothing is left.
-"""
-
-import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
-from convnext_dense.data.shapes import write_shapes
-from convnext_dense.run.command import Parser, exit_with_line
-
-
-def main() -> None:
-    parser = Parser(description=__doc__)
-    parser.add_argument('folder', help='folder to write; must not exist')
-    parser.add_argument('--train', type=int, default=600, help='training scenes')
-    parser.add_argument('--val', type=int, default=100, help='held-out scenes')
-    parser.add_argument('--seed', type=int, default=0, help='same seed, same scenes')
-    args = parser.parse_args()
-    write_shapes(args.folder, args.train, args.val, args.seed)
-    print(f'{args.train} training and {args.val} validation scenes in {args.folder}')
-
+from convnext_dense_cli import run
 
 if __name__ == '__main__':
-    exit_with_line(main)
+    run('shapes')

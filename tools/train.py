@@ -1,95 +1,11 @@
-"""Train a model from a config.
+"""`convnext-dense train` from a clone: convnext_dense/commands/train.py."""
 
-    python tools/train.py configs/upernet_convnext_t_ade20k.py --data-root ADEChallengeData2016
-    python tools/train.py configs/mask_rcnn_convnext_t_coco.py --data-root DIR --train-ann train.json --val-ann val.json
-    python tools/train.py CONFIG --resume
-    torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch
-
-Reads from the config: model, dataloaders, evaluators, optim_wrapper, param_scheduler, loops, auto_scale_lr, work_dir.
-Everything is checked before the work directory is made.
-Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen error. 130: Ctrl-C; --resume goes on.
-"""
-
-import argparse
-import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
 
-from convnext_dense.data.check import check_data, data_classes
-from convnext_dense.errors import doing
-from convnext_dense.run.classes import settle_coco
-from convnext_dense.run.command import Parser, exit_with_line
-from convnext_dense.run.launch import build_runner, prepare
-from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
-from convnext_dense.run.outputs import check_outputs
-from convnext_dense.run.rehearsal import check_parts, rehearse
-from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, world_size
-from convnext_dense.training.guards import (
-    build_on_meta,
-    check_batch_norm,
-    check_choices,
-    check_evaluators,
-    check_weights,
-    resolve_resume,
-)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = Parser(description=__doc__)
-    add_config_options(parser)
-    add_run_options(parser)
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='FILE',
-        help='go on from the last checkpoint, or from FILE',
-    )
-    parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
-    parser.add_argument(
-        '--new-heads', action='store_true', help='with --load-from: layers of another number of classes start anew'
-    )
-    parser.add_argument('--pretrained', metavar='FILE', help="the backbone's weights: a file, or none to start from scratch")
-    parser.add_argument('--amp', action='store_true', help='mixed precision: bf16 where the device has it, fp16 elsewhere')
-    parser.add_argument('--auto-scale-lr', action='store_true', help="scale the rate by the batch relative to the recipe's")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    cfg = load_config(args.config, args.cfg_options, args.data_root)
-    check_parts(cfg, ('train', 'val'))
-    set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
-    check_outputs(cfg, ('default_hooks', 'custom_hooks', 'val_evaluator'))
-    if cfg.get('resume') and not args.resume:  # as mmengine reads it
-        args.resume = cfg.get('load_from') or 'auto'
-    lines = check_choices(args)
-    resume = resolve_resume(args.resume, cfg.work_dir)
-    cfg.load_from = resume or args.load_from or cfg.get('load_from')
-    cfg.resume = resume is not None
-    names = ('train_dataloader', 'val_dataloader')
-    lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
-    lines += prepare(cfg, args)
-    lines += [
-        settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
-        settle_precision(cfg, args.amp),
-        settle_rate(cfg, world_size(), args.auto_scale_lr),
-    ]
-    model = build_on_meta(cfg)
-    check_batch_norm(cfg, model)
-    check_evaluators(cfg, 'val_evaluator')
-    check_data(cfg, names, args.check_data)
-    classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
-    with doing('building the run'):
-        datasets = rehearse(cfg, model, ('train', 'val'))
-    lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
-    with doing('training'):
-        build_runner(cfg, [line for line in lines if line], datasets, args.new_heads).train()
-
+from convnext_dense_cli import run
 
 if __name__ == '__main__':
-    exit_with_line(main, '--resume goes on from the last checkpoint')
+    run('train')

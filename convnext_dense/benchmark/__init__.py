@@ -1,1 +1,1 @@
-"""Rivals, contests and counts for tools/benchmark.py and tools/complexity.py."""
+"""Rivals, contests and counts for the commands benchmark and complexity."""

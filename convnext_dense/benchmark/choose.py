@@ -22,12 +22,13 @@ from torch import nn
 from convnext_dense.benchmark.contest import DEVICE, finish
 from convnext_dense.benchmark.timing import Timing, interleave
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.recipes import name_of
 from convnext_dense.run.nodes import component, leaves, parameters
 from convnext_dense.run.settle import settle_norms, settle_pretrained
 from convnext_dense.training.guards import build_on_meta
 
 PLAIN_TYPES = dict(FastConv2d='Conv2d', FastRPNHead='RPNHead', PasteMaskHead='FCNMaskHead')  # which have no option `fused`
-WORKS = {'training': 'tools/train.py', 'prediction': 'tools/test.py'}
+WORKS = {'training': 'train', 'prediction': 'test'}
 AS_IT_IS = 'config'
 NOISE = 0.05  # differences below that are the machine's
 OBJECTS = 8  # an image, for detectors
@@ -69,7 +70,7 @@ def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable
     machine = f'{DEVICE}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}'
     say(f'{machine}; images of {size[0]}x{size[1]}, batch {batch} in training')
     table = Table('work', 'paths', 'median s', 'range s', 'times faster')
-    for work, tool in WORKS.items():
+    for work, command in WORKS.items():
         step = training_step if work == 'training' else prediction
         try:
             with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
@@ -79,7 +80,7 @@ def choose(cfg: Config, size: tuple[int, int] | None, rounds: int, say: Callable
         for name, timing in timings.items():
             ratio = timings['plain'].median / timing.median
             table.add_row(work, name, f'{timing.median:.3f}', timing.span(3), f'{ratio:.2f}')
-        say(f'{work}: {advice(cfg, tool, timings)}')
+        say(f'{work}: {advice(cfg, command, timings)}')
     return table
 
 
@@ -88,7 +89,7 @@ def ways(cfg: Config) -> dict[str, dict[str, Any]]:
     return {AS_IT_IS: {}, 'plain': fused_options(cfg, False), 'fast': fused_options(cfg, True)}
 
 
-def advice(cfg: Config, tool: str, timings: Mapping[str, Timing]) -> str:
+def advice(cfg: Config, command: str, timings: Mapping[str, Timing]) -> str:
     """The options to set for the fastest way; none where the config as it stands is as fast."""
     best = min(timings, key=lambda name: timings[name].median)
     as_it_is = timings[AS_IT_IS]
@@ -97,7 +98,7 @@ def advice(cfg: Config, tool: str, timings: Mapping[str, Timing]) -> str:
         return f'nothing to set: the config as it stands is the fastest, or within the noise and {NOISE:.0%} of it'
     options = ' '.join(f'{key}={value}' for key, value in ways(cfg)[best].items())
     gain = timings[AS_IT_IS].median / timings[best].median
-    return f'{gain:.2f} times faster with python {tool} {cfg.filename} … --cfg-options {options}'
+    return f'{gain:.2f} times faster with convnext-dense {command} {name_of(cfg.filename)} … --cfg-options {options}'
 
 
 def training_size(loader: Mapping[str, Any]) -> tuple[int, int]:

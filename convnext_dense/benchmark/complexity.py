@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from convnext_dense.recipes import docstring
 from convnext_dense.run.settle import settle_norms
 from convnext_dense.training.guards import build_on_meta
 
@@ -32,7 +32,7 @@ class Figures:
 
 def published_figures(path: Path) -> Figures | None:
     """The figures in a config's docstring; None if it states none."""
-    found = FIGURES.search(ast.get_docstring(ast.parse(path.read_text())) or '')
+    found = FIGURES.search(docstring(path))
     return Figures(*map(int, found.groups())) if found else None
 
 

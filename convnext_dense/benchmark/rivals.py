@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,11 +19,11 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from convnext_dense.models.convnext import ConvNeXt, LayerNorm2d
+from convnext_dense.recipes import recipes
 from convnext_dense.run.options import load_config
 from convnext_dense.weights.layouts import LAYOUTS, from_official
 
 WIDTHS, DEPTHS, CLASSES = [96, 192, 384, 768], [3, 3, 9, 3], 150  # ConvNeXt-T, ADE20K
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 AUXILIARY = 0.4  # weight of the auxiliary head's loss in the recipes
 
 
@@ -150,8 +149,9 @@ def segmentor(cfg: dict) -> Contender:
     return Contender(model, lambda x: model.encode_decode(x, [dict(img_shape=x.shape[2:])]), loss)
 
 
-def _recipe(name: str) -> Config:
-    cfg = load_config(str(CONFIGS / f'{name}.py'))
+def recipe(name: str) -> Config:
+    """A recipe without what no rival has: pre-trained weights, dropped branches."""
+    cfg = load_config(str(recipes()[name]))
     for node in (cfg.model, cfg.model.get('decode_head', {}), cfg.model.get('auxiliary_head', {})):
         if 'norm_cfg' in node:
             node.norm_cfg = dict(type='BN')
@@ -164,17 +164,22 @@ def _recipe(name: str) -> Config:
 
 
 def our_upernet() -> Contender:
-    return segmentor(_recipe('upernet_convnext_t_ade20k').model)
+    return segmentor(recipe('upernet_convnext_t_ade20k').model)
 
 
-def stock_upernet(backbone: dict | None = None) -> Contender:
-    """mmseg's own segmentor and heads on the official backbone."""
-    model = _recipe('upernet_convnext_t_ade20k').model
+def stock_segmentor_cfg(backbone: dict) -> ConfigDict:
+    """UperNet-T with mmseg's own segmentor and heads; entries of `backbone` are set in the recipe's."""
+    model = recipe('upernet_convnext_t_ade20k').model
     model.type, model.decode_head.type, model.auxiliary_head.type = 'EncoderDecoder', 'UPerHead', 'FCNHead'
-    model.backbone = backbone or model.backbone | dict(type='OfficialConvNeXt')
+    model.backbone.update(backbone)
     for key in ('batch_size', 'keep_logits'):
         model.test_cfg.pop(key)
-    return segmentor(model)
+    return model
+
+
+def stock_upernet() -> Contender:
+    """mmseg's own segmentor and heads on the official backbone."""
+    return segmentor(stock_segmentor_cfg(dict(type='OfficialConvNeXt')))
 
 
 def _swin(scope: str) -> dict:
@@ -182,7 +187,9 @@ def _swin(scope: str) -> dict:
 
 
 def swin_upernet() -> Contender:
-    return stock_upernet(_swin('mmseg'))
+    model = stock_segmentor_cfg({})
+    model.backbone = ConfigDict(_swin('mmseg'))
+    return segmentor(model)
 
 
 def transformers_upernet() -> Contender:
@@ -212,14 +219,20 @@ def smp_upernet() -> Contender:
 # Mask R-CNN; what comes out are boxes and masks of one image.
 
 
+def spread_scores(model: Any) -> None:
+    """Random heads of a detector would find nothing, and the mask head would not run: let a hundred boxes pass."""
+    if not hasattr(model, 'roi_head'):
+        return
+    generator = torch.Generator().manual_seed(0)
+    for layer in (model.roi_head.bbox_head.fc_cls, model.rpn_head.rpn_cls):
+        layer.weight.data = 0.5 * torch.randn(layer.weight.shape, generator=generator)
+
+
 def detector(model_cfg: dict, backbone: dict | None = None) -> Contender:
     if backbone:
         model_cfg['backbone'] = ConfigDict(backbone)
     model = MODELS.build(ConfigDict(model_cfg, _scope_='mmdet'))
-    # Random heads would find nothing, and the mask head would not run: spread their scores so that a hundred boxes pass.
-    generator = torch.Generator().manual_seed(0)
-    for layer in (model.roi_head.bbox_head.fc_cls, model.rpn_head.rpn_cls):
-        layer.weight.data = 0.5 * torch.randn(layer.weight.shape, generator=generator)
+    spread_scores(model)
 
     def infer(x: Tensor) -> Any:
         from mmdet.structures import DetDataSample
@@ -236,7 +249,7 @@ def detector(model_cfg: dict, backbone: dict | None = None) -> Contender:
 
 
 def _mask_rcnn() -> ConfigDict:
-    return _recipe('mask_rcnn_convnext_t_coco').model
+    return recipe('mask_rcnn_convnext_t_coco').model
 
 
 def our_mask_rcnn() -> Contender:
@@ -244,11 +257,11 @@ def our_mask_rcnn() -> Contender:
 
 
 def stock_mask_rcnn() -> Contender:
-    cfg = _stock_detector()
+    cfg = stock_detector_cfg()
     return detector(cfg, dict(type='TorchvisionConvNeXt'))
 
 
-def _stock_detector() -> ConfigDict:
+def stock_detector_cfg() -> ConfigDict:
     cfg = _mask_rcnn()
     cfg.rpn_head.type, cfg.roi_head.mask_head.type = 'RPNHead', 'FCNMaskHead'
     for node in (cfg.neck, cfg.roi_head.mask_head):
@@ -257,7 +270,7 @@ def _stock_detector() -> ConfigDict:
 
 
 def swin_mask_rcnn() -> Contender:
-    return detector(_stock_detector(), _swin('mmdet'))
+    return detector(stock_detector_cfg(), _swin('mmdet'))
 
 
 def share_weights(ours: nn.Module, theirs: nn.Module) -> None:

@@ -62,7 +62,7 @@ def check_data(cfg: Config, names: Sequence[str], mode: str = 'sample') -> None:
     problems = [line for name in names for line in check_split(name, cfg, mode)]
     read_coco.cache_clear()  # the last to read it: a large file is not to stay in memory while training runs
     if problems:
-        more = f'; and {len(problems) - SHOWN} more (tools/check_data.py lists all)' if len(problems) > SHOWN else ''
+        more = f'; and {len(problems) - SHOWN} more (`convnext-dense check` lists all)' if len(problems) > SHOWN else ''
         count = f'{len(problems)} problem{"s" if len(problems) > 1 else ""}'
         raise InputError(f'data: {count}: {"; ".join(problems[:SHOWN])}{more}; {_advice(cfg, names, problems[:SHOWN])}')
 

@@ -20,7 +20,7 @@ IGNORED = 255  # by mmseg's losses and metrics
 EMBEDDED = ('ShapesDataset',)
 HOW_TO_GET = {
     'ADE20KDataset': f'ADE20K is at {ADE20K_SOURCE}',
-    'ShapesDataset': 'write it with: python tools/make_shapes.py DIR',
+    'ShapesDataset': 'write it with: convnext-dense shapes DIR',
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,14 @@ Size = tuple[int, int]  # width, height
 
 class UnreadableError(Exception):
     """Why a picture cannot be used; the words follow its path in a line."""
+
+
+class TooLargeError(UnreadableError):
+    """A picture of more pixels than Pillow opens without being told to."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f'is too large ({words.rstrip(".")}); cut it into tiles')
+        self.pixels, self.limit = (int(number) for number in re.findall(r'(\d+) pixels', words)[:2])
 
 
 def is_file(path: Path) -> bool:
@@ -50,9 +59,10 @@ def image_size(path: Path) -> tuple[Size, int]:
     """
     with _opened(path) as image:
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)  # first: Pillow turns a TIFF on loading, and forgets
-        image.load()
         size, what = image.size, f'{image.format} of mode {image.mode}'
         plain = image.format in PLAIN and orientation == 1
+        image.draft('L', (1, 1))  # all of a JPEG is read, but an eighth of its rows and columns made
+        image.load()
     if plain:
         return size, orientation
     pixels = _decode(path, 'color', 'cv2')
@@ -110,7 +120,7 @@ def _as_unreadable() -> Iterator[None]:
     except UnreadableError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableError(f'is too large ({str(error).rstrip(".")}); cut it into tiles') from error
+        raise TooLargeError(str(error)) from error
     except Exception as error:
         raise UnreadableError(f'cannot be read ({_words(error)})') from error
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ SPLITS = ('training', 'validation')
 SIDES = (128, 193)  # smallest side in pixels, and one more than the largest
 RADII = (18, 40)
 HUE_SPREAD = 6  # standard deviation in half degrees; the classes' own hues are 36 apart
+CELL = 96  # side in pixels of a scene in a grid
+MOST_GRID = 32
 MOST_SCENES = 100_000  # what five digits in a name number
 MAX_COVERED = 0.3  # share of an earlier shape that a later one may cover
 
@@ -75,6 +77,24 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     for shape, mask in instances:
         labels[mask > 0] = shape + 2
     return Scene(np.clip(image, 0, 255).astype(np.uint8), labels, instances)
+
+
+def draw_grid(seed: int, split: str, index: int, grid: int) -> Scene:
+    """Picture number `index` of grid x grid scenes, each brought to CELL pixels a side: many objects, most of them small."""
+    image = np.empty((grid * CELL, grid * CELL, 3), np.uint8)
+    labels = np.empty(image.shape[:2], np.uint8)
+    instances = []
+    for k in range(grid * grid):
+        scene = draw_scene(seed, split, index * grid * grid + k)
+        at = np.s_[k // grid * CELL : (k // grid + 1) * CELL, k % grid * CELL : (k % grid + 1) * CELL]
+        image[at] = cv2.resize(scene.image, (CELL, CELL), interpolation=cv2.INTER_AREA)
+        labels[at] = cv2.resize(scene.labels, (CELL, CELL), interpolation=cv2.INTER_NEAREST)
+        for shape, mask in scene.instances:
+            whole = np.zeros(labels.shape, np.uint8)
+            whole[at] = cv2.resize(mask, (CELL, CELL), interpolation=cv2.INTER_NEAREST)
+            if whole.any():
+                instances.append((shape, whole))
+    return Scene(image, labels, instances)
 
 
 def _outline(rng: np.random.Generator, shape: int, height: int, width: int) -> Image:
@@ -127,8 +147,8 @@ def _texture(
     return colour + mix[..., None] * (other - colour)
 
 
-def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int = 0) -> None:
-    """Write the set in both layouts:
+def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int = 0, grid: int = 1) -> None:
+    """Write the set in both layouts, a scene or a `grid` of scenes in each picture:
 
         folder/images/{training,validation}/scene_00000.jpg
         folder/annotations/{training,validation}/scene_00000.png
@@ -148,13 +168,15 @@ def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int
         )
     if type(seed) is not int or seed < 0:
         raise InputError(f'seed: expected an integer of 0 or more, got {seed!r}')
+    if type(grid) is not int or not 1 <= grid <= MOST_GRID:
+        raise InputError(f'grid: expected an integer from 1 to {MOST_GRID}, got {grid!r}')
     partial = target.with_name(target.name + '.partial')
     if os.path.lexists(partial):
         raise InputError(f'{partial}: expected no such folder, which is what another run writes to; remove it or name another')
     missing = [path for path in target.parents if not os.path.lexists(path)]
     try:
         for split, count in zip(SPLITS, (train, val)):
-            _write_split(partial, split, count, seed)
+            _write_split(partial, split, count, seed, grid)
         os.replace(partial, target)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -166,17 +188,19 @@ def write_shapes(folder: str | os.PathLike[str], train: int, val: int, seed: int
         raise
 
 
-def _write_split(root: Path, split: str, count: int, seed: int) -> None:
+def _write_split(root: Path, split: str, count: int, seed: int, grid: int) -> None:
     images, masks = root / 'images' / split, root / 'annotations' / split
     images.mkdir(parents=True)
     masks.mkdir(parents=True)
-    scenes = []
-    for index in range(count):
-        scene = draw_scene(seed, split, index)
-        _write_picture(images / f'{_name(index)}.jpg', scene.image, cv2.IMWRITE_JPEG_QUALITY, 95)
-        _write_picture(masks / f'{_name(index)}.png', scene.labels)
-        scenes.append(scene)
-    (root / f'instances_{split}.json').write_text(json.dumps(coco_of(scenes, f'drawn shapes, seed {seed}')))
+
+    def written() -> Iterator[Scene]:
+        for index in range(count):
+            scene = draw_scene(seed, split, index) if grid == 1 else draw_grid(seed, split, index, grid)
+            _write_picture(images / f'{_name(index)}.jpg', scene.image, cv2.IMWRITE_JPEG_QUALITY, 95)
+            _write_picture(masks / f'{_name(index)}.png', scene.labels)
+            yield scene
+
+    (root / f'instances_{split}.json').write_text(json.dumps(coco_of(written(), f'drawn shapes, seed {seed}')))
 
 
 def _write_picture(path: Path, pixels: Image, *options: int) -> None:
@@ -188,7 +212,7 @@ def _name(index: int) -> str:
     return f'scene_{index:05d}'
 
 
-def coco_of(scenes: Sequence[Scene], description: str = 'drawn shapes') -> dict[str, Any]:
+def coco_of(scenes: Iterable[Scene], description: str = 'drawn shapes') -> dict[str, Any]:
     """The scenes' instances as the content of a COCO annotation file."""
     coco: dict[str, Any] = {
         'info': {'description': description},

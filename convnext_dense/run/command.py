@@ -1,13 +1,14 @@
-"""What every tool does at its edges: options in, one line out where something is wrong.
+"""What every command does at its edges: options in, one line out where something is wrong.
 
-Exit status 0: done. 1: check_data found problems. 2: wrong input. 70: an error of the program's own, whose traceback is kept in
-a file. 130: stopped by Ctrl-C.
+Exit status 0: done. 1: check found problems. 2: wrong input. 3: predict left pictures out that could not be read. 70: an error
+of the program's own, whose traceback is kept in a file. 130: stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -15,12 +16,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import torch
-
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import os_line
 
-WRONG_INPUT, UNFORESEEN, INTERRUPTED = 2, 70, 130
+WRONG_INPUT, PARTLY, UNFORESEEN, INTERRUPTED = 2, 3, 70, 130
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -32,11 +31,21 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
         return super()._get_help_string(action)
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with one line for what is wrong, whole option names alone, a tool's docstring as its help, and --debug."""
+def as_called(text: str) -> str:
+    """Examples of `convnext-dense COMMAND` in the way that the command was called: in a clone, by the path of tools/*.py."""
+    script = sys.argv[0]
+    if not script.endswith('.py'):
+        return text
+    text = re.sub('--no-python convnext-dense [a-z]+', lambda _: script, text)
+    return re.sub('convnext-dense [a-z]+', lambda _: f'python {script}', text)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{'allow_abbrev': False, 'formatter_class': Help, **kwargs})
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line for what is wrong, whole option names alone, a command's docstring as its help, and --debug."""
+
+    def __init__(self, *args: Any, description: str = '', **kwargs: Any) -> None:
+        given = {'allow_abbrev': False, 'formatter_class': Help, **kwargs, 'description': as_called(description)}
+        super().__init__(*args, **given)
         self.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
     def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:  # type: ignore[override]
@@ -55,11 +64,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:
-    """Run a tool; whatever ends it ends it with one line on stderr and an exit status that tells the kind.
+    """Run a command; whatever ends it ends it with one line on stderr and an exit status that tells the kind.
 
     `go_on` says how a run that was stopped by Ctrl-C is continued.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as the tools set it while they import
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as it is while the libraries are imported
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
@@ -95,7 +104,7 @@ def _unforeseen(error: Exception) -> str:
 
 def _advice(error: Exception) -> str:
     words = str(error)
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words:
+    if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError' or "can't allocate memory" in words:
         return '; not enough memory: try a smaller batch, crop or image'
     if 'inline_container' in words or 'iostream error' in words or 'PytorchStreamWriter' in words:
         return '; a file could not be written whole: is the disk full?'

@@ -58,7 +58,9 @@ class FirstImages:
                     if type(entry.get(name)) is int:
                         entry[name] = min(entry[name], most)
             with part('model'), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-                self.model = MODELS.build(spec).eval()
+                built = MODELS.build(spec).eval()
+                wrapped = not isinstance(built, BaseTTAModel) and hasattr(built, 'module')  # in tiles, which are all alike
+                self.model = built.module if wrapped else built
 
     @staticmethod
     def _known(model: nn.Module) -> bool:

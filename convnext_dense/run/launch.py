@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
+import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,6 @@ import torch
 import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import barrier, master_only
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -23,7 +27,10 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
 from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
+from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
+
+PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'mmsegmentation')
 
 
 def prepare(cfg: Config, args: Namespace) -> list[str]:
@@ -31,7 +38,7 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise InputError('--launcher pytorch: expected RANK in the environment; start with torchrun --nproc_per_node N tools/…')
+        raise InputError(f'--launcher pytorch: expected RANK in the environment; start with {_torchrun()}')
     if args.launcher == 'pytorch':
         _check_ranks()
     if args.launcher == 'none' and world_size() > 1:
@@ -66,6 +73,12 @@ def prepare(cfg: Config, args: Namespace) -> list[str]:
     return [line for line in lines if line]
 
 
+def _torchrun() -> str:
+    """How this command is started in several processes."""
+    script = sys.argv[0]
+    return f'torchrun --nproc_per_node N {script if script.endswith(".py") else f"--no-python {script}"} …'
+
+
 def _check_ranks() -> None:
     """Stop at ranks in the environment that are no numbers, or beyond the number of processes."""
     for name in ('RANK', 'LOCAL_RANK'):
@@ -73,8 +86,22 @@ def _check_ranks() -> None:
         if not text.isdecimal() or int(text) >= processes:
             raise InputError(
                 f'{name} in the environment: expected a number from 0 to {processes - 1}, below WORLD_SIZE, got {text!r}; '
-                'start with torchrun --nproc_per_node N tools/…'
+                f'start with {_torchrun()}'
             )
+
+
+def made_by() -> dict[str, str]:
+    """Versions of what a model is trained with, and the commit of this project's clone, where it is one."""
+    found = dict(convnext_dense=__version__, python=platform.python_version())
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    root = Path(__file__).resolve().parents[2]
+    if (root / '.git').exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            command = ['git', '-C', str(root), 'rev-parse', 'HEAD']
+            found['commit'] = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return found
 
 
 class WholeModelRunner(Runner):
@@ -107,7 +134,7 @@ class WholeModelRunner(Runner):
         if isinstance(content.get('meta'), dict):
             content['meta'].pop('config', None)  # of old files: mmengine would run it when it resumes
         model = self.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        while isinstance(getattr(model, 'module', None), nn.Module):  # of several processes, augmentation, tiles
             model = model.module
         own = model.state_dict()
         if self.new_heads:
@@ -121,7 +148,8 @@ class WholeModelRunner(Runner):
 
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As mmengine's, but whole or not at all: written beside its place, and moved there."""
+        """As mmengine's, but whole or not at all: written beside its place, and moved there; and it says what made it."""
+        kwargs['meta'] = dict(kwargs.get('meta') or {}, made_by=made_by())
         if '://' in str(out_dir) or kwargs.get('backend_args') or kwargs.get('file_client_args'):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
@@ -137,7 +165,7 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
         except Exception as error:  # the rendezvous reads the environment, and waits for the others
             raise InputError(
                 f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
-                f'({last_line(error)}); start with torchrun --nproc_per_node N tools/…'
+                f'({last_line(error)}); start with {_torchrun()}'
             ) from error
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(torch.distributed.destroy_process_group)

@@ -13,6 +13,7 @@ from mmengine.config import Config, DictAction
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import check_folder
+from convnext_dense.recipes import find_recipe, recipes
 from convnext_dense.run.nodes import dicts, leaves, top_level
 from convnext_dense.run.overrides import check_once, check_overrides
 from convnext_dense.text import suggest
@@ -32,8 +33,8 @@ class Overrides(DictAction):
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool that takes a config."""
-    parser.add_argument('config', help='config file')
+    """Options of every command that takes a config."""
+    parser.add_argument('config', help='config file, or the name of a recipe')
     parser.add_argument('--data-root', metavar='DIR', help="the data set's folder, in place of the config's")
     parser.add_argument('--train-ann', metavar='FILE', help='COCO annotation file to train on, in the folder or elsewhere')
     parser.add_argument('--val-ann', metavar='FILE', help='COCO annotation file to validate and test on')
@@ -47,7 +48,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Options of the tools that run a model."""
+    """Options of the commands that run a model."""
     parser.add_argument('--work-dir', metavar='DIR', help='logs and checkpoints; default work_dirs/CONFIG_NAME')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--seed', type=seed, help='seed of every random generator')
@@ -65,18 +66,14 @@ def seed(text: str) -> int:
 
 
 def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: str | None = None) -> Config:
-    """A config file with the command line's overrides.
+    """A config file, or the recipe of that name, with the command line's overrides.
 
     Raises:
         InputError: for a missing or broken file and for an override of a key that the config does not have.
     """
     if not isinstance(path, (str, Path)):
         raise InputError(f'config: expected the path of a file, got {path!r}; name one')
-    if not Path(path).is_file():
-        near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
-        hint = suggest(Path(path).name, near) if near else 'check the path'
-        what = 'a folder' if Path(path).is_dir() else 'not there'
-        raise InputError(f'config: expected a file, got {path} which is {what}; {hint}')
+    path = _file_of(os.fspath(path))
     try:
         cfg = Config.fromfile(path)
         list(leaves(cfg._cfg_dict))  # what a config of the new style imports is imported when it is first looked at
@@ -99,6 +96,23 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
         check_once('--data-root', overrides, lambda key: key.split('.')[-1] == 'data_root')
         set_data_root(cfg, data_root)
     return cfg
+
+
+def _file_of(path: str) -> str:
+    """The file that is meant: `path`, or the recipe of that name where no such file is in the current folder."""
+    if Path(path).is_file():
+        return path
+    recipe, own = find_recipe(path), Path(f'{path}.py')
+    if recipe is not None and own.is_file() and not own.samefile(recipe):
+        raise InputError(f'config: {path} is a recipe, and {own} is in this folder; write {own} for the file, or rename it')
+    if recipe is not None:
+        return str(recipe)
+    alone = os.path.basename(path) == path
+    near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
+    hint = suggest(Path(path).name, [*near, *(recipes() if alone else ())]) if near or alone else 'check the path'
+    expected = 'a file or the name of a recipe' if alone else 'a file'
+    what = 'a folder' if Path(path).is_dir() else 'not there'
+    raise InputError(f'config: expected {expected}, got {path} which is {what}; {hint}')
 
 
 def _check_names(cfg: Config, path: str) -> None:

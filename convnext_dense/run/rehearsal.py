@@ -102,7 +102,7 @@ def check_parts(cfg: Config, splits: Sequence[str]) -> None:
     missing = [key for key in needed if not isinstance(cfg.get(key), (dict, list)) or (key != 'train_cfg' and not cfg[key])]
     if missing:
         these = f'{", ".join(missing)} {"are" if len(missing) > 1 else "is"}'
-        raise InputError(f'config: expected dicts under {", ".join(needed)}; {these} missing or no dict; see configs/')
+        raise InputError(f'config: expected dicts under {", ".join(needed)}; {these} missing or no dict; see a recipe')
     check_numbers(cfg)
 
 

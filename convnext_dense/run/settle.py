@@ -177,7 +177,7 @@ def use_tta(cfg: Config) -> str:
     steps = last.get('transforms') if str(getattr(cls, '__name__', cls)).endswith('TestTimeAug') else None
     if not isinstance(steps, (list, tuple)) or not all(isinstance(step, (list, tuple)) for step in steps):
         raise InputError(
-            f'--tta: expected tta_pipeline to end in a TestTimeAug with lists under transforms, got {brief(last)}; see configs/'
+            f'--tta: expected tta_pipeline to end in a TestTimeAug with lists under transforms, got {brief(last)}; see a recipe'
         )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     if 'decode_head' in cfg.model:  # a segmentor: single-scale slides, multi-scale does not

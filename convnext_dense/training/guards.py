@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
@@ -155,7 +156,8 @@ def last_checkpoint(path: str, advice: str = 'name a file, or the work directory
         raise InputError(f'expected the path of a checkpoint in {shown(named)}, got an empty file; name a checkpoint')
     if not latest:
         raise InputError(f'expected a checkpoint in {shown(path)}, found none; {advice}')
-    return latest
+    moved = os.path.join(path, os.path.basename(latest))  # written as seen from where training was started
+    return moved if kind_of_path(moved) == 'file' else latest
 
 
 def check_choices(args: Namespace) -> list[str]:

@@ -1,4 +1,4 @@
-"""The embedded toy set as an instance segmentation task, in COCO's layout; written by tools/make_shapes.py."""
+"""The embedded toy set as an instance segmentation task, in COCO's layout; written by `convnext-dense shapes`."""
 
 _base_ = './coco_instance.py'
 data_root = 'data/shapes'

@@ -1,4 +1,4 @@
-"""The embedded toy set as a segmentation task, in ADE20K's layout; written by tools/make_shapes.py."""
+"""The embedded toy set as a segmentation task, in ADE20K's layout; written by `convnext-dense shapes`."""
 
 _base_ = './ade20k.py'
 data_root = 'data/shapes'

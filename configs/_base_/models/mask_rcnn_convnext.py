@@ -5,7 +5,7 @@ The heads, samplers and thresholds are those of MMDetection's mask-rcnn_r50_fpn,
 
 custom_imports = dict(imports=['convnext_dense.detection'], allow_failed_imports=False)
 
-num_classes = 80  # the one place: tools/train.py gives it to every head, and takes it from the data where that differs
+num_classes = 80  # the one place: training gives it to every head, and takes it from the data where that differs
 model = dict(
     type='MaskRCNN',
     data_preprocessor=dict(

@@ -1,0 +1,1 @@
+"""From a trained model to an answer: loading, inputs, tiles, pictures, files."""

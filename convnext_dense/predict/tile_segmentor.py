@@ -1,0 +1,130 @@
+"""A segmentor on a picture of any size, in tiles with blended borders.
+
+The tiles' maps of logits are blended at the head's own resolution, a row of tiles at a time, and brought to full size a few
+rows at a time: neither the picture nor its logits are ever in memory whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convnext_dense.errors import InputError
+from convnext_dense.kernels.strips import VALUES
+from convnext_dense.predict.tiles import Tiling, weights
+from convnext_dense.predict.windows import Windowed
+
+Logits = Callable[[Sequence[NDArray[np.uint8]], tuple[int, int]], Tensor]
+
+
+def logits_of(model: nn.Module) -> Logits:
+    """What makes logits (B, C, h, w), as the head gives them, of windows (H, W, 3) in BGR, padded to a size.
+
+    Raises:
+        InputError: for a segmentor that is no EncoderDecoder of one head.
+    """
+    if not isinstance(model, EncoderDecoder) or isinstance(model, CascadeEncoderDecoder):
+        raise InputError(f'--tile: expected a segmentor of type EncoderDecoder, got {type(model).__name__}; leave --tile out')
+
+    def logits(windows: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
+        padded = []
+        for window in windows:
+            image = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)
+            normal = model.data_preprocessor(dict(inputs=[image], data_samples=None), False)['inputs']
+            height, width = normal.shape[2:]
+            padded.append(F.pad(normal, (0, size[1] - width, 0, size[0] - height)))  # by the mean, which is 0 now
+        return model.decode_head(model.extract_feat(torch.cat(padded)))
+
+    return logits
+
+
+class TileMap:
+    """The blended logits of a picture at the head's resolution, in rows from the top down.
+
+    `kept` holds rows from `kept_from` on; those before `finished` are done, later ones are sums that tiles of `next_row` and
+    later rows of tiles add to.
+    """
+
+    def __init__(self, logits: Logits, picture: Windowed, tiling: Tiling, batch: int = 1) -> None:
+        self.logits, self.picture, self.batch = logits, picture, batch
+        height, width = picture.size
+        self.tile = tiling.length(height), tiling.length(width)
+        self.tops, self.lefts = tiling.starts(height), tiling.starts(width)
+        first = self._row(0, self.lefts[:1])
+        self.ratio = self.tile[0] // first.shape[2]
+        if (first.shape[2] * self.ratio, first.shape[3] * self.ratio) != self.tile or self.tops[-1] % self.ratio:
+            raise InputError(
+                f'--tile: expected logits of a whole stride, got {tuple(first.shape[2:])} for a tile of {self.tile}'
+            )
+        h, w = (side // self.ratio for side in self.tile)
+        self.down = [torch.from_numpy(x) for x in weights([top // self.ratio for top in self.tops], h)]
+        self.across = [torch.from_numpy(x) for x in weights([left // self.ratio for left in self.lefts], w)]
+        self.size = self.tops[-1] // self.ratio + h, self.lefts[-1] // self.ratio + w
+        self.next_row = self.kept_from = self.finished = 0
+        self.kept = torch.zeros(0, self.size[1], first.shape[1])
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """(stop - start, w, C) in float32; asked for in rising order."""
+        while True:
+            gone = min(start, self.finished)
+            self.kept, self.kept_from = self.kept[gone - self.kept_from :], gone
+            if self.finished >= stop:
+                return self.kept[start - self.kept_from : stop - self.kept_from]
+            self._row_of_tiles()
+
+    def _row(self, top: int, lefts: Sequence[int]) -> Tensor:
+        """The logits of tiles beside each other."""
+        height, width = self.picture.size
+        tall, wide = min(self.tile[0], height - top), (min(self.tile[1], width - left) for left in lefts)
+        return self.logits([self.picture.read(top, left, tall, w) for left, w in zip(lefts, wide)], self.tile)
+
+    def _row_of_tiles(self) -> None:
+        top = self.tops[self.next_row] // self.ratio
+        height, width = (side // self.ratio for side in self.tile)
+        self.kept = self.kept.clone()  # whose rows above are let go before there are more
+        longer = self.kept.new_empty(top + height - self.kept_from, *self.kept.shape[1:])
+        longer[: len(self.kept)] = self.kept
+        longer[len(self.kept) :] = 0
+        self.kept = longer
+        into = self.kept[top - self.kept_from : top - self.kept_from + height]
+        for i in range(0, len(self.lefts), self.batch):
+            lefts = self.lefts[i : i + self.batch]
+            for left, across, one in zip(lefts, self.across[i:], self._row(self.tops[self.next_row], lefts)):
+                at = left // self.ratio
+                weight = self.down[self.next_row][:, None, None] * across[:, None]
+                into[:, at : at + width] += one.permute(1, 2, 0).float().cpu() * weight
+        self.next_row += 1
+        self.finished = self.tops[self.next_row] // self.ratio if self.next_row < len(self.tops) else self.size[0]
+
+
+def classes_by_rows(source: TileMap, size: tuple[int, int]) -> Iterator[NDArray[Any]]:
+    """The class of the highest logit at each pixel of (H, W), some rows (h, W) at a time, from the top down."""
+    channels = source.kept.shape[2]
+    dtype = np.uint8 if channels <= 255 else np.uint16
+    step = max(VALUES // (size[1] * channels), 1)
+    for start in range(0, size[0], step):
+        rows = upsampled_rows(source, start, min(start + step, size[0]))
+        classes = (rows[:, 0] > 0).long() if channels == 1 else rows.argmax(1)  # of a single one, by its sign
+        yield classes[:, : size[1]].numpy().astype(dtype)
+
+
+def upsampled_rows(source: TileMap, start: int, stop: int) -> Tensor:
+    """Rows of the full size as F.interpolate makes them, bilinear: (rows, C, W)."""
+    height = source.size[0]
+    at = ((torch.arange(start, stop) + 0.5) / source.ratio - 0.5).clamp(min=0)
+    low = at.floor().long()
+    high = (low + 1).clamp(max=height - 1)
+    first, last = int(low[0]), int(high[-1])
+    band = source.rows(first, last + 1)
+    share = (at - low)[:, None, None]
+    rows = (band[low - first] * (1 - share) + band[high - first] * share).permute(0, 2, 1)
+    if source.ratio == 1:
+        return rows
+    return F.interpolate(rows, source.size[1] * source.ratio, mode='linear', align_corners=False)

@@ -1,0 +1,107 @@
+"""Frames of a video, and a video of frames, through PyAV.
+
+PyAV, rather than a pipe to an ffmpeg program: its wheels bring the decoders, frames come into this process without a copy
+through a pipe, a broken file raises where it breaks, and nothing is left running when a reader stops early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convnext_dense.errors import InputError
+from convnext_dense.weights.open import reason
+
+CODECS = {'.webm': 'libvpx-vp9', '.avi': 'mpeg4'}
+CODEC = 'libx264'
+PIXELS = 'yuv420p'  # which every player shows; sides are even in it
+
+
+def pyav() -> ModuleType:
+    try:
+        import av
+    except ImportError as error:
+        raise InputError(f'video: expected PyAV, which is not installed ({error}); pip install av') from error
+    av.logging.set_level(av.logging.PANIC)  # what FFmpeg would write to the terminal is in the errors
+    return av
+
+
+def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(number, (H, W, 3) BGR bytes) of each `every`-th frame, turned as players show it.
+
+    Raises:
+        InputError: for a file that is no video, has no frames, or breaks off; what came before that has been given.
+    """
+    av, index = pyav(), -1
+    try:
+        with av.open(path) as container:
+            if not container.streams.video:
+                raise InputError(f'video: expected frames in {path}, got a file without a video stream')
+            stream = container.streams.video[0]
+            stream.thread_type = 'AUTO'
+            for index, frame in enumerate(container.decode(stream)):
+                if index % every == 0:
+                    yield index, _turned(frame.to_ndarray(format='bgr24'), getattr(frame, 'rotation', 0))
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        where = f'breaks off after frame {index}' if index >= 0 else 'cannot be read'
+        raise InputError(f'video: {path} {where} ({reason(error)}); copy or convert it again') from error
+    if index < 0:
+        raise InputError(f'video: expected frames in {path}, found none; copy or convert it again')
+
+
+def _turned(frame: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
+    """As its display matrix asks, counter-clockwise."""
+    return np.ascontiguousarray(np.rot90(frame, round(degrees / 90) % 4)) if degrees else frame
+
+
+def rate(path: str) -> Fraction:
+    """Frames per second; 25 where the file does not say."""
+    av = pyav()
+    try:
+        with av.open(path) as container:
+            stream = container.streams.video[0] if container.streams.video else None
+            return (stream.average_rate if stream is not None else None) or Fraction(25)
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(f'video: {path} cannot be read ({reason(error)}); copy or convert it again') from error
+
+
+class VideoWriter:
+    """A video of frames (H, W, 3) in RGB, all of the first one's size; sides are cut to even numbers of pixels."""
+
+    def __init__(self, path: Path, suffix: str, frames_per_second: Fraction) -> None:
+        self.container: Any = pyav().open(str(path), 'w', format={'.mkv': 'matroska'}.get(suffix, suffix[1:]))
+        self.stream = self.container.add_stream(CODECS.get(suffix, CODEC), rate=frames_per_second)
+        self.stream.pix_fmt = PIXELS
+        self.started = False
+
+    def write(self, frame: NDArray[np.uint8]) -> None:
+        height, width = (side - side % 2 for side in frame.shape[:2])
+        if not self.started:
+            self.stream.height, self.stream.width, self.started = height, width, True
+        if (height, width) != (self.stream.height, self.stream.width):
+            raise InputError(
+                f'--out: expected frames of one size for a video, got {width}x{height} after '
+                f'{self.stream.width}x{self.stream.height}; write to a folder'
+            )
+        cut = np.ascontiguousarray(frame[:height, :width])
+        self._encode(pyav().VideoFrame.from_ndarray(cut, format='rgb24'))
+
+    def close(self) -> None:
+        """Write what the encoder holds back, and end the file."""
+        try:
+            if self.started:
+                self._encode(None)
+        finally:
+            self.container.close()
+
+    def _encode(self, frame: Any) -> None:
+        for packet in self.stream.encode(frame):
+            self.container.mux(packet)

@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+from conftest import SHAPES
 from mmengine.config import Config
 from torch import nn
 
 from convnext_dense import InputError
+from convnext_dense.run.options import load_config
 from convnext_dense.training.guards import _check_channels, build_on_meta, check_batch_norm, check_evaluators
 
 
@@ -71,3 +73,10 @@ def test_what_a_class_of_ours_says_is_said_as_it_is() -> None:
         build_on_meta(Config(dict(model=model)))
     with pytest.raises(InputError, match='^model: cannot be built from this config: TypeError: .*nonsense'):
         build_on_meta(Config(dict(model=dict(type='ConvNeXt', nonsense=2))))
+
+
+def test_a_wrong_argument_of_the_backbone_gets_the_nearest_name() -> None:
+    cfg = load_config(SHAPES)
+    cfg.model.backbone.drop_path = 0.1
+    with pytest.raises(InputError, match="'drop_path'; did you mean 'drop_path_rate'"):
+        build_on_meta(cfg)

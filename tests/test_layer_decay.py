@@ -229,6 +229,7 @@ def test_what_the_optimizer_refuses_is_one_line(wrong: dict) -> None:
     ) as caught:
         constructor(Segmentor())
     assert '\n' not in str(caught.value)
+    assert ('add _delete_=True' in str(caught.value)) == ('momentum' in wrong)
 
 
 def test_a_name_that_begins_like_the_backbone() -> None:

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from conftest import SHAPES_COCO
 from mmengine.config import Config
 
 from convnext_dense import InputError
 from convnext_dense.run import settle
+from convnext_dense.run.options import load_config
 from convnext_dense.run.settle import (
     effective_batch,
     settle_norms,
@@ -13,6 +15,7 @@ from convnext_dense.run.settle import (
     settle_pretrained,
     settle_rate,
     settle_workers,
+    short_schedule,
     use_tta,
 )
 
@@ -181,3 +184,15 @@ def test_a_checkpoint_in_a_list_of_initialisers_is_dropped_and_the_others_stay()
         assert cfg.model.backbone.init_cfg == [constant]
     cfg = Config(dict(model=dict(backbone=dict(type='ConvNeXt', init_cfg=[constant, pretrained]))))
     assert settle_pretrained(cfg, None, needed=True) is None and len(cfg.model.backbone.init_cfg) == 2
+
+
+def test_a_warm_up_that_takes_most_of_the_training_is_named(cfg: Config) -> None:
+    assert short_schedule(cfg, 600, 1) is None  # 50 of 2,000
+    cfg.train_cfg.max_iters = 60
+    line = short_schedule(cfg, 600, 1)
+    assert '60 steps in all, of which the warm-up takes 50' in line and 'param_scheduler.0.end=6 ' in line
+    coco = load_config(SHAPES_COCO)  # 8 epochs in batches of 4, a warm-up of 100
+    assert short_schedule(coco, 600, 1) is None and short_schedule(coco, 100, 1) is None
+    assert '56 steps in all' in short_schedule(coco, 25, 1) and '96 steps in all' in short_schedule(coco, 96, 2)
+    coco.param_scheduler = None
+    assert short_schedule(coco, 25, 1) is None

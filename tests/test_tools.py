@@ -102,7 +102,7 @@ def test_metrics_pictures_and_json(trained, shapes, tmp_path) -> None:
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert set(metrics) >= {'aAcc', 'mIoU', 'mAcc'} and 0 <= metrics['mIoU'] <= 100
     last = done.stdout.strip().splitlines()[-1]
-    assert last == f'mIoU {metrics["mIoU"] / 100:.4f} on 5 images; pictures in {tmp_path / "pictures"}'
+    assert last == f'mIoU {metrics["mIoU"]:.2f} on 5 images; pictures in {tmp_path / "pictures"}'
     assert re.search(rf'\| mIoU +\| {metrics["mIoU"]:.2f} +\|', done.stdout)
     assert re.search(rf'mIoU: {metrics["mIoU"]:.4f}', trained[1]), 'training measured something else'
     pictures = sorted(path.name for path in (tmp_path / 'pictures').iterdir())

@@ -112,7 +112,7 @@ def summary(metrics: dict[str, float | str]) -> str:
     """The figure that a model is known by."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, float)}
     if 'mIoU' in numbers:
-        return f'mIoU {numbers["mIoU"] / 100:.4f}'
+        return f'mIoU {numbers["mIoU"]:.2f}'
     averages = {iou_type: numbers[f'coco/{iou_type}_mAP'] for iou_type in ('bbox', 'segm') if f'coco/{iou_type}_mAP' in numbers}
     return ', '.join(f'{iou_type} AP {value:.3f}' for iou_type, value in averages.items()) or 'tested'
 

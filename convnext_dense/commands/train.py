@@ -20,7 +20,7 @@ from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
 from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.rehearsal import check_parts, rehearse
-from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, world_size
+from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.training.guards import (
     build_on_meta,
     check_batch_norm,
@@ -82,6 +82,8 @@ def main() -> None:
     classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
     with doing('building the run'):
         datasets = rehearse(cfg, model, ('train', 'val'))
+    schedule = short_schedule(cfg, len(datasets['train_dataloader']), world_size())
+    lines += [schedule] if schedule else []
     lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
     with doing('training'):
         build_runner(cfg, lines, datasets, args.new_heads).train()

@@ -53,7 +53,7 @@ def _one_problem(item: dict[str, Any], size: tuple[int, int]) -> str | None:
         return _run_problem(shape, *size, empty_is_wrong=item.get('area') != 0)
     if not isinstance(shape, list) or not shape:
         what = 'no segmentation' if not shape else f'segmentation {brief(shape)}'
-        return f'has {what}; expected polygons or a run-length mask (for boxes alone take a box detector)'
+        return f'has {what}; expected polygons or a run-length mask (boxes alone: a detector of MMDetection, docs/plugin.md)'
     for polygon in shape:
         if not isinstance(polygon, list):
             return f'has a polygon {brief(polygon)}; expected a list [x, y, x, y, ...] of numbers for each'

@@ -36,7 +36,7 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
         if not isinstance(folder, str):
             raise InputError(f'data ({name}): expected data_prefix.{key}, a folder, in the data set; got {brief(folder)}')
     folders = {key: Path(folder) for key, folder in folders.items()}
-    for folder in folders.values():
+    for key, folder in folders.items():
         if not is_folder(folder):
             root = Path(dataset.data_root or folder)
             hint = (
@@ -45,7 +45,8 @@ def find_folders(name: str, dataset: Any) -> dict[str, Path]:
                 else f'; {HOW_TO_GET[dataset_type]}'
             )
             raise InputError(
-                f'data ({name}): expected {_tree(dataset, folders)}; got no folder {folder}; pass --data-root DIR{hint}'
+                f'data ({name}): expected {_tree(dataset, folders)}; got no folder {folder}; pass --data-root DIR, '
+                f'or set {name}.dataset.data_prefix.{key}{hint}'
             )
     for key, suffix in (('img_suffix', dataset.img_suffix), ('seg_map_suffix', dataset.seg_map_suffix)):
         if not isinstance(suffix, str) or not suffix:
@@ -215,6 +216,7 @@ def _nothing_learnt(folder: Path, masks: Iterable[Path], rules: _Rules, seen: se
     numbers = [value for value in rules.allowed if not nothing({value})]
     example = f'{numbers[0]} to {numbers[-1]}' if len(numbers) == numbers[-1] - numbers[0] + 1 > 2 else listed(numbers)
     where = 'in place of 255' if IGNORED in seen else 'where an object is'
+    where += ', by the class of each object' if len(numbers) > 1 else ''
     ignored = '0 and 255 are' if rules.reduced else '255 is'
     yield (
         f'{folder}: no mask has any other value than {", ".join(f"{value:g}" for value in sorted(seen))}: nothing to learn; '

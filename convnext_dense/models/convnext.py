@@ -167,8 +167,9 @@ class ConvNeXt(BaseModule):
             run the plain layers in any case.
         compile: run the plain layers through `torch.compile`, one graph for all image sizes; a dict is passed on to it, as
             `dict(mode='max-autotune')`. Names in checkpoints stay as they are.
-        init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly; FILE is a
-            path, a URL or a hub name (see `convnext_dense.weights`). Anything else is left to mmengine.
+        init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly, when
+            `init_weights()` is called, as training does; until then the weights are random. FILE is a path, a URL or a hub
+            name (see `convnext_dense.weights`). Anything else is left to mmengine.
 
     Attributes:
         out_channels: channels of the returned maps.

@@ -20,6 +20,7 @@ from convnext_dense.run.nodes import dicts
 from convnext_dense.run.values import number, whole
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'naiveSyncBN')
+WARM_UPS = ('LinearLR', 'ConstantLR')
 BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')
 
 
@@ -147,6 +148,24 @@ def settle_rate(cfg: Config, processes: int, scale: bool) -> str | None:
         return f'{told}; lr stays {optimizer.lr:g} (--auto-scale-lr makes it {scaled:g})'
     optimizer.lr = scaled
     return f'{told}; scaled to lr {scaled:g}'
+
+
+def short_schedule(cfg: Config, images: int, processes: int) -> str | None:
+    """A line where the warm-up is longer than half of the training on so many images."""
+    loop = cfg.get('train_cfg') or {}
+    steps = loop.get('max_iters')
+    if steps is None:
+        per_step = cfg.train_dataloader.get('batch_size', 1) * processes
+        steps = -(-images // per_step) * loop.get('max_epochs', 0)
+    schedulers = cfg.get('param_scheduler') or []
+    for i, one in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+        warms = one.get('type') in WARM_UPS and not one.get('by_epoch', True)
+        if warms and steps < 2 * one.get('end', 0) < float('inf'):
+            return (
+                f'schedule: {steps} steps in all, of which the warm-up takes {one.end}: the rate is low for most or all of the '
+                f'training; --cfg-options param_scheduler.{i}.end={max(steps // 10, 1)} shortens it'
+            )
+    return None
 
 
 def _own_rate(cls: Any) -> str:

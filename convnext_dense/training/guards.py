@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
+import re
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import split_init_cfg
+from convnext_dense.text import suggest
 from convnext_dense.training.resume import check_resume
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
@@ -40,7 +43,8 @@ def build_on_meta(cfg: Config) -> nn.Module:
     except InputError:
         raise
     except Exception as error:  # of any class: the libraries check little of what they are given
-        raise InputError(f'model: cannot be built from this config: {type(error).__name__}: {last_line(error)}') from error
+        why = f'{type(error).__name__}: {last_line(error)}'
+        raise InputError(f'model: cannot be built from this config: {why}{_near(last_line(error))}') from error
     if not isinstance(model, nn.Module):
         raise InputError(
             f'model: expected the type of a model, got {cfg.model.get("type")!r}, which makes a {type(model).__name__}'
@@ -51,6 +55,13 @@ def build_on_meta(cfg: Config) -> nn.Module:
             head = getattr(model, name, None)
             _check_channels(backbone, name, head)
     return model
+
+
+def _near(words: str) -> str:
+    """Of an error about an unexpected argument of the backbone: the nearest one that there is."""
+    found = re.search(r"ConvNeXt.__init__\(\) got an unexpected keyword argument '(\w+)'", words)
+    options = [name for name in inspect.signature(ConvNeXt.__init__).parameters if name != 'self']
+    return f'; {suggest(found[1], options)}' if found else ''
 
 
 def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> None:

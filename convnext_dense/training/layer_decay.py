@@ -154,9 +154,11 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         try:
             optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': params})
         except (TypeError, KeyError, ValueError, AssertionError) as error:
-            given = brief(dict(self.optimizer_cfg))
+            given, why = brief(dict(self.optimizer_cfg)), last_line(error)
+            if 'unexpected keyword' in why:
+                why += '; where it comes from the base config, add _delete_=True to optimizer to drop what stands there'
             raise InputError(
-                f'optim_wrapper: expected an optimizer of a known type with its arguments, got {given}: {last_line(error)}'
+                f'optim_wrapper: expected an optimizer of a known type with its arguments, got {given}: {why}'
             ) from error
         wrapper = {'type': 'OptimWrapper', **self.optim_wrapper_cfg}
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))

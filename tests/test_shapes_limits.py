@@ -119,7 +119,7 @@ def test_the_limits_of_a_vivid_colour(low: bool, expected: tuple[int, int]) -> N
 
 
 def test_a_failed_set_takes_nothing_of_others_along(tmp_path, monkeypatch) -> None:
-    def fails(root, split, count, seed):
+    def fails(root, split, count, seed, grid):
         root.mkdir(parents=True)
         (tmp_path / 'new' / 'of another').write_text('here')
         raise OSError(28, 'No space left on device')

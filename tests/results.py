@@ -7,7 +7,7 @@ from convnext_dense.predict.result import Result
 
 CLASSES = ('cat', 'dog', 'hen')
 PALETTE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
-COMMON = dict(name='a', source='dir/a.jpg', bgr=photograph(20, 30)[..., ::-1], classes=CLASSES, palette=PALETTE)
+COMMON = dict(name='a', source='dir/a.jpg', file='a.jpg', bgr=photograph(20, 30)[..., ::-1], classes=CLASSES, palette=PALETTE)
 
 
 def segmented(**changes) -> Result:

@@ -37,7 +37,11 @@ def test_folders_and_patterns(folder: Path) -> None:
     assert names(f'{folder}/sub/?.png') == ['c']
     assert names([folder / 'b.jpg', folder / 'sub']) == ['b', 'c', 'd']
     assert (count(folder), count([folder / 'b.jpg', folder]), count(folder, True)) == (2, 3, 4)
-    assert count(iter([])) is None and count('x.mp4') is None and count('x.jpg') == 1
+    assert count(iter([])) is None and count('x.mp4') is None and count(folder / 'b.jpg') == 1
+    with pytest.raises(InputError, match='x.jpg which is not there'):
+        count([folder, 'x.jpg'])
+    assert [item.file for item in items(folder, recursive=True)] == ['a.PNG', 'b.jpg', 'sub/c.png', 'sub/d.tif']
+    assert names(f'{folder}/**/*.[pj]*g') == ['b', 'sub/c']
 
 
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
@@ -61,6 +65,7 @@ def test_pictures_in_memory_are_numbered() -> None:
     'given, line',
     [
         ('nothing.jpg', 'nothing.jpg which is not there'),
+        ('', 'got an empty one'),
         ('ftp://x.org/a.jpg', 'URL of http or https'),
         ('*.nothing', 'fit the pattern'),
         (5, 'got int'),
@@ -117,6 +122,7 @@ def test_grey_and_sixteen_bits_and_turned() -> None:
         (np.full((2, 2, 3), 2.0), 'floats from 0 to 1, got .* to 2'),
         (np.full((2, 2, 3), np.nan), 'floats from 0 to 1'),
         (np.zeros((2, 2, 3), np.int64), 'got int64'),
+        (np.zeros((2, 2, 3), np.int32), 'got int32'),
     ],
 )
 def test_arrays_that_are_no_pictures(given, line: str) -> None:
@@ -173,6 +179,8 @@ def test_urls_that_do_not_answer(server: str, monkeypatch) -> None:
         downloaded(f'{server}/b.jpg')
     with pytest.raises(UnreadableError, match='refused'):
         downloaded('http://localhost:9/a.jpg')
+    with pytest.raises(UnreadableError, match='cannot be downloaded'):
+        downloaded('http://localhost:9/a b.jpg')
     monkeypatch.setattr(inputs, 'MAX_DOWNLOAD', 10)
     with pytest.raises(UnreadableError, match='more than 10 bytes'):
         downloaded(f'{server}/a.jpg')

@@ -34,7 +34,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 
 def test_every_format(tmp_path: Path) -> None:
-    folder = filled(tmp_path, [detected(), detected(name='sub/b', source='sub/b.jpg')])
+    folder = filled(tmp_path, [detected(), detected(name='sub/b', file='sub/b.jpg')])
     finish(folder)
     expected = {JOURNAL, 'classes.json', 'coco.json', 'predictions.csv'}
     for name in ('a', 'sub/b'):
@@ -48,9 +48,9 @@ def test_every_format(tmp_path: Path) -> None:
 
 
 def test_cocos_file_is_read_by_pycocotools(tmp_path: Path, capsys) -> None:
-    finish(filled(tmp_path, [detected(), segmented(name='b', source='b.png')], ['coco']))
+    finish(filled(tmp_path, [detected(), segmented(name='b', file='sub/b.png')], ['coco']))
     coco = COCO(tmp_path / 'coco.json')
-    assert [image['file_name'] for image in coco.loadImgs(coco.getImgIds())] == ['a.jpg', 'b.png']
+    assert [image['file_name'] for image in coco.loadImgs(coco.getImgIds())] == ['a.jpg', 'sub/b.png']
     assert [coco.cats[i]['name'] for i in (1, 2, 3)] == list(CLASSES)
     annotations = coco.loadAnns(coco.getAnnIds())
     assert [(one['id'], one['image_id'], one['category_id']) for one in annotations] == [
@@ -76,7 +76,7 @@ def test_nothing_is_made_before_the_first_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('cut', ['after a line', 'within a line', 'within the first', 'half a file'])
 def test_a_run_that_was_killed_goes_on_to_the_same_files(tmp_path: Path, cut: str) -> None:
-    results = [detected(name=name, source=f'{name}.jpg') for name in 'abc']
+    results = [detected(name=name, source=f'{name}.jpg', file=f'{name}.jpg') for name in 'abc']
     finish(filled(tmp_path / 'whole', results))
     filled(tmp_path / 'cut', results[:2])
     journal = tmp_path / 'cut' / JOURNAL

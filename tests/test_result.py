@@ -89,6 +89,7 @@ def test_supervision() -> None:
     assert found.class_id.tolist() == [1, 0] and found.data['class_name'].tolist() == ['dog', 'cat']
     assert np.array_equal(found.mask, detected().masks) and found.confidence[0] == np.float32(0.9)
     classes = segmented().to_supervision()
+    assert len(segmented(mask=np.full((20, 30), NOTHING, np.uint8)).to_supervision()) == 0
     assert classes.class_id.tolist() == [0, 2] and np.array_equal(classes.mask[1], segmented().mask == 2)
 
 

@@ -1,5 +1,7 @@
 """Detection in tiles and on the whole picture: each object once, those at seams whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,18 @@ def test_classes_are_not_merged() -> None:
     one, other = (Objects(box, np.array([0.5], np.float32), np.array([label]), None) for label in (0, 1))
     assert len(merged([one, other], [view, view], (100, 100))) == 2
     assert len(merged([one, one], [view, view], (100, 100))) == 1
+
+
+def test_a_small_object_before_a_large_one_is_another() -> None:
+    views = [View(0, 0, 100, 100), View(0, 0, 100, 200)]
+    small = Objects(np.array([[10, 10, 30, 30]], np.float32), np.array([0.9], np.float32), np.zeros(1, int), None)
+    large = Objects(np.array([[0, 0, 190, 90]], np.float32), np.array([0.6], np.float32), np.zeros(1, int), None)
+    assert merged([small, large], views, (100, 200)).boxes.tolist() == [[10, 10, 30, 30], [0, 0, 190, 90]]
+    masks = [
+        replace(one, patches=[Patch(*one.boxes[0, [1, 0]].astype(int).tolist(), np.ones(shape, bool))])
+        for one, shape in ((small, (20, 20)), (large, (90, 190)))
+    ]
+    assert len(merged(masks, views, (100, 200))) == 2
 
 
 def test_a_view_does_not_merge_its_own() -> None:

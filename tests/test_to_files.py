@@ -130,6 +130,9 @@ def test_resuming(segmentor_file: str, pictures: Path, tmp_path: Path) -> None:
     journal.write_text(''.join(journal.read_text().splitlines(keepends=True)[:2]))
     again = call_tool('predict', *everything, str(tmp_path / 'part'))
     one_line(again.returncode, again.stderr, '--resume goes on')
+    other = [segmentor_file, str(pictures / 'p0.png'), *everything[2:]]
+    again = call_tool('predict', *other, str(tmp_path / 'part'), '--resume')
+    one_line(again.returncode, again.stderr, '--resume: expected the options of the run .* input')
     done = call_tool('predict', *everything, str(tmp_path / 'part'), '--resume')
     assert done.returncode == 0 and '1 pictures were there already' in done.stdout and '2 pictures in' in done.stdout
     assert files(tmp_path / 'part') == files(tmp_path / 'whole')
@@ -199,6 +202,8 @@ def test_places_that_cannot_be_written_to(segmentor_file: str, pictures: Path, t
         (['in'], 'a.mp4', [], 'expected a folder, or one video as input for the video'),
         ([camera], 'a.png', [], 'expected a folder, or one picture'),
         ([camera, camera], 'a.mp4', [], 'got 2 inputs'),
+        ([camera], 'a.ts', [], 'expected a video that ends in .mp4'),
+        (['in/p0.png'], 'in/p0.png', [], 'expected another file than the input'),
         (['in/p0.png'], 'a.png', ['--format', 'png'], '--format: expected a folder as --out'),
         (['in/p0.png'], 'a.png', ['--resume'], '--resume: expected a folder as --out'),
         (['in/p0.png'], 'gone/a.png', [], '--out: expected'),

@@ -117,3 +117,12 @@ def test_a_reduced_picture_is_that_of_opencv_nearly(longest: int, monkeypatch) -
     expected = cv2.resize(picture.bgr, whole.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(whole.astype(int) - expected).mean() < 2
     assert reduced(picture, 200) is not None and np.array_equal(reduced(picture, 500), picture.bgr)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(photometric='miniswhite'), dict(photometric='minisblack', extratags=[(274, 'H', 1, 3, True)])]
+)
+def test_colours_and_turns_that_are_not_read(tmp_path: Path, options) -> None:
+    tifffile.imwrite(tmp_path / 'a.tif', RGB[..., 0], **options)
+    with pytest.raises(UnreadableError, match='expected grey or RGB as it lies'):
+        Tiff(str(tmp_path / 'a.tif'))

@@ -55,12 +55,20 @@ def test_json(tmp_path: Path) -> None:
 
 def test_labelmes_polygons_painted_in_order_are_the_class_map(tmp_path: Path) -> None:
     content = json.loads(written(segmented(), 'labelme', tmp_path).read_text())
-    assert (content['imageHeight'], content['imageWidth'], content['imagePath']) == (20, 30, 'dir/a.jpg')
+    assert (content['imageHeight'], content['imageWidth'], content['imagePath']) == (20, 30, 'a.jpg')
     canvas = Image.new('L', (30, 20), 255)
     for shape in content['shapes']:
         assert shape['shape_type'] == 'polygon' and len(shape['points']) > 2
         ImageDraw.Draw(canvas).polygon([tuple(p) for p in shape['points']], fill=('cat', 'dog', 'hen').index(shape['label']))
     assert np.array_equal(np.asarray(canvas), segmented().mask)
+
+
+def test_labelme_finds_the_picture_from_any_folder(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in/a.jpg').write_bytes(b'')
+    monkeypatch.chdir(tmp_path)
+    content = json.loads(written(segmented(source='in/a.jpg'), 'labelme', tmp_path).read_text())
+    assert content['imagePath'] == str(tmp_path / 'in/a.jpg')
 
 
 def test_labelme_groups_the_parts_of_an_object(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The config in a checkpoint, read without running it: a checkpoint is data, and says nothing about which code runs.
 
 mmengine writes `name = value` lines of plain values and `dict(...)`; anything else in them is refused. Its registries would
-import whatever a `type` with dots names and call it, so that only classes that are registered are taken.
+import whatever a `type` with dots names and call it, and some registered classes evaluate a text or open a file that they are
+given, so that only the recipes' classes are taken, and their stock counterparts.
 """
 
 from __future__ import annotations
@@ -9,21 +10,75 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-import mmcv.ops
 from mmengine.config import Config
 from mmengine.registry import root as registries
 from mmengine.registry.registry import Registry
 
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
-from convnext_dense.run.nodes import component, dicts
+from convnext_dense.run.nodes import dicts
 
 SCOPES = ('mmengine', 'mmcv', 'mmdet', 'mmseg')  # whose classes a checkpoint may name
 OWN = 'convnext_dense'
+CLASSES = frozenset(
+    [
+        'AnchorGenerator',
+        'BN',
+        'CascadeRCNN',
+        'CascadeRoIHead',
+        'Conv2d',
+        'ConvFCBBoxHead',
+        'ConvNeXt',
+        'CrossEntropyLoss',
+        'DeltaXYWHBBoxCoder',
+        'DetDataPreprocessor',
+        'EncoderDecoder',
+        'FCNHead',
+        'FCNMaskHead',
+        'FPN',
+        'FastConv2d',
+        'FastFCNHead',
+        'FastRPNHead',
+        'FastUPerHead',
+        'GELU',
+        'GIoULoss',
+        'GN',
+        'Kaiming',
+        'L1Loss',
+        'LN',
+        'LeanEncoderDecoder',
+        'LoadAnnotations',
+        'LoadImageFromFile',
+        'MaskRCNN',
+        'MaxIoUAssigner',
+        'Normal',
+        'PackDetInputs',
+        'PackSegInputs',
+        'PasteMaskHead',
+        'Pretrained',
+        'RPNHead',
+        'RandomFlip',
+        'RandomSampler',
+        'ReLU',
+        'Resize',
+        'RoIAlign',
+        'SegDataPreProcessor',
+        'SegTTAModel',
+        'Shared2FCBBoxHead',
+        'SingleRoIExtractor',
+        'SmoothL1Loss',
+        'StandardRoIHead',
+        'SyncBN',
+        'TestTimeAug',
+        'UPerHead',
+        'nms',
+        'soft_nms',
+    ]
+)
+OPENING = ('class_weight', 'backend_args', 'file_client_args')  # of which a text or a dict names a file or what opens one
 NUMBERS = {'inf': float('inf'), 'nan': float('nan')}
 GIVE = 'give the config file that it was trained with'
 
@@ -81,9 +136,10 @@ def _refused(node: ast.AST) -> InputError:
 
 def import_own(cfg: Config) -> list[str]:
     """Import what a checkpoint's config names of this package; the names of other modules, which are not imported."""
-    named = (cfg.get('custom_imports') or {}).get('imports') or []
+    given = cfg.get('custom_imports')
+    named = (given.get('imports') if isinstance(given, dict) else given) or []
     others = []
-    for module in [named] if isinstance(named, str) else named:
+    for module in named if isinstance(named, (list, tuple)) else [named]:
         if isinstance(module, str) and re.fullmatch(rf'{OWN}(\.\w+)*', module):
             try:
                 import_module(module)
@@ -95,29 +151,33 @@ def import_own(cfg: Config) -> list[str]:
 
 
 def check_types(nodes: Any, scope: str | None, others: list[str]) -> None:
-    """Stop at a `type` in a checkpoint's config that is no registered class of SCOPES or of what was imported.
+    """Stop at what a checkpoint's config may not name: any class but CLASSES, another scope, and what would open a file.
 
     `others` are modules that the config would have imported, for the message.
     """
     if scope not in (None, *SCOPES):
         raise InputError(f'its config: expected default_scope to be one of {", ".join(SCOPES)}, got {brief(scope)}; {GIVE}')
     for node in dicts(nodes):
+        for key in node:
+            if key == '_scope_' or (key in OPENING and not isinstance(node[key], (type(None), list, tuple))):
+                raise InputError(f'its config: {key}={brief(node[key])} is not taken from a checkpoint; {GIVE}')
         cls = node.get('type')
         if cls is None:
             continue
-        prefix = cls.rpartition('.')[0] if isinstance(cls, str) else None
-        if prefix not in ('', *SCOPES):
-            raise InputError(f'its config: expected types of {", ".join(SCOPES)}, got {brief(cls)}; {GIVE}')
-        found = component(cls, scope)
-        operator = callable(getattr(mmcv.ops, str(cls), None))  # which heads name, as RoIAlign and nms
-        if not operator and (not inspect.isclass(found) or found not in set(_registered())):
-            hint = f'; it names {", ".join(others)}, which is not imported for a checkpoint: import it first' if others else ''
-            raise InputError(f'its config: {brief(cls)} is no registered class{hint}; or {GIVE}')
+        prefix, _, name = cls.rpartition('.') if isinstance(cls, str) else ('', '', None)
+        if prefix not in ('', *SCOPES) or name not in CLASSES:
+            hint = f' (it would import {", ".join(others)})' if others else ''
+            raise InputError(
+                f"its config: {brief(cls)}{hint} is none of the recipes' classes, which alone a checkpoint may name; {GIVE}"
+            )
 
 
-def _registered() -> Iterator[Any]:
-    """Every class in every registry."""
+def dataset_meta(name: Any) -> dict[str, Any]:
+    """Classes and palette of a registered data set; looked up by its name alone, so that nothing is imported for it."""
     for root in vars(registries).values():
-        if isinstance(root, Registry):
+        if isinstance(root, Registry) and isinstance(name, str):
             for registry in (root, *root.children.values()):
-                yield from registry._module_dict.values()
+                found = registry._module_dict.get(name.rpartition('.')[2])
+                if inspect.isclass(found):
+                    return getattr(found, 'METAINFO', {})
+    return getattr(name, 'METAINFO', {})

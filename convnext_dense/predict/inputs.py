@@ -8,8 +8,10 @@ import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
@@ -25,7 +27,6 @@ PICTURES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
 TIMEOUT = 30  # seconds without an answer of a server
 MAX_DOWNLOAD = 2**30  # bytes
-BITS = {np.dtype('uint16'): 257, np.dtype('int32'): 257}  # to bytes: 65535 / 255
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Item:
     name: str
     source: str
     given: Any  # a path, a URL, or an array (H, W, 3) of BGR bytes
+    file: str = ''  # its path below what was given, or the name that a file of it would have
 
 
 def is_one(given: Any) -> bool:
@@ -56,7 +58,7 @@ def items(given: Any, recursive: bool = False, every: int = 1) -> Iterator[Item]
     if isinstance(given, (str, os.PathLike)):
         return _of_path(os.fspath(given), recursive, every)
     if isinstance(given, (Image.Image, np.ndarray, torch.Tensor)):
-        return iter([Item('picture', 'picture', as_bgr(given))]) if is_one(given) else _of_batch(given)
+        return iter([Item('picture', 'picture', as_bgr(given), 'picture.jpg')]) if is_one(given) else _of_batch(given)
     if isinstance(given, Iterable) and not isinstance(given, (bytes, dict, set)):
         return _of_several(given, recursive, every)
     raise InputError(
@@ -71,6 +73,8 @@ def count(given: Any, recursive: bool = False) -> int | None:
         counts = [count(one, recursive) for one in given]
         return None if any(found is None for found in counts) else sum(found for found in counts if found is not None)
     if is_one(given):
+        if isinstance(given, (str, os.PathLike)) and not _is_url(os.fspath(given)):
+            _of_path(os.fspath(given), recursive, 1)  # stops where it is not there
         return 1
     if isinstance(given, (str, os.PathLike)) and not _is_video(os.fspath(given)):
         return len(_listed(os.fspath(given), recursive))
@@ -83,7 +87,7 @@ def _of_several(given: Iterable[Any], recursive: bool, every: int) -> Iterator[I
         if isinstance(one, Item):
             yield one
         elif isinstance(one, (Image.Image, np.ndarray, torch.Tensor)) and is_one(one):
-            yield Item(f'{index:06d}', f'picture {index}', as_bgr(one, f'picture {index}'))
+            yield Item(f'{index:06d}', f'picture {index}', as_bgr(one, f'picture {index}'), f'{index:06d}.jpg')
         elif isinstance(one, (str, os.PathLike)):
             yield from _of_path(os.fspath(one), recursive, every)
         else:
@@ -98,26 +102,28 @@ def _of_batch(given: Any) -> Iterator[Item]:
 
 def _of_path(text: str, recursive: bool, every: int) -> Iterator[Item]:
     path = Path(text)
+    if not text:
+        raise InputError('input: expected a path, got an empty one; is a variable not set?')
     if _is_url(text):
-        name = Path(urllib.request.urlparse(text).path).stem or 'picture'  # type: ignore[attr-defined]
-        return _of_video(text, name, every) if _is_video(text) else iter([Item(name, text, text)])
+        name = Path(urlparse(text).path).stem or 'picture'
+        return (
+            _of_video(text, name, every) if _is_video(text) else iter([Item(name, text, text, Path(urlparse(text).path).name)])
+        )
     if '://' in text:
         raise InputError(f'input: expected a path or a URL of http or https, got {text}')
     if is_folder(path) or _is_pattern(text):
-        base = (
-            path if is_folder(path) else Path(os.path.commonpath([os.path.dirname(p) or '.' for p in glob.glob(text)] or ['.']))
-        )
         found = _listed(text, recursive)
-        return (Item(_name(Path(p), base), p, p) for p in found)
+        base = path if is_folder(path) else Path(os.path.commonpath([os.path.dirname(p) or '.' for p in found]))
+        return (Item(_below(p, base).with_suffix('').as_posix(), p, p, _below(p, base).as_posix()) for p in found)
     if not is_file(path):
         near = path.parent
         raise InputError(f'input: expected a file, folder, pattern or URL, got {text} which is not there; look into {near}/')
-    return _of_video(text, path.stem, every) if _is_video(text) else iter([Item(path.stem, text, text)])
+    return _of_video(text, path.stem, every) if _is_video(text) else iter([Item(path.stem, text, text, path.name)])
 
 
 def _of_video(text: str, name: str, every: int) -> Iterator[Item]:
     for index, frame in frames(text, every):
-        yield Item(f'{name}_{index:06d}', f'{text}, frame {index}', frame)
+        yield Item(f'{name}_{index:06d}', f'{text}, frame {index}', frame, f'{name}_{index:06d}.jpg')
 
 
 def _listed(text: str, recursive: bool) -> list[str]:
@@ -136,11 +142,8 @@ def _listed(text: str, recursive: bool) -> list[str]:
     return found
 
 
-def _name(path: Path, base: Path) -> str:
-    try:
-        return path.relative_to(base).with_suffix('').as_posix()
-    except ValueError:
-        return path.stem
+def _below(path: str, base: Path) -> Path:
+    return Path(os.path.relpath(path, base))
 
 
 def _is_url(text: str) -> bool:
@@ -176,7 +179,7 @@ def downloaded(url: str) -> str:
     Raises:
         UnreadableError: if the server does not answer, or with something else.
     """
-    handle, path = tempfile.mkstemp(suffix=Path(urllib.request.urlparse(url).path).suffix)  # type: ignore[attr-defined]
+    handle, path = tempfile.mkstemp(suffix=Path(urlparse(url).path).suffix)
     try:
         request = urllib.request.Request(url, headers={'User-Agent': 'convnext_dense'})
         with os.fdopen(handle, 'wb') as file, urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
@@ -185,7 +188,7 @@ def downloaded(url: str) -> str:
                 if file.tell() > MAX_DOWNLOAD:
                     raise OSError(f'more than {MAX_DOWNLOAD:,} bytes')
         return path
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         os.unlink(path)
         raise UnreadableError(f'cannot be downloaded ({getattr(error, "reason", None) or error}); check the URL') from error
 
@@ -213,8 +216,10 @@ def as_bgr(given: Any, what: str = 'picture') -> NDArray[np.uint8]:
         values = values[..., None]
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or not values.size:
         raise InputError(f'{what}: expected an array (H, W, 3) of RGB, got shape {values.shape}')
-    if values.dtype in BITS:
-        values = values // BITS[values.dtype]
+    if isinstance(given, Image.Image) and values.dtype == np.int32 and values.min() >= 0 and values.max() < 2**16:
+        values = values.astype(np.uint16)  # Pillow's mode I, of a grey picture of sixteen bits
+    if values.dtype == np.uint16:
+        values = values >> 8  # as OpenCV does
     elif values.dtype.kind == 'f':
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise InputError(

@@ -18,10 +18,9 @@ from torch import nn
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief
-from convnext_dense.predict.config_text import GIVE, check_types, import_own, parse_config
+from convnext_dense.predict.config_text import GIVE, check_types, dataset_meta, import_own, parse_config
 from convnext_dense.predict.model import Model, Options
 from convnext_dense.predict.tiles import OVERLAP, checked_tiling
-from convnext_dense.run.nodes import component
 from convnext_dense.run.options import load_config
 from convnext_dense.run.settle import settle_norms, settle_pretrained, use_tta
 from convnext_dense.text import listed, suggest
@@ -108,9 +107,10 @@ def _carried(path: str, meta: dict[str, Any]) -> Config:
                 'load_model(config, checkpoint), or --config FILE'
             )
         cfg = parse_config(text)
+        _check_sections(cfg)
         others = import_own(cfg)
         data = cfg.get('test_dataloader')
-        parts = [cfg.get('model'), cfg.get('tta_model'), cfg.get('tta_pipeline'), data and data.dataset.get('pipeline')]
+        parts = [cfg.get('model'), cfg.get('tta_model'), cfg.get('tta_pipeline'), data.dataset.get('pipeline')]
         check_types([part for part in parts if part], cfg.get('default_scope'), others)
         return cfg
 
@@ -127,12 +127,11 @@ def _classes_and_palette(cfg: Config, meta: dict[str, Any], model: nn.Module) ->
     head = head[0] if isinstance(head, nn.ModuleList) else head or getattr(model, 'bbox_head', None)
     count = getattr(head, 'num_classes', None)
     data: Any = cfg.test_dataloader.dataset
-    known = component(data.get('type'), cfg.get('default_scope'))
     sources = [
         meta.get('dataset_meta') or {},
         {key.lower(): meta[key] for key in ('CLASSES', 'PALETTE') if meta.get(key)},  # before mmengine
         data.get('metainfo') or {},
-        getattr(known, 'METAINFO', {}),
+        dataset_meta(data.get('type')),
     ]
     found = [source for source in sources if _is_names(source.get('classes'), count)]
     if not found and not count:

@@ -189,7 +189,9 @@ class Model:
         return Result(**self._common(one), **arrays, mask_data=patches)
 
     def _common(self, one: Prepared) -> dict[str, Any]:
-        return dict(name=one.item.name, source=one.item.source, bgr=one.bgr, classes=self.classes, palette=self.palette)
+        item = one.item
+        shared = dict(classes=self.classes, palette=self.palette)
+        return dict(name=item.name, source=item.source, file=item.file, bgr=one.bgr) | shared
 
     def _result(self, one: Prepared, sample: Any) -> Result:
         if self.is_segmentor:

@@ -109,7 +109,7 @@ class OutFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial_file(path) as partial:
                 writer.write(result, partial)
-        entry: dict[str, Any] = dict(name=result.name, source=result.source, size=result.size, counts=result.counts())
+        entry: dict[str, Any] = dict(name=result.name, file=result.file, size=result.size, counts=result.counts())
         if 'coco' in self.formats:
             entry['annotations'] = result.to_coco()
         if 'csv' in self.formats:
@@ -155,7 +155,7 @@ class OutFolder:
         yield '{"categories": ' + json.dumps(categories) + ',\n"images": ['
         for i, entry in enumerate(self._entries()):
             height, width = entry['size']
-            image = dict(id=i + 1, file_name=os.path.basename(entry['source']), height=height, width=width)
+            image = dict(id=i + 1, file_name=entry['file'], height=height, width=width)
             yield ('' if i == 0 else ',\n') + json.dumps(image)
         yield '],\n"annotations": ['
         written = 0

@@ -36,6 +36,7 @@ class Result:
 
     name: str  # outputs are named after it
     source: str  # a path, a URL, or which frame
+    file: str = field(repr=False)  # the picture's path below what was given
     bgr: NDArray[np.uint8] = field(repr=False)  # (H, W, 3), as it was predicted on
     classes: tuple[str, ...] = field(repr=False)
     palette: tuple[tuple[int, int, int], ...] = field(repr=False)
@@ -161,7 +162,9 @@ class Result:
         except ImportError as error:
             raise InputError(f'to_supervision: expected supervision, which is not installed ({error})') from error
         labels = np.array(list(self.pixels) if self.labels is None else self.labels, dtype=int)
-        masks: Any = self.masks if self.mask is None else np.stack([self.mask == label for label in labels])
+        masks: Any = self.masks
+        if self.mask is not None:
+            masks = np.stack([np.zeros(self.size, bool), *(self.mask == label for label in labels)])[1:]
         boxes = self.boxes if self.boxes is not None else supervision.mask_to_xyxy(masks)
         names: dict[str, Any] = dict(class_name=np.array(self.names))
         return supervision.Detections(xyxy=boxes, mask=masks, confidence=self.scores, class_id=labels, data=names)

@@ -1,7 +1,8 @@
 """A detector on a picture of any size: in tiles, for small objects, and on the whole picture, for large ones, merged.
 
 Two findings of a class from different views (tiles, or the whole picture) are one object where, in the part that both views
-saw, their masks (boxes, where there are none) cover more than half of the smaller one. Of the findings of an object, those that
+saw, their masks (boxes, where there are none) cover more than half of the smaller one, and that is no less than NESTED of the
+other: a small object before a large one is another. Of the findings of an object, those that
 a tile's border does not cut are whole, and the one of the highest score is taken; where all are cut, they are put together.
 """
 
@@ -17,6 +18,7 @@ from convnext_dense.predict.patch import Patch, shared, union
 from convnext_dense.predict.tiles import Tiling, View
 from convnext_dense.predict.windows import Windowed, reduced
 
+NESTED = 0.3
 THRESHOLD = 0.5  # of the intersection, over the smaller of two
 BORDER = 2  # pixels from a tile's border within which a finding is cut by it
 WHOLE_SIDE = 2048  # pixels that the whole picture's longer side is brought to, where the pipeline gets it
@@ -127,10 +129,12 @@ def _pairs(one: Objects, other: Objects, region: NDArray, threshold: float) -> I
     sides = (np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])).clip(0)
     inside = sides.prod(2)
     areas = [(x[:, 2:] - x[:, :2]).clip(0).prod(1) for x in (a, b)]
-    smaller = np.minimum(areas[0][:, None], areas[1][None])
+    smaller, larger = (pick(areas[0][:, None], areas[1][None]) for pick in (np.minimum, np.maximum))
     near = (one.labels[:, None] == other.labels[None]) & (inside > 0)
     if one.patches is None or other.patches is None:
-        yield from ((int(i), int(j)) for i, j in np.argwhere(near & (inside > threshold * smaller)))
+        yield from (
+            (int(i), int(j)) for i, j in np.argwhere(near & (inside > threshold * smaller) & (smaller >= NESTED * larger))
+        )
         return
     for i, j in np.argwhere(near).tolist():
         if _covered(one.patches[i], other.patches[j], region) > threshold:
@@ -145,8 +149,8 @@ def _covered(one: Patch, other: Patch, region: NDArray) -> float:
     """The intersection of two masks within a region, over the smaller of them there."""
     left, top, right, bottom = region.astype(int).tolist()
     one, other = (patch.within(top, left, bottom, right) for patch in (one, other))
-    smaller = min(one.area, other.area)
-    return shared(one, other) / smaller if smaller else 0.0
+    smaller, larger = sorted((one.area, other.area))
+    return shared(one, other) / smaller if smaller and smaller >= NESTED * larger else 0.0
 
 
 def _cut(boxes: NDArray, view: View, size: tuple[int, int]) -> NDArray[np.bool_]:

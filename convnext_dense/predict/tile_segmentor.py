@@ -32,6 +32,8 @@ def logits_of(model: nn.Module) -> Logits:
     """
     if not isinstance(model, EncoderDecoder) or isinstance(model, CascadeEncoderDecoder):
         raise InputError(f'--tile: expected a segmentor of type EncoderDecoder, got {type(model).__name__}; leave --tile out')
+    if model.out_channels == 1 or model.align_corners:
+        raise InputError('--tile: expected a head of two channels or more, without align_corners; leave --tile out')
 
     def logits(windows: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
         padded = []
@@ -57,7 +59,8 @@ class TileMap:
         height, width = picture.size
         self.tile = tiling.length(height), tiling.length(width)
         self.tops, self.lefts = tiling.starts(height), tiling.starts(width)
-        first = self._row(0, self.lefts[:1])
+        self.first: Tensor | None = self._row(0, self.lefts[: self.batch])
+        first = self.first
         self.ratio = self.tile[0] // first.shape[2]
         if (first.shape[2] * self.ratio, first.shape[3] * self.ratio) != self.tile or self.tops[-1] % self.ratio:
             raise InputError(
@@ -96,7 +99,9 @@ class TileMap:
         into = self.kept[top - self.kept_from : top - self.kept_from + height]
         for i in range(0, len(self.lefts), self.batch):
             lefts = self.lefts[i : i + self.batch]
-            for left, across, one in zip(lefts, self.across[i:], self._row(self.tops[self.next_row], lefts)):
+            found = self.first if self.first is not None else self._row(self.tops[self.next_row], lefts)
+            self.first = None  # it was computed for its size
+            for left, across, one in zip(lefts, self.across[i:], found):
                 at = left // self.ratio
                 weight = self.down[self.next_row][:, None, None] * across[:, None]
                 into[:, at : at + width] += one.permute(1, 2, 0).float().cpu() * weight
@@ -111,8 +116,7 @@ def classes_by_rows(source: TileMap, size: tuple[int, int]) -> Iterator[NDArray[
     step = max(VALUES // (size[1] * channels), 1)
     for start in range(0, size[0], step):
         rows = upsampled_rows(source, start, min(start + step, size[0]))
-        classes = (rows[:, 0] > 0).long() if channels == 1 else rows.argmax(1)  # of a single one, by its sign
-        yield classes[:, : size[1]].numpy().astype(dtype)
+        yield rows.argmax(1)[:, : size[1]].numpy().astype(dtype)
 
 
 def upsampled_rows(source: TileMap, start: int, stop: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from argparse import Namespace
@@ -25,10 +26,12 @@ from convnext_dense.predict.out_folder import OutFolder
 from convnext_dense.predict.result import CLASS_COLUMNS, OBJECT_COLUMNS, PICTURES, Result
 from convnext_dense.predict.tiff_mask import write_mask
 from convnext_dense.predict.tiles import OVERLAP
-from convnext_dense.predict.video import VideoWriter, pyav, rate
+from convnext_dense.predict.video import CODECS, VideoWriter, pyav, rate
 from convnext_dense.predict.windows import TIFFS, Tiff, is_tiff
 from convnext_dense.run.command import PARTLY
 from convnext_dense.text import table_text
+from convnext_dense.training.guards import last_checkpoint
+from convnext_dense.weights.read_once import stamp_of
 
 
 def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
@@ -94,8 +97,12 @@ def _tile(text: str) -> int | str | None:
 
 def _settings(args: Namespace) -> dict[str, object]:
     """What the files depend on."""
-    names = ('model', 'config', 'score', 'classes', 'precision', 'tta', 'every', 'tile', 'overlap')
-    return {name: getattr(args, name) for name in names}
+    names = ('config', 'score', 'classes', 'precision', 'tta', 'every', 'tile', 'overlap')
+    found = {name: getattr(args, name) for name in names}
+    found['input'] = [one if '://' in one else os.path.abspath(one) for one in args.input]
+    path = last_checkpoint(args.model)
+    found['checkpoint'] = path if '://' in path else [os.path.abspath(path), *stamp_of(path)[1:]]
+    return found
 
 
 def _check_single(args: Namespace, suffix: str) -> None:
@@ -106,6 +113,8 @@ def _check_single(args: Namespace, suffix: str) -> None:
     videos = [Path(one).suffix.lower() in VIDEOS for one in args.input]
     if suffix in VIDEOS:
         pyav()
+        if suffix not in CODECS:
+            raise InputError(f'--out: expected a video that ends in {", ".join(CODECS)}, got {args.out}; name it so')
         if videos != [True]:
             raise InputError(
                 f'--out: expected a folder, or one video as input for the video {args.out}; got {len(videos)} inputs'
@@ -113,6 +122,8 @@ def _check_single(args: Namespace, suffix: str) -> None:
     elif any(videos) or count(args.input, args.recursive) != 1:
         raise InputError(f'--out: expected a folder, or one picture as input for the picture {args.out}; name a folder')
     check_file('--out', args.out, suffix)
+    if os.path.exists(args.out) and os.path.samefile(args.out, args.input[0]):
+        raise InputError(f'--out: expected another file than the input, got {args.out}, which would be lost; name another')
 
 
 class _Run:
@@ -170,7 +181,7 @@ class _Run:
         (path,) = self.args.input
         if not self.model.is_segmentor:
             raise InputError(f'--out: expected a segmentor for the mask {self.args.out}, got a detector; name a folder')
-        if not is_tiff(path):
+        if not is_tiff(path) or not os.path.isfile(path):
             raise InputError(f'--out: expected a TIFF as input for the mask {self.args.out}, got {path}; name a folder')
         try:
             with partial_file(self.args.out) as partial:

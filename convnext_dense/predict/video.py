@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from convnext_dense.errors import InputError
 from convnext_dense.weights.open import reason
 
-CODECS = {'.webm': 'libvpx-vp9', '.avi': 'mpeg4'}
-CODEC = 'libx264'
+CODECS = {'.mp4': 'libx264', '.mkv': 'libx264', '.mov': 'libx264', '.webm': 'libvpx-vp9', '.avi': 'mpeg4'}  # of what is written
 PIXELS = 'yuv420p'  # which every player shows; sides are even in it
 
 
@@ -78,7 +77,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, suffix: str, frames_per_second: Fraction) -> None:
         self.container: Any = pyav().open(str(path), 'w', format={'.mkv': 'matroska'}.get(suffix, suffix[1:]))
-        self.stream = self.container.add_stream(CODECS.get(suffix, CODEC), rate=frames_per_second)
+        self.stream = self.container.add_stream(CODECS[suffix], rate=frames_per_second)
         self.stream.pix_fmt = PIXELS
         self.started = False
 

@@ -18,6 +18,7 @@ from convnext_dense.weights.open import reason
 TIFFS = ('.tif', '.tiff')
 # Where a GeoTIFF says where it lies: scale, tie points, transformation, and the keys, numbers and texts of its coordinates.
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
+COLOURS = (1, 2)  # photometric interpretations: grey from black up, and RGB
 BAND = 256  # rows, at least, that are kept together
 CACHE = 256 * 2**20  # bytes of decoded rows that are kept
 
@@ -76,6 +77,10 @@ class Tiff:
         self.size = height, width
         if self.page.dtype is None or self.page.dtype not in (np.uint8, np.uint16) or self.page.imagedepth != 1:
             raise UnreadableError(f'has values of type {self.page.dtype}; expected 8 or 16 bits')
+        turned = self.page.tags.get(274)
+        if self.page.photometric not in COLOURS or (turned is not None and turned.value != 1):
+            kind = getattr(self.page.photometric, 'name', self.page.photometric)
+            raise UnreadableError(f'is a TIFF of {kind}, or turned; expected grey or RGB as it lies: save it so')
         self.separate = self.page.planarconfig == 2 and self.page.samplesperpixel > 1
         whole = self.page.is_contiguous and not self.page.is_tiled and not self.separate
         self.plain = bool(whole) and self.page.compression == 1 and self.page.predictor == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +106,7 @@ def write_labelme(result: Result, path: Path) -> None:
         version=LABELME,
         flags={},
         shapes=shapes,
-        imagePath=result.source,
+        imagePath=os.path.abspath(result.source) if os.path.exists(result.source) else result.file,
         imageData=None,
         imageHeight=height,
         imageWidth=width,

@@ -24,6 +24,7 @@ ADVICE = {
     errno.ENAMETOOLONG: 'name a shorter one',
     errno.ENOSPC: 'the disk is full: free some space',
     errno.EDQUOT: 'the disk quota is used up: free some space',
+    errno.EFBIG: 'the limit of file sizes is reached: raise `ulimit -f`, or the file system has one',
     errno.EMFILE: 'too many open files: fewer num_workers, or a higher `ulimit -n`',
 }
 

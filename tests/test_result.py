@@ -90,6 +90,7 @@ def test_supervision() -> None:
     assert np.array_equal(found.mask, detected().masks) and found.confidence[0] == np.float32(0.9)
     classes = segmented().to_supervision()
     assert len(segmented(mask=np.full((20, 30), NOTHING, np.uint8)).to_supervision()) == 0
+    assert classes.xyxy.tolist() == [[0, 0, 15, 20], [4, 0, 30, 20]]
     assert classes.class_id.tolist() == [0, 2] and np.array_equal(classes.mask[1], segmented().mask == 2)
 
 

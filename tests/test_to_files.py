@@ -116,6 +116,14 @@ def test_unreadable_pictures_are_named_and_counted(segmentor_file: str, pictures
     assert not (tmp_path / 's').exists()
 
 
+def test_a_broken_video_among_pictures_is_left_out(segmentor_file: str, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / 'cut.mp4').write_bytes(video(tmp_path / 'v.mp4').read_bytes()[:1000])
+    given = [str(tmp_path / 'cut.mp4'), str(pictures)]
+    done = call_tool('predict', segmentor_file, *given, '--out', str(tmp_path / 'o'))
+    assert done.returncode == PARTLY and 'cut.mp4 cannot be read' in done.stderr.splitlines()[0]
+    assert len(list((tmp_path / 'o/pictures').iterdir())) == 3
+
+
 def test_resuming(segmentor_file: str, pictures: Path, tmp_path: Path) -> None:
     everything = [segmentor_file, str(pictures), '--format', 'png', 'coco', '--out']
     assert call_tool('predict', *everything, str(tmp_path / 'whole')).returncode == 0
@@ -161,7 +169,7 @@ BAD = [
     (['empty'], [], 'expected pictures .* in .*empty, found none'),
     (['text.jpg'], [], 'text.jpg cannot be read'),
     (['cut.jpg'], [], 'cut.jpg cannot be read'),
-    (['cut.mp4'], [], 'video: .*cut.mp4 cannot be read'),
+    (['cut.mp4'], [], 'input: .*cut.mp4 cannot be read'),
     (['small.png'], [], 'small.png is not taken by the model'),
     (['http://localhost:9/a.jpg'], [], 'cannot be downloaded'),
     (['ok.png'], ['--max-pixels', '100'], 'has 4,800 pixels, where .* --max-pixels 4800 allows it'),

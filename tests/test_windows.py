@@ -38,20 +38,25 @@ def test_windows_of_every_layout(tmp_path: Path, layout: str) -> None:
     assert np.array_equal(picture.read(0, 0, 150, 200), cv2.imread(str(tmp_path / 'a.tif')))
 
 
-@pytest.mark.parametrize('kind', ['grey', 'grey 16', 'rgb 16', 'rgba', 'five bands'])
+@pytest.mark.parametrize('kind', ['grey', 'grey 16', 'rgb 16', 'rgba'])
 def test_bands_and_bits(tmp_path: Path, kind: str) -> None:
     data = {
         'grey': RGB[..., 0],
         'grey 16': RGB[..., 0].astype(np.uint16) * 256 + 77,
         'rgb 16': RGB.astype(np.uint16) * 256 + 77,
         'rgba': np.dstack([RGB, RGB[..., :1]]),
-        'five bands': np.dstack([RGB, RGB[..., :2]]),
     }[kind]
     photometric = 'rgb' if 'rgb' in kind else 'minisblack'
-    options = dict(planarconfig='contig', tile=(64, 64)) if kind == 'five bands' else {}
-    tifffile.imwrite(tmp_path / 'a.tif', data, photometric=photometric, **options)
+    tifffile.imwrite(tmp_path / 'a.tif', data, photometric=photometric)
     expected = np.repeat(RGB[..., :1], 3, axis=2) if 'grey' in kind else RGB[..., ::-1]
     assert np.array_equal(Tiff(str(tmp_path / 'a.tif')).read(10, 20, 50, 60), expected[10:60, 20:80])
+
+
+def test_five_bands_are_refused(tmp_path: Path) -> None:
+    bands = np.dstack([RGB, RGB[..., :2]])
+    tifffile.imwrite(tmp_path / 'a.tif', bands, photometric='minisblack', planarconfig='contig', tile=(64, 64))
+    with pytest.raises(UnreadableError, match='has 5 bands; expected 1, 3 or 4'):
+        Tiff(str(tmp_path / 'a.tif'))
 
 
 @pytest.mark.parametrize('layout', ['tiles', 'zlib strips', 'planes'])

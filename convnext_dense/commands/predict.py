@@ -23,7 +23,7 @@ from convnext_dense.predict.to_files import predict_to_files
 from convnext_dense.predict.writers import FORMATS
 from convnext_dense.run.command import Parser
 
-GO_ON = '--resume goes on'
+GO_ON = '--resume goes on where --out is a folder'
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from convnext_dense.data.pictures import TooLargeError, UnreadableError, image_size, is_file, is_folder
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
-from convnext_dense.predict.video import frames
+from convnext_dense.predict.video import frames, pyav
 
 PICTURES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm', '.jp2', '.gif')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
@@ -35,7 +35,7 @@ class Item:
 
     name: str
     source: str
-    given: Any  # a path, a URL, or an array (H, W, 3) of BGR bytes
+    given: Any  # a path, a URL, an array (H, W, 3) of BGR bytes, or an UnreadableError
     file: str = ''  # its path below what was given, or the name that a file of it would have
 
 
@@ -122,8 +122,12 @@ def _of_path(text: str, recursive: bool, every: int) -> Iterator[Item]:
 
 
 def _of_video(text: str, name: str, every: int) -> Iterator[Item]:
-    for index, frame in frames(text, every):
-        yield Item(f'{name}_{index:06d}', f'{text}, frame {index}', frame, f'{name}_{index:06d}.jpg')
+    pyav()
+    try:
+        for index, frame in frames(text, every):
+            yield Item(f'{name}_{index:06d}', f'{text}, frame {index}', frame, f'{name}_{index:06d}.jpg')
+    except InputError as error:  # left out as a picture would be; what came before it was given
+        yield Item(name, text, UnreadableError(str(error).removeprefix('video: ').removeprefix(text).strip()))
 
 
 def _listed(text: str, recursive: bool) -> list[str]:
@@ -168,7 +172,7 @@ def check_readable(path: str) -> None:
         image_size(Path(path))
     except TooLargeError as error:
         raise UnreadableError(
-            f'has {error.pixels:,} pixels, where {error.limit:,} are expected at most; if it is meant, --max-pixels '
+            f'has {error.pixels:,} pixels, where {Image.MAX_IMAGE_PIXELS:,} are expected at most; if it is meant, --max-pixels '
             f'{error.pixels} allows it (in Python PIL.Image.MAX_IMAGE_PIXELS)'
         ) from error
 

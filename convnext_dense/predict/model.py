@@ -147,6 +147,8 @@ class Model:
 
     def _loaded(self, item: Item) -> dict[str, Any]:
         found: dict[str, Any] = dict(img_id=0, img_path=item.source, ori_shape=None, img_shape=None)
+        if isinstance(item.given, UnreadableError):
+            raise item.given
         if isinstance(item.given, np.ndarray):
             shape = item.given.shape[:2]
             return found | dict(img=item.given, ori_shape=shape, img_shape=shape, height=shape[0], width=shape[1])
@@ -155,8 +157,8 @@ class Model:
         try:
             check_readable(path)
             return found | self._load(dict(img_id=0, img_path=path)) | dict(img_path=item.source)
-        except UnreadableError:
-            raise
+        except UnreadableError as error:
+            raise UnreadableError(str(error).replace(path, item.source)) from error
         except Exception as error:  # of the loading step
             raise UnreadableError(f'cannot be read ({last_line(error)})') from error
         finally:

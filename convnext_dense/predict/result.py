@@ -165,7 +165,10 @@ class Result:
         masks: Any = self.masks
         if self.mask is not None:
             masks = np.stack([np.zeros(self.size, bool), *(self.mask == label for label in labels)])[1:]
-        boxes = self.boxes if self.boxes is not None else supervision.mask_to_xyxy(masks)
+        boxes = self.boxes
+        if boxes is None:
+            found = np.array([row['bbox'] for row in self.to_coco()], np.float32).reshape(-1, 4)
+            boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1)
         names: dict[str, Any] = dict(class_name=np.array(self.names))
         return supervision.Detections(xyxy=boxes, mask=masks, confidence=self.scores, class_id=labels, data=names)
 

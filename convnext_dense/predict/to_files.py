@@ -208,7 +208,8 @@ class _Run:
 
     def _skip(self, item: Item, why: str) -> None:
         self.skipped.append(f'{item.source} {why}')
-        if self.total != 1:  # a single one is the error itself
+        alone = self.total == 1 or (self.total is None and len(self.args.input) == 1 and not self.written)
+        if not alone:  # a single one is the error itself
             print(f'left out: {self.skipped[-1]}', file=sys.stderr)
 
     def _check_any(self, any_written: bool) -> None:

@@ -41,7 +41,7 @@ def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]
     try:
         with av.open(path) as container:
             if not container.streams.video:
-                raise InputError(f'video: expected frames in {path}, got a file without a video stream')
+                raise InputError(f'video: {path} has no video stream')
             stream = container.streams.video[0]
             stream.thread_type = 'AUTO'
             for index, frame in enumerate(container.decode(stream)):
@@ -53,7 +53,7 @@ def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]
         where = f'breaks off after frame {index}' if index >= 0 else 'cannot be read'
         raise InputError(f'video: {path} {where} ({reason(error)}); copy or convert it again') from error
     if index < 0:
-        raise InputError(f'video: expected frames in {path}, found none; copy or convert it again')
+        raise InputError(f'video: {path} has no frames; copy or convert it again')
 
 
 def _turned(frame: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:

@@ -62,7 +62,7 @@ class Band(NamedTuple):
 class Tiff:
     """A TIFF's first picture, of which only the strips or tiles that a window touches are read.
 
-    One band is grey; of four and more the first three are taken as red, green and blue. Sixteen bits are brought to eight as
+    One band is grey; of four the first three are red, green and blue. Sixteen bits are brought to eight as
     OpenCV does. `geo` has the tags that say where it lies.
     """
 
@@ -81,6 +81,8 @@ class Tiff:
         if self.page.photometric not in COLOURS or (turned is not None and turned.value != 1):
             kind = getattr(self.page.photometric, 'name', self.page.photometric)
             raise UnreadableError(f'is a TIFF of {kind}, or turned; expected grey or RGB as it lies: save it so')
+        if self.page.samplesperpixel not in (1, 3, 4):
+            raise UnreadableError(f'has {self.page.samplesperpixel} bands; expected 1, 3 or 4')
         self.separate = self.page.planarconfig == 2 and self.page.samplesperpixel > 1
         whole = self.page.is_contiguous and not self.page.is_tiled and not self.separate
         self.plain = bool(whole) and self.page.compression == 1 and self.page.predictor == 1

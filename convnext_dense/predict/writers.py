@@ -14,57 +14,36 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convnext_dense.predict.result import Result
+from convnext_dense.predict.rings import polygons
 
 LABELME = '5.5.0'  # the version whose layout is written
 QUALITY = 90  # of JPEG pictures
+MOST = 16384  # pixels a side of a drawn picture
 
 
 class Outline(NamedTuple):
-    """A region: its class, score (None: of a segmentor), and rings (N, 2) of x, y in pixels: the outer one, then the holes."""
+    """A region: its class, score (None: of a segmentor), and its outer ring (N, 2) of x, y in pixels."""
 
     label: int
     score: float | None
     object: int | None  # its number among the picture's objects
-    area: int
-    rings: list[NDArray[np.int32]]
+    ring: NDArray[np.int32]
 
 
 def outlines(result: Result) -> Iterator[Outline]:
-    """Every region of every class or object (its box, without masks), rings through the centres of its outermost pixels."""
-    if result.labels is None or result.boxes is None or result.scores is None:
-        assert result.mask is not None
-        for label in result.pixels:
-            for area, rings in _regions(result.mask == label):
-                yield Outline(label, None, None, area, rings)
-        return
-    for i, label in enumerate(result.labels.tolist()):
-        found: Any
-        if result.mask_data is not None:
-            top, left, mask = result.patch(i)
-            shift = np.array([left, top], np.int32)
-            found = [(area, [ring + shift for ring in rings]) for area, rings in _regions(mask)]
-        else:
-            left, top, right, bottom = result.boxes[i].round().astype(np.int32)
-            ring = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.int32)
-            found = [(int((right - left) * (bottom - top)), [ring])]
-        for area, rings in found:
-            yield Outline(label, float(result.scores[i]), i, area, rings)
-
-
-def _regions(mask: NDArray) -> Iterator[tuple[int, list[NDArray[np.int32]]]]:
-    """Area in pixels between the rings, and the rings, of each region that has three points and more."""
-    contours, hierarchy = cv2.findContours(np.ascontiguousarray(mask, np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [contour[:, 0] for contour in contours]
-    for i, ring in enumerate(rings):
-        if hierarchy[0][i][3] >= 0 or len(ring) < 3:  # a hole, or a line of pixels
-            continue
-        holes = [j for j in range(len(rings)) if hierarchy[0][j][3] == i and len(rings[j]) > 2]
-        area = cv2.contourArea(ring) - sum(cv2.contourArea(rings[j]) for j in holes)
-        yield int(area), [ring, *(rings[j] for j in holes)]
+    """Every region of three points and more, its ring through the centres of its outermost pixels."""
+    for label, score, number, left, top, mask in _masks(result):
+        image = np.ascontiguousarray(mask, np.uint8)
+        contours, hierarchy = cv2.findContours(image, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        for i, contour in enumerate(contours):
+            if hierarchy[0][i][3] < 0 and len(contour) > 2:  # no hole, and no line of pixels
+                yield Outline(label, score, number, contour[:, 0] + np.array([left, top], np.int32))
 
 
 def write_picture(result: Result, path: Path) -> None:
-    result.picture().save(path, format='JPEG', quality=QUALITY)
+    picture = result.picture()
+    picture.thumbnail((MOST, MOST))  # to look at; JPEG has 65,500 pixels a side at most
+    picture.save(path, format='JPEG', quality=QUALITY)
 
 
 def write_png(result: Result, path: Path) -> None:
@@ -93,13 +72,13 @@ def write_labelme(result: Result, path: Path) -> None:
     shapes = [
         dict(
             label=result.classes[region.label],
-            points=region.rings[0].tolist(),
+            points=region.ring.tolist(),
             group_id=region.object,
             description='' if region.score is None else f'score {region.score:.4f}',
             shape_type='polygon',
             flags={},
         )
-        for region in sorted(outlines(result), key=lambda region: -cv2.contourArea(region.rings[0]))
+        for region in sorted(outlines(result), key=lambda region: -cv2.contourArea(region.ring))
     ]
     height, width = result.size
     content: dict[str, Any] = dict(
@@ -115,16 +94,34 @@ def write_labelme(result: Result, path: Path) -> None:
 
 
 def write_geojson(result: Result, path: Path) -> None:
-    """A feature for each region; coordinates are x and y in pixels, y downwards."""
-    features = [
-        dict(
-            type='Feature',
-            properties=dict(name=result.classes[region.label], label=region.label, object=region.object, score=region.score),
-            geometry=dict(type='Polygon', coordinates=[[*ring.tolist(), ring[0].tolist()] for ring in region.rings]),
-        )
-        for region in outlines(result)
-    ]
+    """A feature for each region, along the edges of its pixels; coordinates are x and y in pixels, y downwards."""
+    features = []
+    for label, score, number, left, top, mask in _masks(result):
+        for rings in polygons(mask):
+            features.append(
+                dict(
+                    type='Feature',
+                    properties=dict(name=result.classes[label], label=label, object=number, score=score),
+                    geometry=dict(type='Polygon', coordinates=[[[x + left, y + top] for x, y in ring] for ring in rings]),
+                )
+            )
     path.write_text(json.dumps(dict(type='FeatureCollection', features=features)))
+
+
+def _masks(result: Result) -> Iterator[tuple[int, float | None, int | None, int, int, NDArray[np.bool_]]]:
+    """Label, score and number of each object, or of each class; the left and top of its mask, and that. Boxes without masks."""
+    if result.labels is None or result.boxes is None or result.scores is None:
+        assert result.mask is not None
+        for label in result.pixels:
+            yield label, None, None, 0, 0, result.mask == label
+        return
+    for i, (label, score) in enumerate(zip(result.labels.tolist(), result.scores.tolist())):
+        if result.mask_data is not None:
+            top, left, mask = result.patch(i)
+        else:
+            left, top, right, bottom = result.boxes[i].round().astype(int).tolist()
+            mask = np.ones((bottom - top, right - left), bool)
+        yield label, score, i, left, top, mask
 
 
 class Writer(NamedTuple):

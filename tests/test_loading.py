@@ -101,6 +101,7 @@ def test_a_config_in_a_checkpoint_runs_no_code(segmentor_file: str, tmp_path: Pa
     assert not (tmp_path / 'ran').exists()
 
 
+@pytest.mark.slow
 def test_a_trained_run_says_what_made_it(tmp_path: Path, shapes: str) -> None:
     options = ['train_cfg.max_iters=1', 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1', *QUICK]
     done = call_tool('train', SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path), '--cfg-options', *options)

@@ -43,6 +43,7 @@ def test_the_three_lines(segmentor_file: str, tmp_path: Path) -> None:
     assert len(result.palette) == 6 and Image.open(tmp_path / 'out.png').size == (80, 60)
 
 
+@pytest.mark.slow
 def test_masks_are_those_of_the_test_tool(segmentor: Model, segmentor_file: str, shapes: str, tmp_path: Path) -> None:
     masks = tmp_path / 'masks'
     options = [f'test_evaluator.output_dir={masks}', 'test_evaluator.format_only=True', *TEST]
@@ -57,6 +58,7 @@ def test_masks_are_those_of_the_test_tool(segmentor: Model, segmentor_file: str,
         assert np.array_equal(result.mask + 1, theirs)
 
 
+@pytest.mark.slow
 def test_objects_are_those_of_the_test_tool(detector: Model, detector_file: str, shapes: str, tmp_path: Path) -> None:
     prefix = tmp_path / 'found'
     options = [f'test_evaluator.outfile_prefix={prefix}', *TEST]

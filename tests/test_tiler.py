@@ -18,6 +18,7 @@ from convnext_dense.run.options import load_config
 TEST = ['--cfg-options', *(option for option in QUICK if option.startswith('test_dataloader'))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['segmentor', 'detector'])
 def test_the_test_tool_takes_tiles(request, kind: str, shapes: str, tmp_path) -> None:
     config, file = {'segmentor': SHAPES, 'detector': SHAPES_COCO}[kind], request.getfixturevalue(f'{kind}_file')
@@ -29,6 +30,7 @@ def test_the_test_tool_takes_tiles(request, kind: str, shapes: str, tmp_path) ->
     assert 'on 5 images' in done.stdout
 
 
+@pytest.mark.slow
 def test_one_tile_scores_as_the_whole_picture(segmentor_file: str, shapes: str, tmp_path) -> None:
     found = []
     for more in ([], ['--tile', '256']):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, UNFORMATTED, call_tool, one_line
+from conftest import QUICK, ROOT, UNFORMATTED, call_tool, one_line
 from models import photograph, write_photograph
 from PIL import Image
 from pycocotools.coco import COCO
@@ -51,6 +51,7 @@ def test_a_folder_to_pictures(segmentor_file: str, pictures: Path, tmp_path: Pat
     assert pixels == 3 * 60 * 80
 
 
+@pytest.mark.slow
 def test_cocos_file_is_one_to_validate_on(detector_file: str, shapes: str, tmp_path: Path) -> None:
     out, photographs = tmp_path / 'out', f'{shapes}/images/validation'
     done = call_tool(
@@ -71,6 +72,8 @@ def test_cocos_file_is_one_to_validate_on(detector_file: str, shapes: str, tmp_p
         str(out / 'coco.json'),
         '--work-dir',
         str(tmp_path / 'w'),
+        '--cfg-options',
+        *(option for option in QUICK if option.startswith('test_dataloader')),  # no process is forked beside the threads
     )
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith('bbox AP')]
@@ -84,6 +87,7 @@ def test_one_picture_to_one_file(segmentor_file: str, pictures: Path, tmp_path: 
     assert not np.array_equal(np.asarray(Image.open(out)), np.asarray(Image.open(pictures / 'p1.png')))
 
 
+@pytest.mark.slow
 def test_a_video_to_a_video_and_to_a_folder(segmentor_file: str, tmp_path: Path) -> None:
     camera = video(tmp_path / 'camera.mp4')
     out = tmp_path / 'out.mp4'
@@ -124,6 +128,7 @@ def test_a_broken_video_among_pictures_is_left_out(segmentor_file: str, pictures
     assert len(list((tmp_path / 'o/pictures').iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_resuming(segmentor_file: str, pictures: Path, tmp_path: Path) -> None:
     everything = [segmentor_file, str(pictures), '--format', 'png', 'coco', '--out']
     assert call_tool('predict', *everything, str(tmp_path / 'whole')).returncode == 0

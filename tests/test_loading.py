@@ -13,6 +13,7 @@ from models import photograph
 from convnext_dense.data.shapes import CLASSES, PALETTE
 from convnext_dense.errors import InputError
 from convnext_dense.predict.loading import load_model
+from convnext_dense.weights import load
 
 
 def test_from_another_folder_with_data_set_and_config_gone(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
@@ -113,3 +114,11 @@ def test_a_trained_run_says_what_made_it(tmp_path: Path, shapes: str) -> None:
     model = load_model(tmp_path)
     assert model.classes == CLASSES and model.palette == PALETTE and model.cfg.model.data_preprocessor.mean[0] == 123.675
     assert os.getcwd() != str(tmp_path)
+
+
+def test_the_checkpoint_is_read_once(segmentor_file: str, monkeypatch) -> None:
+    reads = []
+    read = load.open_checkpoint
+    monkeypatch.setattr(load, 'open_checkpoint', lambda path: reads.append(path) or read(path))
+    load_model(segmentor_file)
+    assert reads == [segmentor_file]

@@ -32,7 +32,7 @@ class TooLargeError(UnreadableError):
 
     def __init__(self, words: str) -> None:
         super().__init__(f'is too large ({words.rstrip(".")}); cut it into tiles')
-        self.pixels, self.limit = (int(number) for number in re.findall(r'(\d+) pixels', words)[:2])
+        self.pixels = int(re.findall(r'(\d+) pixels', words)[0])
 
 
 def is_file(path: Path) -> bool:

@@ -44,6 +44,40 @@ class WholeMap:
         return self.data[start:stop]
 
 
+class RisingRows:
+    """A source that sums up what overlaps, from the top down: `_more` adds to rows, and says which are finished by it.
+
+    `kept` holds rows from `kept_from` on. Always kept_from <= finished <= kept_from + len(kept): rows before `finished` change
+    no more, and those after it are sums to which `_more` will add.
+    """
+
+    def __init__(self, size: tuple[int, int], kept: Tensor) -> None:
+        self.size, self.kept = size, kept
+        self.kept_from = self.finished = 0
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        if start < self.kept_from:
+            raise ValueError(f'rows from {start}: expected rising order, rows before {self.kept_from} are gone')
+        while True:
+            gone = min(start, self.finished)  # what is to come adds to the rows after these
+            self.kept, self.kept_from = self.kept[gone - self.kept_from :], gone
+            if self.finished >= stop:
+                return self.kept[start - self.kept_from : stop - self.kept_from]
+            self._more()
+
+    def _more(self) -> None:
+        raise NotImplementedError
+
+    def _lengthened(self, top: int, height: int) -> Tensor:
+        """The rows from `top`, of which those that were not there yet are 0 now, to add to."""
+        self.kept = self.kept.clone()  # whose rows above are let go before there are more
+        longer = self.kept.new_empty(top + height - self.kept_from, *self.kept.shape[1:])
+        longer[: len(self.kept)] = self.kept
+        longer[len(self.kept) :] = 0
+        self.kept = longer
+        return self.kept[top - self.kept_from : top - self.kept_from + height]
+
+
 @dataclass(frozen=True)
 class Cropped:
     """A source without `top` and `left` rows and columns, and of `size`."""

@@ -43,7 +43,7 @@ def is_one(given: Any) -> bool:
     """Whether it is a single picture, whose answer is a single result."""
     if isinstance(given, (str, os.PathLike)):
         text = os.fspath(given)
-        if _is_url(text):
+        if is_url(text):
             return not _is_video(text)
         return not (is_folder(Path(text)) or _is_pattern(text) or _is_video(text))
     return isinstance(given, (Image.Image, np.ndarray, torch.Tensor)) and getattr(given, 'ndim', 3) < 4
@@ -73,7 +73,7 @@ def count(given: Any, recursive: bool = False) -> int | None:
         counts = [count(one, recursive) for one in given]
         return None if any(found is None for found in counts) else sum(found for found in counts if found is not None)
     if is_one(given):
-        if isinstance(given, (str, os.PathLike)) and not _is_url(os.fspath(given)):
+        if isinstance(given, (str, os.PathLike)) and not is_url(os.fspath(given)):
             _of_path(os.fspath(given), recursive, 1)  # stops where it is not there
         return 1
     if isinstance(given, (str, os.PathLike)) and not _is_video(os.fspath(given)):
@@ -104,7 +104,7 @@ def _of_path(text: str, recursive: bool, every: int) -> Iterator[Item]:
     path = Path(text)
     if not text:
         raise InputError('input: expected a path, got an empty one; is a variable not set?')
-    if _is_url(text):
+    if is_url(text):
         name = Path(urlparse(text).path).stem or 'picture'
         return (
             _of_video(text, name, every) if _is_video(text) else iter([Item(name, text, text, Path(urlparse(text).path).name)])
@@ -150,7 +150,8 @@ def _below(path: str, base: Path) -> Path:
     return Path(os.path.relpath(path, base))
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Whether it is to be downloaded."""
     return text.lower().startswith(('http://', 'https://'))
 
 

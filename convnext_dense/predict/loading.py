@@ -26,7 +26,7 @@ from convnext_dense.run.settle import settle_norms, settle_pretrained, use_tta
 from convnext_dense.text import listed, suggest
 from convnext_dense.training.guards import build_on_meta, last_checkpoint
 from convnext_dense.weights.fetch import resolve
-from convnext_dense.weights.load import check_whole_model, open_whole_model
+from convnext_dense.weights.load import check_whole_model, look_at_whole_model, open_whole_model
 from convnext_dense.weights.open import about
 
 SCORE = 0.3
@@ -71,7 +71,7 @@ def load_model(
     if config is None and given.endswith('.py'):
         raise InputError(f'model: expected a checkpoint or a work directory, got the config {given} alone; give both')
     path = resolve(last_checkpoint(given))
-    content = open_whole_model(path).content
+    content = look_at_whole_model(path)
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else {}
     assert isinstance(meta, dict)
     cfg = load_config(config) if config is not None else _carried(path, meta)

@@ -20,7 +20,7 @@ from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_number, expect_whole
 from convnext_dense.predict.ahead import ahead
-from convnext_dense.predict.inputs import Item, check_readable, downloaded, is_one, items
+from convnext_dense.predict.inputs import Item, check_readable, downloaded, is_one, is_url, items
 from convnext_dense.predict.result import NOTHING, Result
 from convnext_dense.predict.steps import build_pipeline
 from convnext_dense.predict.tiler import Tiler
@@ -152,7 +152,7 @@ class Model:
         if isinstance(item.given, np.ndarray):
             shape = item.given.shape[:2]
             return found | dict(img=item.given, ori_shape=shape, img_shape=shape, height=shape[0], width=shape[1])
-        remote = item.given.lower().startswith(('http://', 'https://'))
+        remote = is_url(item.given)
         path = downloaded(item.given) if remote else item.given
         try:
             check_readable(path)

@@ -48,7 +48,6 @@ class OutFolder:
         self.journal = self.folder / JOURNAL
         self.counts: Counter[str] = Counter()
         self.done: set[str] = set()
-        self.columns: Sequence[str] = ()
         if self.journal.exists() and not resume:
             raise InputError(
                 f'--out: expected a new folder, got {folder} with predictions in it; --resume goes on, or name another'

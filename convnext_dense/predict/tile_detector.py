@@ -122,10 +122,7 @@ def _overlaps(views: Sequence[View]) -> Iterable[tuple[int, int, NDArray[np.floa
 
 def _pairs(one: Objects, other: Objects, region: NDArray, threshold: float) -> Iterable[tuple[int, int]]:
     """Findings of two views that are the same object by what lies in the region."""
-    a, b = (
-        np.concatenate([np.maximum(o.boxes[:, :2], region[:2]), np.minimum(o.boxes[:, 2:], region[2:])], 1)
-        for o in (one, other)
-    )
+    a, b = (_clipped(objects.boxes, region) for objects in (one, other))
     sides = (np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])).clip(0)
     inside = sides.prod(2)
     areas = [(x[:, 2:] - x[:, :2]).clip(0).prod(1) for x in (a, b)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.kernels.strips import VALUES
+from convnext_dense.kernels.strips import VALUES, RisingRows
 from convnext_dense.predict.tiles import Tiling, weights
 from convnext_dense.predict.windows import Windowed
 
@@ -47,12 +47,8 @@ def logits_of(model: nn.Module) -> Logits:
     return logits
 
 
-class TileMap:
-    """The blended logits of a picture at the head's resolution, in rows from the top down.
-
-    `kept` holds rows from `kept_from` on; those before `finished` are done, later ones are sums that tiles of `next_row` and
-    later rows of tiles add to.
-    """
+class TileMap(RisingRows):
+    """The blended logits of a picture at the head's resolution, a row of tiles at a time."""
 
     def __init__(self, logits: Logits, picture: Windowed, tiling: Tiling, batch: int = 1) -> None:
         self.logits, self.picture, self.batch = logits, picture, batch
@@ -69,18 +65,9 @@ class TileMap:
         h, w = (side // self.ratio for side in self.tile)
         self.down = [torch.from_numpy(x) for x in weights([top // self.ratio for top in self.tops], h)]
         self.across = [torch.from_numpy(x) for x in weights([left // self.ratio for left in self.lefts], w)]
-        self.size = self.tops[-1] // self.ratio + h, self.lefts[-1] // self.ratio + w
-        self.next_row = self.kept_from = self.finished = 0
-        self.kept = torch.zeros(0, self.size[1], first.shape[1])
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        """(stop - start, w, C) in float32; asked for in rising order."""
-        while True:
-            gone = min(start, self.finished)
-            self.kept, self.kept_from = self.kept[gone - self.kept_from :], gone
-            if self.finished >= stop:
-                return self.kept[start - self.kept_from : stop - self.kept_from]
-            self._row_of_tiles()
+        size = self.tops[-1] // self.ratio + h, self.lefts[-1] // self.ratio + w
+        super().__init__(size, torch.zeros(0, size[1], first.shape[1]))
+        self.next_row = 0  # of tiles, an index of `tops`
 
     def _row(self, top: int, lefts: Sequence[int]) -> Tensor:
         """The logits of tiles beside each other."""
@@ -88,15 +75,10 @@ class TileMap:
         tall, wide = min(self.tile[0], height - top), (min(self.tile[1], width - left) for left in lefts)
         return self.logits([self.picture.read(top, left, tall, w) for left, w in zip(lefts, wide)], self.tile)
 
-    def _row_of_tiles(self) -> None:
-        top = self.tops[self.next_row] // self.ratio
+    def _more(self) -> None:
+        """A row of tiles."""
         height, width = (side // self.ratio for side in self.tile)
-        self.kept = self.kept.clone()  # whose rows above are let go before there are more
-        longer = self.kept.new_empty(top + height - self.kept_from, *self.kept.shape[1:])
-        longer[: len(self.kept)] = self.kept
-        longer[len(self.kept) :] = 0
-        self.kept = longer
-        into = self.kept[top - self.kept_from : top - self.kept_from + height]
+        into = self._lengthened(self.tops[self.next_row] // self.ratio, height)
         for i in range(0, len(self.lefts), self.batch):
             lefts = self.lefts[i : i + self.batch]
             found = self.first if self.first is not None else self._row(self.tops[self.next_row], lefts)

@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def _check_ranks() -> None:
             )
 
 
+@cache
 def made_by() -> dict[str, str]:
     """Versions of what a model is trained with, and the commit of this project's clone, where it is one."""
     found = dict(convnext_dense=__version__, python=platform.python_version())

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief, expect_flag, whole
-from convnext_dense.kernels.strips import Cropped, Resized, Rows, WholeMap, strips
+from convnext_dense.kernels.strips import Cropped, Resized, RisingRows, Rows, WholeMap, strips
 from convnext_dense.text import suggest
 
 TEST_CFG = ('mode', 'crop_size', 'stride', 'keep_logits', 'batch_size')
@@ -110,43 +110,23 @@ def choose(rows: Rows, channels: int, device: torch.device) -> Tensor:
     return out
 
 
-class Windows:
-    """The mean of overlapping windows' logits as a source of rows, a row of windows at a time.
-
-    `kept` holds the image's rows from `kept_from` on. Always kept_from <= finished <= kept_from + len(kept): rows before
-    `finished` are means, which no window changes any more, and those after it are sums that windows of `next_row` and later
-    rows add to.
-    """
+class Windows(RisingRows):
+    """The mean of overlapping windows' logits as a source of rows, a row of windows at a time."""
 
     def __init__(self, model: LeanEncoderDecoder, image: Tensor) -> None:
         cfg = model.test_cfg
-        self.model, self.image, self.size = model, image, (image.shape[2], image.shape[3])
+        size = image.shape[2], image.shape[3]
+        super().__init__(size, image.new_zeros(0, size[1], model.out_channels, dtype=torch.float32))
+        self.model, self.image = model, image
         self.batch = cfg.get('batch_size', 1)
-        self.window = min(cfg.crop_size[0], self.size[0]), min(cfg.crop_size[1], self.size[1])
-        self.tops, self.lefts = (places(*axis) for axis in zip(self.size, cfg.crop_size, cfg.stride))
+        self.window = min(cfg.crop_size[0], size[0]), min(cfg.crop_size[1], size[1])
+        self.tops, self.lefts = (places(*axis) for axis in zip(size, cfg.crop_size, cfg.stride))
         self.next_row = 0  # of windows, an index of `tops`
-        self.kept_from = 0
-        self.finished = 0
-        self.kept = image.new_zeros(0, self.size[1], model.out_channels, dtype=torch.float32)
 
-    def rows(self, start: int, stop: int) -> Tensor:
-        if start < self.kept_from:
-            raise ValueError(f'rows from {start}: expected rising order, rows before {self.kept_from} are gone')
-        while True:
-            gone = min(start, self.finished)  # windows to come add to the rows after these
-            self.kept, self.kept_from = self.kept[gone - self.kept_from :], gone
-            if self.finished >= stop:
-                break
-            self._row_of_windows()
-        return self.kept[start - self.kept_from : stop - self.kept_from]
-
-    def _row_of_windows(self) -> None:
+    def _more(self) -> None:
+        """A row of windows."""
         top, (height, width) = self.tops[self.next_row], self.window
-        longer = self.kept.new_empty(top + height - self.kept_from, *self.kept.shape[1:])
-        longer[: len(self.kept)] = self.kept
-        longer[len(self.kept) :] = 0
-        self.kept = longer
-        into = self.kept[top - self.kept_from : top - self.kept_from + height]
+        into = self._lengthened(top, height)
         for i in range(0, len(self.lefts), self.batch):
             lefts = self.lefts[i : i + self.batch]
             crops = torch.cat([self.image[:, :, top : top + height, left : left + width] for left in lefts])

@@ -169,7 +169,7 @@ def check_whole_model(
         InputError: with what is missing, unexpected and of another shape, or with both lists of classes.
     """
     with downloaded(source):
-        read = _read_whole_model(path)
+        read = open_whole_model(path)
     content, state = read.content, read.state
     own = model.state_dict()
     others = [name for name in own if name in state and own[name].shape != state[name].shape]

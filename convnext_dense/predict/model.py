@@ -21,7 +21,7 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_number, expect_whole
 from convnext_dense.predict.ahead import ahead
 from convnext_dense.predict.inputs import Item, check_readable, downloaded, is_one, is_url, items
-from convnext_dense.predict.result import NOTHING, Result
+from convnext_dense.predict.result import Result, index_type, nothing_of
 from convnext_dense.predict.steps import build_pipeline
 from convnext_dense.predict.tiler import Tiler
 from convnext_dense.predict.tiles import Tiling
@@ -135,15 +135,11 @@ class Model:
         """Of a segmentor with tiles: class indices of a picture of any size, some rows (h, W) at a time."""
         assert self.tiler is not None and self.is_segmentor
         for rows in self.tiler.segment(picture):
-            yield self._kept(rows, self._nothing)
+            yield self._kept(rows)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         bf16 = self.options.precision == 'bfloat16'
         return torch.autocast(self.options.device.type, dtype=torch.bfloat16) if bf16 else nullcontext()
-
-    @property
-    def _nothing(self) -> int:
-        return 65535 if len(self.classes) > NOTHING else NOTHING
 
     def _loaded(self, item: Item) -> dict[str, Any]:
         found: dict[str, Any] = dict(img_id=0, img_path=item.source, ori_shape=None, img_shape=None)
@@ -197,8 +193,8 @@ class Model:
 
     def _result(self, one: Prepared, sample: Any) -> Result:
         if self.is_segmentor:
-            mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint16 if self._nothing > NOTHING else np.uint8)
-            return Result(**self._common(one), mask=self._kept(mask, self._nothing))
+            mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(index_type(len(self.classes)))
+            return Result(**self._common(one), mask=self._kept(mask))
         found = sample.pred_instances
         scores, labels = found.scores.float().cpu().numpy(), found.labels.cpu().numpy()
         keep = scores >= self.options.score
@@ -208,10 +204,10 @@ class Model:
         boxes = found.bboxes.float().cpu().numpy()[keep]
         return Result(**self._common(one), boxes=boxes, scores=scores[keep], labels=labels[keep], mask_data=masks)
 
-    def _kept(self, mask: NDArray, nothing: int) -> NDArray:
+    def _kept(self, mask: NDArray) -> NDArray:
         """Of a segmentor: other classes than the chosen ones away."""
         if self.options.chosen is not None:
-            mask[~np.isin(mask, self.options.chosen)] = nothing
+            mask[~np.isin(mask, self.options.chosen)] = nothing_of(len(self.classes))
         return mask
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder, partial_file
 from convnext_dense.predict.inputs import Item
-from convnext_dense.predict.result import NOTHING, Result
+from convnext_dense.predict.result import Result, nothing_of
 from convnext_dense.predict.writers import PICTURES, WRITERS, Writer
 
 JOURNAL = 'journal.jsonl'
@@ -128,7 +128,7 @@ class OutFolder:
     def finish(self, classes: Sequence[str], palette: Sequence[Sequence[int]], columns: Sequence[str]) -> None:
         """The files of all pictures, a line of the journal at a time."""
         if 'png' in self.formats:
-            nothing = NOTHING if len(classes) <= NOTHING else 65535
+            nothing = nothing_of(len(classes))
             with partial_file(self.folder / 'classes.json') as partial:
                 partial.write_text(json.dumps(dict(classes=classes, palette=palette, nothing=nothing), indent=2) + '\n')
         if 'coco' in self.formats:

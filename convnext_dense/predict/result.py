@@ -25,6 +25,16 @@ OBJECT_COLUMNS = ['source', 'class', 'score', 'left', 'top', 'right', 'bottom', 
 PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
 
+def index_type(classes: int) -> type[np.uint8] | type[np.uint16]:
+    """Of the values of a class map with so many classes; its largest value is left for no class."""
+    return np.uint8 if classes <= NOTHING else np.uint16
+
+
+def nothing_of(classes: int) -> int:
+    """The value of no class in a class map with so many classes."""
+    return int(np.iinfo(index_type(classes)).max)
+
+
 @dataclass(frozen=True)
 class Result:
     """The prediction for one picture (H, W).
@@ -112,8 +122,8 @@ class Result:
         if self.mask is not None:
             return self.mask
         assert self.labels is not None and self.boxes is not None
-        many = len(self.classes) > NOTHING
-        out = np.full(self.size, 65535 if many else NOTHING, dtype=np.uint16 if many else np.uint8)
+        count = len(self.classes)
+        out = np.full(self.size, nothing_of(count), dtype=index_type(count))
         for i in reversed(range(len(self.labels))):  # the highest score last, on top
             if self.mask_data is not None:
                 top, left, mask = self.patch(i).within(0, 0, *self.size)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convnext_dense.predict.model import Model
+from convnext_dense.predict.result import index_type
 from convnext_dense.predict.windows import Tiff, tiff_library
 
 TILE = 256  # pixels a side of what is compressed together
@@ -21,7 +22,8 @@ def write_mask(model: Model, picture: Tiff, path: Path) -> Counter[str]:
 
     Pixels by class.
     """
-    many = len(model.classes) > 255
+    dtype = index_type(len(model.classes))
+    many = dtype == np.uint16
     counts: Counter[int] = Counter()
 
     def counted(rows: NDArray[Any]) -> NDArray[Any]:
@@ -37,7 +39,7 @@ def write_mask(model: Model, picture: Tiff, path: Path) -> Counter[str]:
         file.write(
             tiles(map(counted, model.rows(picture)), picture.size[1]),
             shape=picture.size,
-            dtype=np.uint16 if many else np.uint8,
+            dtype=dtype,
             tile=(TILE, TILE),
             compression='zlib',
             extratags=picture.geo,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.kernels.strips import VALUES, RisingRows
+from convnext_dense.predict.result import index_type
 from convnext_dense.predict.tiles import Tiling, weights
 from convnext_dense.predict.windows import Windowed
 
@@ -94,7 +95,7 @@ class TileMap(RisingRows):
 def classes_by_rows(source: TileMap, size: tuple[int, int]) -> Iterator[NDArray[Any]]:
     """The class of the highest logit at each pixel of (H, W), some rows (h, W) at a time, from the top down."""
     channels = source.kept.shape[2]
-    dtype = np.uint8 if channels <= 255 else np.uint16
+    dtype = index_type(channels)
     step = max(VALUES // (size[1] * channels), 1)
     for start in range(0, size[0], step):
         rows = upsampled_rows(source, start, min(start + step, size[0]))

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw
 from results import PALETTE, detected, segmented
 
 from convnext_dense.predict.rings import area
-from convnext_dense.predict.writers import FORMATS, PICTURES, TOGETHER, WRITERS, outlines
+from convnext_dense.predict.writers import DRAWN, FORMATS, TOGETHER, WRITERS, outlines
 
 
 def written(result, name: str, tmp_path: Path) -> Path:
     path = tmp_path / 'out'
-    (WRITERS.get(name) or PICTURES).write(result, path)
+    (WRITERS.get(name) or DRAWN).write(result, path)
     return path
 
 

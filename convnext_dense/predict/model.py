@@ -21,6 +21,7 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_number, expect_whole
 from convnext_dense.predict.ahead import ahead
 from convnext_dense.predict.inputs import Item, check_readable, downloaded, is_one, is_url, items
+from convnext_dense.predict.least_score import least_score
 from convnext_dense.predict.result import Result, index_type, nothing_of
 from convnext_dense.predict.steps import build_pipeline
 from convnext_dense.predict.tiler import Tiler
@@ -167,7 +168,7 @@ class Model:
             if batch[0].tiled:
                 return [self._tiled(one) for one in batch]
             data = pseudo_collate([one.data for one in batch])
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), self._autocast(), least_score(self.model, self.options.score):
                 samples = self.model.test_step(data)  # type: ignore[operator, union-attr]
         except InputError as error:
             return [f'is not taken by the model ({last_line(error)})' for _ in batch]

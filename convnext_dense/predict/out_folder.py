@@ -20,7 +20,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder, partial_file
 from convnext_dense.predict.inputs import Item
 from convnext_dense.predict.result import Result, nothing_of
-from convnext_dense.predict.writers import PICTURES, WRITERS, Writer
+from convnext_dense.predict.writers import DRAWN, WRITERS, Writer
 
 JOURNAL = 'journal.jsonl'
 PARTIAL = re.compile(r'.*\.[0-9a-f]{8}\.partial$')
@@ -43,7 +43,7 @@ class OutFolder:
         check_folder('--out', folder)
         self.folder = Path(folder)
         self.formats = formats
-        self.writers: list[Writer] = [*([PICTURES] if pictures else []), *(WRITERS[f] for f in formats if f in WRITERS)]
+        self.writers: list[Writer] = [*([DRAWN] if pictures else []), *(WRITERS[f] for f in formats if f in WRITERS)]
         self.settings = json.loads(json.dumps(settings | dict(formats=sorted(formats), pictures=pictures)))
         self.journal = self.folder / JOURNAL
         self.counts: Counter[str] = Counter()

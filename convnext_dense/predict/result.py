@@ -22,7 +22,7 @@ from convnext_dense.predict.patch import Patch
 NOTHING = 255  # in class maps: no class; of more than 255 classes, 65535
 CLASS_COLUMNS = ['source', 'class', 'pixels', 'share']
 OBJECT_COLUMNS = ['source', 'class', 'score', 'left', 'top', 'right', 'bottom', 'area']
-PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+WRITTEN = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def index_type(classes: int) -> type[np.uint8] | type[np.uint16]:
@@ -110,8 +110,8 @@ class Result:
     def save(self, path: str | Path) -> None:
         """Write `picture()`, in one move; its format goes by the name's end."""
         path = Path(path)
-        if path.suffix.lower() not in PICTURES:
-            raise InputError(f'save: expected a name that ends in {", ".join(PICTURES)}, got {path}')
+        if path.suffix.lower() not in WRITTEN:
+            raise InputError(f'save: expected a name that ends in {", ".join(WRITTEN)}, got {path}')
         picture = self.picture()
         registered = Image.registered_extensions()[path.suffix.lower()]
         with partial_file(path) as partial:

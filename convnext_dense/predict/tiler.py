@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from convnext_dense.data.pipeline import RESIZES
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.predict.least_score import least_score
 from convnext_dense.predict.patch import patch_of
 from convnext_dense.predict.steps import name_of, without_annotations
 from convnext_dense.predict.tile_detector import Objects, detect
@@ -70,7 +71,7 @@ class Tiler:
         except Exception as error:  # of any step
             what = f'{shape[1]}x{shape[0]} pixels'
             raise InputError(f'tile: the pipeline cannot bring {what} to the model ({last_line(error)})') from error
-        with self.context():
+        with self.context(), least_score(self.model, self.score):
             found = self.model.test_step(pseudo_collate([data]))[0].pred_instances
         found = found[found.scores >= self.score]
         masks = [patch_of(mask) for mask in found.masks.cpu().numpy()] if 'masks' in found else None

@@ -23,7 +23,7 @@ from convnext_dense.predict.ahead import ahead
 from convnext_dense.predict.inputs import VIDEOS, Item, count, items
 from convnext_dense.predict.model import Model
 from convnext_dense.predict.out_folder import OutFolder
-from convnext_dense.predict.result import CLASS_COLUMNS, OBJECT_COLUMNS, PICTURES, Result
+from convnext_dense.predict.result import CLASS_COLUMNS, OBJECT_COLUMNS, WRITTEN, Result
 from convnext_dense.predict.tiff_mask import write_mask
 from convnext_dense.predict.tiles import OVERLAP
 from convnext_dense.predict.video import CODECS, VideoWriter, pyav, rate
@@ -41,7 +41,7 @@ def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
         InputError: for options that do not go together, and where not one picture could be read.
     """
     suffix = Path(args.out).suffix.lower()
-    single = suffix in (*VIDEOS, *PICTURES) and not Path(args.out).is_dir()
+    single = suffix in (*VIDEOS, *WRITTEN) and not Path(args.out).is_dir()
     if args.max_pixels is not None and args.max_pixels < 1:
         raise InputError(f'--max-pixels: expected 1 or more, got {args.max_pixels}')
     if args.every < 1:
@@ -158,7 +158,7 @@ class _Run:
             self._to_mask()
             return
         results = self._stream(items(self.args.input, self.args.recursive, self.args.every))
-        if suffix in PICTURES:
+        if suffix in WRITTEN:
             for result in results:
                 result.save(self.args.out)
                 self._count(result)

@@ -37,14 +37,16 @@ def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]
     Raises:
         InputError: for a file that is no video, has no frames, or breaks off; what came before that has been given.
     """
-    av, index = pyav(), -1
+    av, index, seconds, ended = pyav(), -1, 0.0, 0.0
     try:
         with av.open(path) as container:
             if not container.streams.video:
                 raise InputError(f'video: {path} has no video stream')
             stream = container.streams.video[0]
             stream.thread_type = 'AUTO'
+            seconds = _seconds(av, container, stream)
             for index, frame in enumerate(container.decode(stream)):
+                ended = max(ended, frame.time or 0)
                 if index % every == 0:
                     yield index, _turned(frame.to_ndarray(format='bgr24'), getattr(frame, 'rotation', 0))
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -54,6 +56,18 @@ def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]
         raise InputError(f'video: {path} {where} ({reason(error)}); copy or convert it again') from error
     if index < 0:
         raise InputError(f'video: {path} has no frames; copy or convert it again')
+    if seconds - ended > max(1, 0.02 * seconds):  # decoders of some containers end without an error
+        raise InputError(
+            f'video: {path} breaks off after frame {index} ({ended:.1f} of {seconds:.1f} seconds); copy or convert it again'
+        )
+
+
+def _seconds(av: Any, container: Any, stream: Any) -> float:
+    """How long the container says that its pictures go on; 0 where it does not say, or means the sound."""
+    if stream.duration and stream.time_base:
+        return float((stream.start_time or 0) * stream.time_base + stream.duration * stream.time_base)
+    alone = len(container.streams) == 1
+    return ((container.start_time or 0) + container.duration) / av.time_base if alone and container.duration else 0.0
 
 
 def _turned(frame: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:

@@ -132,7 +132,7 @@ class Writer(NamedTuple):
     write: Callable[[Result, Path], None]
 
 
-PICTURES = Writer('pictures', '.jpg', write_picture)
+DRAWN = Writer('pictures', '.jpg', write_picture)
 WRITERS = {
     'png': Writer('masks', '.png', write_png),
     'json': Writer('json', '.json', write_json),

@@ -57,7 +57,7 @@ def image_size(path: Path) -> tuple[Size, int]:
     Raises:
         UnreadableError: if it is no picture, is broken, or OpenCV does not read it.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)  # first: Pillow turns a TIFF on loading, and forgets
         size, what = image.size, f'{image.format} of mode {image.mode}'
         plain = image.format in PLAIN and orientation == 1
@@ -77,7 +77,7 @@ def mask_values(path: Path, backend: str) -> NDArray:
     Raises:
         UnreadableError: if it is no picture, is broken, lossy, or has more than one channel.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.format in LOSSY:
             raise UnreadableError(f'is a {image.format}, whose compression blurs class numbers; save masks losslessly, as PNG')
         mode = image.mode
@@ -100,7 +100,8 @@ def _decode(path: Path, flag: str, backend: str) -> NDArray | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture as Pillow opens it, its pixels not read; whatever is wrong with the file is an UnreadableError."""
     if path.is_dir():
         raise UnreadableError('is a folder; expected a picture')
     with _as_unreadable(), Image.open(path) as image:

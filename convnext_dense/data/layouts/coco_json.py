@@ -1,0 +1,119 @@
+"""COCO's JSON: one file or one for each split, in the folder, in annotations/, or in each split's own (Roboflow)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convnext_dense.data.coco import class_names, find_images, read_coco
+from convnext_dense.data.layouts.found import Found, Object, Picture, below, split_of, whole_polygons
+from convnext_dense.data.layouts.json_files import contents
+from convnext_dense.errors import InputError
+from convnext_dense.text import listed
+
+SECTIONS = ('images', 'annotations', 'categories')
+
+
+def files(root: Path) -> list[Path]:
+    """The instance annotation files in the folder: not those of keypoints, whose instances have a file of their own."""
+    found = [path for path, content in contents(root) if isinstance(content, dict) and all(key in content for key in SECTIONS)]
+    people = [path for path in found if path.name.startswith('person_keypoints')]
+    panoptic = [path for path in found if path.name.startswith('panoptic')]
+    rest = [path for path in found if path not in people and path not in panoptic]
+    return rest or found
+
+
+def looks(root: Path) -> str:
+    return ' and '.join(below(path, root) for path in files(root)[:2])
+
+
+def read(root: Path) -> Found:
+    """All pictures of all files; their classes must be the same.
+
+    Raises:
+        InputError: as reading the files does; for files of different classes, and a picture in two splits.
+    """
+    classes: tuple[str, ...] | None = None
+    pictures: list[Picture] = []
+    notes: list[str] = []
+    first, thin = None, 0
+    seen: dict[Path, str] = {}
+    found = files(root)
+    for path in found:
+        content = read_coco(path)
+        categories = _categories(content, notes)
+        names = class_names(dict(content, categories=categories))
+        if classes is None:
+            classes, first = names, path
+        elif classes != names:
+            raise InputError(
+                f'data: expected the same categories in all files, got {listed(classes)} in {first} and {listed(names)} in '
+                f'{path}; --data-root with --train-ann and --val-ann names the two that are meant'
+            )
+        split = split_of(path.stem, *path.relative_to(root).parts[:-1][::-1]) if len(found) > 1 or _has_split(path) else ''
+        folder = find_images(str(root), path, '', content)
+        more, left_out = _pictures(content, categories, folder, root, split)
+        thin += left_out
+        for picture in more:
+            other = seen.setdefault(picture.path, str(path))
+            if other != str(path):
+                raise InputError(f'data: {picture.path} stands in {other} and {path}; expected it in one; take it out of one')
+        pictures += more
+    if thin:
+        notes.append(f'{thin} polygons of less than three points are left out')
+    return Found('COCO JSON', looks(root), root, classes or (), pictures, notes=notes)
+
+
+def _has_split(path: Path) -> bool:
+    return bool(split_of(path.stem) or split_of(path.parent.name))
+
+
+def _categories(content: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:
+    """Without the one that Roboflow puts before the others: the project's name, above them, of no object."""
+    categories = content['categories']
+    used = {item['category_id'] for item in content['annotations']}
+    above = {item.get('supercategory') for item in categories}
+    rest = [
+        item
+        for item in categories
+        if item['id'] in used or item.get('supercategory') not in ('none', None) or item['name'] not in above
+    ]
+    if rest and len(rest) < len(categories):
+        gone = [item['name'] for item in categories if item not in rest]
+        note = f'the category {listed(gone)}, above the others and of no object, is left out'
+        if note not in notes:
+            notes.append(note)
+        return rest
+    return categories
+
+
+def _pictures(
+    content: dict[str, Any], categories: list[dict[str, Any]], folder: Path, root: Path, split: str
+) -> tuple[list[Picture], int]:
+    labels = {item['id']: index for index, item in enumerate(categories)}
+    objects: dict[int, list[Object]] = {image['id']: [] for image in content['images']}
+    thin = 0
+    for item in content['annotations']:
+        one, left_out = _object(item, labels)
+        thin += left_out
+        if one is not None:
+            objects[item['image_id']].append(one)
+    pictures = []
+    for image in content['images']:
+        path = folder / image['file_name']
+        size = (image['width'], image['height'])
+        pictures.append(Picture(path, below(path, root), size, objects[image['id']], split=split))
+    return sorted(pictures, key=lambda one: one.name), thin
+
+
+def _object(item: dict[str, Any], labels: dict[int, int]) -> tuple[Object | None, int]:
+    x, y, w, h = item['bbox']
+    segmentation = item.get('segmentation')
+    outline: Any = segmentation or None
+    thin = 0
+    if isinstance(segmentation, list):
+        outline = whole_polygons(segmentation) or None
+        thin = len(segmentation) - len(outline or [])
+        if segmentation and not outline:
+            return None, thin
+    return Object(labels[item['category_id']], (x, y, x + w, y + h), outline, bool(item.get('iscrowd'))), thin

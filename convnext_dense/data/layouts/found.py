@@ -1,0 +1,157 @@
+"""What a folder of annotated pictures holds, whatever its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from convnext_dense.data.pictures import EXIF_ORIENTATION, TURNED, Size, UnreadableError, is_file, opened
+from convnext_dense.errors import InputError
+from convnext_dense.text import listed
+
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.npy')
+IGNORE = 255  # of a mask: no class, by mmseg's losses and metrics
+DIGITS = 4  # of coordinates in pixels: shares of a width are rounded to them, so that every layout gives the same number
+SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', dev='val', test='test', testing='test')
+
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels
+Outline = list[list[float]] | dict[str, Any]  # polygons of x, y, x, y, …; or a mask in run lengths, as pycocotools takes them
+
+
+@dataclass(slots=True)
+class Object:
+    """An object of a picture. `label` counts from 0 in the classes; without an outline it is a box alone."""
+
+    label: int
+    box: Box
+    outline: Outline | None = None
+    crowd: bool = False
+
+
+@dataclass(slots=True)
+class Picture:
+    """A picture with its objects, or a file with a class for each pixel, or both.
+
+    `name` is its path below the folder. `split` is 'train', 'val' or 'test' where the folder says so, else ''.
+    """
+
+    path: Path
+    name: str
+    size: Size  # width, height
+    objects: list[Object] = field(default_factory=list)
+    mask: Path | None = None
+    split: str = ''
+
+
+@dataclass(slots=True)
+class Values:
+    """What the values of mask files mean: a class index, or IGNORE. Colours are packed: red * 65536 + green * 256 + blue."""
+
+    classes: dict[int, int]
+    colours: bool = False
+
+
+@dataclass(slots=True)
+class Found:
+    """An annotated folder: its layout by name, why it was taken for that, classes, pictures, and what is worth a line."""
+
+    layout: str
+    why: str
+    root: Path
+    classes: tuple[str, ...]
+    pictures: list[Picture]
+    values: Values | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def outlined(self) -> bool:
+        """Whether every object has an outline."""
+        return all(one.outline is not None for picture in self.pictures for one in picture.objects)
+
+
+def picture_size(path: Path) -> Size:
+    """Width and height as training reads the picture, from its first bytes alone.
+
+    Raises:
+        InputError: for what is no picture.
+    """
+    try:
+        with opened(path) as image:
+            return oriented(image)
+    except UnreadableError as error:
+        raise InputError(f'data: {path} {error}; mend it or take it out') from error
+
+
+def oriented(image: Image.Image) -> Size:
+    """The size after the turn that its EXIF orientation asks for."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(EXIF_ORIENTATION, 1) in TURNED else (width, height)
+
+
+def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
+    """The pictures in a folder, links followed, hidden ones left out, sorted."""
+    found = folder.rglob('*') if recursive else folder.iterdir()
+    return sorted(p for p in found if p.suffix.lower() in PICTURES and not p.name.startswith('.') and is_file(p))
+
+
+def by_stem(paths: list[Path]) -> dict[str, Path]:
+    """Paths by their names without the suffix.
+
+    Raises:
+        InputError: for two of one stem, of which a label would name neither.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise InputError(
+                f'data: expected one picture for each label, got {found[path.stem]} and {path} for {path.stem}; rename one'
+            )
+        found[path.stem] = path
+    return found
+
+
+def split_of(*names: str) -> str:
+    """The split that one of the names means, such as 'valid' or 'instances_train2017'; '' for none."""
+    for name in names:
+        for part in name.lower().replace('-', '_').replace('.', '_').split('_'):
+            split = SPLITS.get(part.rstrip('0123456789'))
+            if split:
+                return split
+    return ''
+
+
+def label_of(name: str, classes: list[str] | tuple[str, ...], where: object) -> int:
+    """The index of a class.
+
+    Raises:
+        InputError: for a name that the list does not have.
+    """
+    try:
+        return classes.index(name)
+    except ValueError:
+        raise InputError(f'data: {where}: expected one of the classes {listed(classes)}, got {name!r}; mend it') from None
+
+
+def box_of(polygons: list[list[float]]) -> Box:
+    """The box around polygons."""
+    xs, ys = [x for p in polygons for x in p[::2]], [y for p in polygons for y in p[1::2]]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def whole_polygons(polygons: list[list[float]]) -> list[list[float]]:
+    """Those of three points or more."""
+    return [p for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
+
+
+def below(path: Path, root: Path) -> str:
+    """A path from the root on, as a name."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def folders_in(root: Path) -> Iterator[Path]:
+    """The folders of a folder, hidden ones left out, sorted."""
+    return (p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith('.'))

@@ -1,0 +1,74 @@
+"""Which layout lies in a folder, and what is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from convnext_dense.data.layouts import coco_json, cvat, label_studio, labelme, masks, voc, yolo
+from convnext_dense.data.layouts.found import Found, pictures_in
+from convnext_dense.data.layouts.masks import Told
+from convnext_dense.data.pictures import is_folder
+from convnext_dense.errors import InputError
+
+
+class Layout(NamedTuple):
+    """`looks` says by what files a folder is taken for the layout, or ''; `read` reads it."""
+
+    looks: Callable[[Path], str]
+    read: Callable[..., Found]
+
+
+LAYOUTS = {
+    'coco': Layout(coco_json.looks, coco_json.read),
+    'yolo': Layout(yolo.looks, yolo.read),
+    'voc': Layout(voc.looks, voc.read),
+    'labelme': Layout(labelme.looks, labelme.read),
+    'cvat': Layout(cvat.looks, cvat.read),
+    'label-studio': Layout(label_studio.looks, label_studio.read),
+    'masks': Layout(masks.looks, masks.read),
+}
+EXPECTED = (
+    'COCO JSON, YOLO with data.yaml, Pascal VOC, LabelMe, CVAT XML, Label Studio JSON, or images/ and masks/ of the same names'
+)
+
+
+def read_folder(folder: str, layout: str | None = None, told: Told | None = None) -> Found:
+    """What an annotated folder holds. `layout` is a name of LAYOUTS where more than one could be meant.
+
+    Raises:
+        InputError: for a folder that is not there, is empty, has none of the layouts or several, and for what is wrong in it.
+    """
+    root = Path(os.path.realpath(folder))
+    if not is_folder(root):
+        what = 'a file' if root.exists() else 'not there'
+        raise InputError(f'--data: expected a folder with pictures and annotations, got {folder} which is {what}; check the path')
+    chosen = layout or _the_one(root, folder)
+    if layout is not None and not LAYOUTS[layout].looks(root):
+        raise InputError(f'--layout {layout}: expected its files in {folder}, found none; leave it out to have them looked for')
+    found = LAYOUTS[chosen].read(root, told) if chosen == 'masks' else LAYOUTS[chosen].read(root)
+    if not found.pictures:
+        raise InputError(f'--data: expected pictures in {folder}, a folder of {found.layout}, got none; check the export')
+    if not found.classes:
+        raise InputError(f'--data: expected classes in {folder}, a folder of {found.layout}, got none; is anything annotated?')
+    return found
+
+
+def _the_one(root: Path, folder: str) -> str:
+    looks = {name: LAYOUTS[name].looks(root) for name in LAYOUTS}
+    there = [name for name, why in looks.items() if why]
+    if 'voc' in there and 'masks' in there:  # JPEGImages and SegmentationClass are VOC's
+        there.remove('masks')
+    if len(there) == 1:
+        return there[0]
+    if there:
+        several = ' and '.join(f'{name} ({looks[name]})' for name in there)
+        raise InputError(f'--data: expected one layout in {folder}, got {several}; --layout chooses one')
+    if not any(root.iterdir()):
+        raise InputError(f'--data: expected pictures and annotations in {folder}, which is empty; check the path')
+    pictures = len(pictures_in(root))
+    raise InputError(
+        f'--data: expected {EXPECTED}; got {folder} with {pictures} pictures and none of these; annotate them, or check the folder'
+    )

@@ -1,0 +1,207 @@
+"""Pascal VOC: Annotations/*.xml beside JPEGImages/, or each XML beside its picture; SegmentationObject/ and SegmentationClass/.
+
+Of an XML's objects the n-th is the value n of SegmentationObject (VOC development kit, section 3.4); 255, or the palest colour
+of its palette, is the border that belongs to none.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+
+from convnext_dense.data.layouts.class_lists import VOC_BORDER, ClassList, read_class_list
+from convnext_dense.data.layouts.found import (
+    IGNORE,
+    Found,
+    Object,
+    Picture,
+    Values,
+    below,
+    by_stem,
+    label_of,
+    picture_size,
+    pictures_in,
+    split_of,
+)
+from convnext_dense.data.layouts.labelme import encoded
+from convnext_dense.data.layouts.mask_files import colours, read_mask
+from convnext_dense.data.pictures import is_file
+from convnext_dense.errors import InputError, last_line
+
+OBJECTS, CLASSES, IMAGES = 'SegmentationObject', 'SegmentationClass', 'JPEGImages'
+
+
+def _root_of(root: Path) -> Path:
+    """The folder with the parts: it may be VOCdevkit's, with VOC2012 below."""
+    inner = sorted(path.parent for path in root.glob('*/JPEGImages')) + sorted(root.glob('VOCdevkit/*/JPEGImages'))
+    return root if (root / IMAGES).is_dir() or len(inner) != 1 else inner[0]
+
+
+def _annotations(root: Path) -> list[Path]:
+    folder = root / 'Annotations'
+    paths = folder.rglob('*.xml') if folder.is_dir() else root.rglob('*.xml')
+    return sorted(path for path in paths if not path.name.startswith('.'))
+
+
+def looks(root: Path) -> str:
+    root = _root_of(root)
+    first = next((path for path in _annotations(root)[:20] if _tag(path) == 'annotation'), None)
+    if first is not None:
+        return below(first, root)
+    masks = [name for name in (OBJECTS, CLASSES) if (root / name).is_dir()]
+    return f'{IMAGES} and {" and ".join(masks)}' if (root / IMAGES).is_dir() and masks else ''
+
+
+def _tag(path: Path) -> str:
+    try:
+        return next(ET.iterparse(path, events=('start',)))[1].tag
+    except (ET.ParseError, OSError, StopIteration):
+        return ''
+
+
+def read(root: Path) -> Found:
+    """All pictures of JPEGImages, or beside the XML files.
+
+    Raises:
+        InputError: for broken files, boxes of no area, classes that no list has, pictures that are not there.
+    """
+    why, root = looks(root), _root_of(root)
+    files = {path.stem: path for path in _annotations(root)}
+    trees = {stem: _tree(path) for stem, path in files.items()}
+    listed = read_class_list(root)
+    folder = root / IMAGES if (root / IMAGES).is_dir() else root
+    inside = pictures_in(folder)
+    inside = [p for p in inside if p.parent.name not in (OBJECTS, CLASSES)]
+    paths = by_stem(inside)
+    missing = [files[stem] for stem in files if stem not in paths]
+    if missing:
+        raise InputError(f'data: {missing[0]} has no picture in {folder}; add it or take the file out')
+    names = _names(trees, listed)
+    splits = _splits(root)
+    pictures, notes = [], []
+    shift = _first_pixel(trees)
+    hard = 0
+    objects_folder, classes_folder = root / OBJECTS, root / CLASSES
+    for stem, path in sorted(paths.items()):
+        size = picture_size(path)
+        mask = classes_folder / f'{stem}.png'
+        picture = Picture(path, below(path, root), size, mask=mask if is_file(mask) else None)
+        picture.split = splits.get(stem) or split_of(*path.relative_to(root).parts[:-1])
+        if stem in trees:
+            picture.objects = _objects(trees[stem], names, files[stem], shift)
+            hard += sum(one.crowd for one in picture.objects)
+        instances = objects_folder / f'{stem}.png'
+        if is_file(instances):
+            _add_masks(picture, instances, trees.get(stem), listed)
+        pictures.append(picture)
+    if trees:
+        notes.append(f'boxes are counted from {shift}')
+    if hard:
+        notes.append(f'{hard} difficult objects are neither learnt nor judged')
+    return Found('Pascal VOC', why, root, tuple(names), pictures, _values(root, names, listed, pictures), notes)
+
+
+def _tree(path: Path) -> ET.Element:
+    try:
+        return ET.parse(path).getroot()
+    except (ET.ParseError, OSError) as error:
+        raise InputError(f'data: {path} is no XML ({last_line(error)}); mend it or take it out') from error
+
+
+def _names(trees: dict[str, ET.Element], listed: ClassList | None) -> list[str]:
+    """The list's, without the background; else those in the files, sorted."""
+    if listed is not None:
+        return [name for name in listed.names if name.lower() != 'background']
+    return sorted({item.findtext('name', '') for tree in trees.values() for item in tree.iter('object')})
+
+
+def _splits(root: Path) -> dict[str, str]:
+    """Of ImageSets: Main's, or Segmentation's."""
+    found: dict[str, str] = {}
+    for folder in ('Segmentation', 'Main', 'Layout'):
+        for split in ('train', 'val', 'test'):
+            path = root / 'ImageSets' / folder / f'{split}.txt'
+            if is_file(path):
+                for line in filter(str.strip, path.read_text(encoding='utf-8-sig').splitlines()):
+                    stem = Path(line.split()[0]).stem if len(line.split()) <= 2 else Path(line.strip()).stem
+                    found.setdefault(stem, split)
+                    if not any(is_file(root / IMAGES / f'{stem}{end}') for end in ('.jpg', '.png', '.jpeg', '.JPG')):
+                        raise InputError(f'data: {path} names {stem}, which is not in {root / IMAGES}; add it or take it out')
+    return found
+
+
+def _first_pixel(trees: dict[str, ET.Element]) -> int:
+    """1 where boxes are of whole numbers from 1 on, as VOC's own are; 0 where one begins at 0, or between pixels."""
+    numbers = [_number(item, key) for tree in trees.values() for item in tree.iter('bndbox') for key in ('xmin', 'ymin')]
+    numbers += [_number(item, key) for tree in trees.values() for item in tree.iter('bndbox') for key in ('xmax', 'ymax')]
+    return int(bool(numbers) and all(v is not None and v >= 1 and v == int(v) for v in numbers))
+
+
+def _number(box: ET.Element, key: str) -> float | None:
+    try:
+        return float(box.findtext(key, ''))
+    except ValueError:
+        return None
+
+
+def _objects(tree: ET.Element, names: list[str], path: Path, shift: int) -> list[Object]:
+    found = []
+    for item in tree.iter('object'):
+        label = label_of(item.findtext('name', ''), names, path)
+        box = item.find('bndbox')
+        numbers = [None] * 4 if box is None else [_number(box, key) for key in ('xmin', 'ymin', 'xmax', 'ymax')]
+        if any(v is None for v in numbers):
+            raise InputError(f'data: {path}: expected xmin, ymin, xmax and ymax in bndbox of {names[label]}; mend it')
+        x1, y1, x2, y2 = (float(v) for v in numbers if v is not None)
+        if x1 > x2 or y1 > y2:
+            raise InputError(
+                f'data: {path}: expected xmin to xmax and ymin to ymax in rising order, got {x1:g} to {x2:g} and {y1:g} to '
+                f'{y2:g} of {names[label]}; mend it'
+            )
+        found.append(Object(label, (x1 - shift, y1 - shift, x2, y2), None, item.findtext('difficult', '0').strip() == '1'))
+    return found
+
+
+def _add_masks(picture: Picture, path: Path, tree: ET.Element | None, listed: ClassList | None) -> None:
+    """Outlines from a file of instances; without an XML the objects themselves, of the classes in SegmentationClass."""
+    values = read_mask(path).reshape(picture.size[1], picture.size[0], -1)
+    flat = colours(values) if values.shape[2] == 3 else values[..., 0]
+    numbers = [int(v) for v in np.unique(flat) if int(v) not in (0, IGNORE, VOC_BORDER)]
+    if tree is not None:
+        if flat.max(initial=0) <= IGNORE:
+            for number, one in enumerate(picture.objects, 1):
+                if number in numbers:
+                    one.outline = encoded(flat == number)
+        return
+    if picture.mask is None or listed is None:
+        return
+    kinds = read_mask(picture.mask)
+    packed = colours(kinds) if kinds.ndim == 3 else kinds
+    of_value = listed.values(packed_colours=kinds.ndim == 3)
+    names = [name for name in listed.names if name.lower() != 'background']
+    for number in numbers:
+        inside = flat == number
+        found, counts = np.unique(packed[inside], return_counts=True)
+        name = of_value.get(int(found[counts.argmax()]))
+        if name in names:
+            ys, xs = np.nonzero(inside)
+            box = float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)
+            picture.objects.append(Object(names.index(name), box, encoded(inside)))
+
+
+def _values(root: Path, names: list[str], listed: ClassList | None, pictures: list[Picture]) -> Values | None:
+    """What SegmentationClass's values mean: the list's colours, or VOC's own numbers, 0 the background."""
+    masks = [picture.mask for picture in pictures if picture.mask is not None]
+    if not masks:
+        return None
+    every = ['background', *names]
+    if read_mask(masks[0]).ndim == 3:
+        if listed is None:
+            raise InputError(
+                f'data: {masks[0]} is in colours, and nothing in {root} says which class they are; write labelmap.txt with '
+                'lines "name:red,green,blue::"'
+            )
+        return Values({v: every.index(n) for v, n in listed.values(packed_colours=True).items() if n in every} | {VOC_BORDER: IGNORE}, True)
+    return Values({index: index for index in range(len(every))} | {IGNORE: IGNORE})

@@ -51,6 +51,7 @@ CLASSES = frozenset(
         'LN',
         'LeanEncoderDecoder',
         'LoadAnnotations',
+        'LoadFolderAnnotations',
         'LoadImageFromFile',
         'MaskRCNN',
         'MaxIoUAssigner',

@@ -56,9 +56,7 @@ def read(root: Path) -> Found:
     for picture_found, path, several in shapes:
         picture_found.objects = _objects(several, names, picture_found.size, path, left_out)
     notes = [f'{count} {kind} are left out' for kind, count in left_out.items()]
-    return Found(
-        'LabelMe', looks(root), root, tuple(names), sorted(pictures.values(), key=lambda one: one.name), notes=notes
-    )
+    return Found('LabelMe', looks(root), root, tuple(names), sorted(pictures.values(), key=lambda one: one.name), notes=notes)
 
 
 def _split(path: Path, root: Path) -> str:
@@ -91,7 +89,9 @@ def _label(shape: Any, path: Path) -> str:
     return shape['label']
 
 
-def _objects(shapes: Sequence[dict[str, Any]], names: list[str], size: Size, path: Path, left_out: Counter[str]) -> list[Object]:
+def _objects(
+    shapes: Sequence[dict[str, Any]], names: list[str], size: Size, path: Path, left_out: Counter[str]
+) -> list[Object]:
     found: list[Object] = []
     groups: dict[tuple[str, Any], Object] = {}
     for shape in shapes:
@@ -103,7 +103,9 @@ def _objects(shapes: Sequence[dict[str, Any]], names: list[str], size: Size, pat
         if kind not in KINDS:
             raise InputError(f'data: {path}: expected shapes of {", ".join(KINDS)}, got {kind!r}; mend it')
         if (kind == 'polygon' and len(points) < 3) or (kind != 'polygon' and len(points) != 2):
-            left_out['polygons of less than three points' if kind == 'polygon' else f'{kind} shapes of other than two points'] += 1
+            left_out[
+                'polygons of less than three points' if kind == 'polygon' else f'{kind} shapes of other than two points'
+            ] += 1
             continue
         one = _object(shape, kind, points, names.index(shape['label']), size, path)
         key = (shape['label'], shape.get('group_id'))

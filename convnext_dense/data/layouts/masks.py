@@ -33,8 +33,8 @@ from convnext_dense.text import listed
 
 IMAGES = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'pictures', 'leftimg8bit')
 MASKS = (
-    'masks', 'mask', 'labels', 'annotations', 'segmentationclass', 'segmentation', 'segmentations', 'gt', 'gtfine', 'ground_truth',
-    'groundtruth', 'label', 'annotation', 'annots', 'ann', 'seg',
+    'masks', 'mask', 'labels', 'label', 'annotations', 'annotation', 'annots', 'ann', 'segmentationclass', 'segmentation',
+    'segmentations', 'seg', 'gt', 'gtfine', 'ground_truth', 'groundtruth',
 )  # fmt: skip
 MOST_COLOURS = 256  # of masks without a list of classes
 CITYSCAPES = ('_gtFine_labelTrainIds.png', '_gtFine_labelIds.png')
@@ -149,7 +149,7 @@ def _matched(place: Folders) -> tuple[list[Pair], list[str]]:
         InputError: where fewer than half of the pictures have a mask, or names differ in case alone.
     """
     images = pictures_in(place.images)
-    masks = [path for path in pictures_in(place.masks) if path.suffix.lower() != '.npy' or True]
+    masks = pictures_in(place.masks)
     keys = {path: below(path.with_suffix(''), place.images) for path in images}
     names = [below(path, place.masks) for path in masks]
     ending = common_ending(list(keys.values()), [n for n in names if Path(n).suffix.lower() in LOSSLESS])
@@ -167,7 +167,8 @@ def _matched(place: Folders) -> tuple[list[Pair], list[str]]:
     case = [path for path in alone if keys[path].lower() in lower]
     if case:
         raise InputError(
-            f'data: {case[0]} and a mask in {place.masks} have names that differ in case alone ({len(case)} pictures); rename one of each'
+            f'data: {case[0]} and a mask in {place.masks} have names that differ in case alone ({len(case)} pictures); '
+            'rename one of each'
         )
     if not images:
         raise InputError(f'data: expected pictures ({", ".join(PICTURES)}) in {place.images}, found none; check the folder')
@@ -229,7 +230,9 @@ def _look(pairs: list[Pair], told: Told | None) -> tuple[Counter[int], dict[int,
             if told is not None:
                 told(index, len(pairs))
     if len(kinds) == 2:
-        raise InputError(f'data: expected masks of one kind, got values in {kinds[False]} and colours in {kinds[True]}; mend them')
+        raise InputError(
+            f'data: expected masks of one kind, got values in {kinds[False]} and colours in {kinds[True]}; mend them'
+        )
     return counts, examples, kinds.get(True) is not None
 
 
@@ -244,15 +247,22 @@ def _meaning(seen: Counter[int], given: ClassList | None, examples: dict[int, Pa
     if colourful:
         return _of_colours(numbers, given, examples)
     if set(numbers) <= {0, IGNORE} and IGNORE in numbers:
-        names = given.names if given is not None and len(given.names) == 2 else ('background', 'foreground')
-        return names, Values({0: 0, IGNORE: 1}), [f'the masks have the values 0 and 255 alone: 0 is {names[0]}, 255 is {names[1]}']
+        names: tuple[str, ...] = ('background', 'foreground')
+        names = given.names if given is not None and len(given.names) == 2 else names
+        return (
+            names,
+            Values({0: 0, IGNORE: 1}),
+            [f'the masks have the values 0 and 255 alone: 0 is {names[0]}, 255 is {names[1]}'],
+        )
     if numbers == [0]:
         raise InputError('data: all masks are empty: every value is 0; expected the numbers of classes too; check the export')
     if given is not None:
         return _of_list(numbers, given, examples)
     rest = [v for v in numbers if v != IGNORE]
     names = tuple(f'class {v}' for v in rest)
-    said = [f'no list of classes lies there: the values {listed(rest)} are classes, 255 is ignored; classes.txt would name them']
+    said = [
+        f'no list of classes lies there: the values {listed(rest)} are classes, 255 is ignored; classes.txt would name them'
+    ]
     return names, Values({v: i for i, v in enumerate(rest)} | {IGNORE: IGNORE}), said
 
 
@@ -261,7 +271,7 @@ def _of_list(numbers: list[int], given: ClassList, examples: dict[int, Path]) ->
     names, most = given.names, max(v for v in numbers if v != IGNORE)
     if given.numbers is None and most == len(names):
         meaning = {v: v - 1 for v in range(1, len(names) + 1)} | {0: IGNORE, IGNORE: IGNORE}
-        said = [f'the values go to {most}, of {len(names)} classes in {given.source.name}: counted from 1, 0 is no class and ignored']
+        said = [f'the values go to {most}, of {len(names)} classes in {given.source.name}: from 1 on, 0 is ignored']
     else:
         of_value = given.values(packed_colours=False)
         meaning = {v: names.index(name) for v, name in of_value.items()} | {IGNORE: IGNORE}
@@ -287,7 +297,9 @@ def _of_colours(numbers: list[int], given: ClassList | None, examples: dict[int,
         return given.names, Values({VOC_BORDER: IGNORE} | meaning, True), [f'colours by {given.source.name}']
     grey = all(v % 0x010101 == 0 for v in numbers)
     if grey:
-        names, values, said = _meaning(Counter(v & 255 for v in numbers), given, {v & 255: p for v, p in examples.items()}, False)
+        names, values, said = _meaning(
+            Counter(v & 255 for v in numbers), given, {v & 255: p for v, p in examples.items()}, False
+        )
         packed_values = {v * 0x010101: index for v, index in values.classes.items()}
         return names, Values(packed_values, True), [*said, 'the masks are grey pictures in three channels']
     if len(numbers) > MOST_COLOURS:
@@ -296,7 +308,7 @@ def _of_colours(numbers: list[int], given: ClassList | None, examples: dict[int,
             'resized masks? Save masks without smoothing, and add classes.txt with lines "name: red, green, blue"'
         )
     names = tuple(colour_text(v) for v in numbers)
-    said = ['no list of classes lies there: each colour is a class of its name; classes.txt with "name: red, green, blue" names them']
+    said = ['no list of classes lies there: each colour is a class; classes.txt with lines "name: red, green, blue" names them']
     return names, Values({v: i for i, v in enumerate(numbers)}, True), said
 
 
@@ -313,8 +325,16 @@ def _ade20k(seen: Counter[int], given: ClassList | None, examples: dict[int, Pat
     if given is not None or colourful or not there or max(there) > len(names):
         return _meaning(seen, given, examples, colourful)
     kept = tuple(names[v - 1] for v in there)
-    few = f'{len(kept)} of ADE20K\'s {len(names)} classes are in the masks' if len(kept) < len(names) else 'the classes are ADE20K\'s'
-    return kept, Values({v: i for i, v in enumerate(there)} | {0: IGNORE, IGNORE: IGNORE}), [f'{few}; 0 is no class and ignored']
+    few = (
+        f"{len(kept)} of ADE20K's {len(names)} classes are in the masks"
+        if len(kept) < len(names)
+        else "the classes are ADE20K's"
+    )
+    return (
+        kept,
+        Values({v: i for i, v in enumerate(there)} | {0: IGNORE, IGNORE: IGNORE}),
+        [f'{few}; 0 is no class and ignored'],
+    )
 
 
 def _cityscapes(pairs: list[Pair]) -> Meaning:
@@ -323,5 +343,5 @@ def _cityscapes(pairs: list[Pair]) -> Meaning:
     names = tuple(CityscapesDataset.METAINFO['classes'])
     by_train_id = pairs[0].mask.name.endswith(CITYSCAPES[0])
     ids = range(len(names)) if by_train_id else CITYSCAPES_IDS
-    meaning = {v: IGNORE for v in range(256)} | {v: i for i, v in enumerate(ids)}
+    meaning = dict.fromkeys(range(256), IGNORE) | {v: i for i, v in enumerate(ids)}
     return names, Values(meaning), ["the classes are Cityscapes' 19, all other ids are ignored"]

@@ -44,7 +44,9 @@ def read_folder(folder: str, layout: str | None = None, told: Told | None = None
     root = Path(os.path.realpath(folder))
     if not is_folder(root):
         what = 'a file' if root.exists() else 'not there'
-        raise InputError(f'--data: expected a folder with pictures and annotations, got {folder} which is {what}; check the path')
+        raise InputError(
+            f'--data: expected a folder with pictures and annotations, got {folder} which is {what}; check the path'
+        )
     chosen = layout or _the_one(root, folder)
     if layout is not None and not LAYOUTS[layout].looks(root):
         raise InputError(f'--layout {layout}: expected its files in {folder}, found none; leave it out to have them looked for')
@@ -70,5 +72,5 @@ def _the_one(root: Path, folder: str) -> str:
         raise InputError(f'--data: expected pictures and annotations in {folder}, which is empty; check the path')
     pictures = len(pictures_in(root))
     raise InputError(
-        f'--data: expected {EXPECTED}; got {folder} with {pictures} pictures and none of these; annotate them, or check the folder'
+        f'--data: expected {EXPECTED}; got {folder} with {pictures} pictures and none of these; annotate them first'
     )

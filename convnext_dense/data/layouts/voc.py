@@ -203,5 +203,8 @@ def _values(root: Path, names: list[str], listed: ClassList | None, pictures: li
                 f'data: {masks[0]} is in colours, and nothing in {root} says which class they are; write labelmap.txt with '
                 'lines "name:red,green,blue::"'
             )
-        return Values({v: every.index(n) for v, n in listed.values(packed_colours=True).items() if n in every} | {VOC_BORDER: IGNORE}, True)
+        return Values(
+            {v: every.index(n) for v, n in listed.values(packed_colours=True).items() if n in every} | {VOC_BORDER: IGNORE},
+            True,
+        )
     return Values({index: index for index in range(len(every))} | {IGNORE: IGNORE})

@@ -123,8 +123,7 @@ def _pictures(root: Path, splits: dict[str, list[str]]) -> list[tuple[Path, str]
             for path in _listed(place, root) if listing else pictures_in(place):
                 found.setdefault(path, split)
     if not found:  # no paths, or those of another machine
-        inside = [path for path in pictures_in(root)]
-        found = {path: split_of(*path.relative_to(root).parts[:-1]) for path in inside}
+        found = {path: split_of(*path.relative_to(root).parts[:-1]) for path in pictures_in(root)}
     return sorted(found.items(), key=lambda item: below(item[0], root))
 
 

@@ -230,3 +230,142 @@ OBJECTS: dict[str, Callable[[Path, Parts], None]] = dict(
     label_studio=write_label_studio,
     voc=write_voc,
 )
+
+
+class Painted(NamedTuple):
+    """A picture and its classes by pixel, counted from 1; 0 is none."""
+
+    path: Path
+    mask: np.ndarray
+
+
+Scenes = dict[str, list[Painted]]
+COLOURS = [(0, 0, 0), (200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200), (30, 200, 200),
+           (90, 40, 10), (10, 90, 40), (40, 10, 90), (128, 128, 128)]  # fmt: skip
+
+
+def painted(parts: Parts) -> Scenes:
+    """The toy objects as class masks."""
+    scenes: Scenes = {}
+    for split, ones in parts.items():
+        scenes[split] = []
+        for one in ones:
+            mask = np.zeros(one.size[::-1], np.uint8)
+            for label, polygon in one.polygons:
+                mask[drawn(polygon, one.size)] = label + 1
+            scenes[split].append(Painted(one.path, mask))
+    return scenes
+
+
+def _place(root: Path, images: str, masks: str, one: Painted) -> Path:
+    (root / images).mkdir(parents=True, exist_ok=True)
+    (root / masks).mkdir(parents=True, exist_ok=True)
+    shutil.copy(one.path, root / images)
+    return root / masks / f'{one.path.stem}.png'
+
+
+def write_indices(root: Path, scenes: Scenes, names: Sequence[str]) -> None:
+    """images/train and masks/train, values from 1, classes.txt."""
+    for split, ones in scenes.items():
+        for one in ones:
+            Image.fromarray(one.mask).save(_place(root, f'images/{split}', f'masks/{split}', one))
+    (root / 'classes.txt').write_text(''.join(f'{name}\n' for name in names))
+
+
+def write_palette(root: Path, scenes: Scenes, names: Sequence[str]) -> None:
+    """Palette PNGs in each split's own folders; classes.json from number to name."""
+    for split, ones in scenes.items():
+        for one in ones:
+            image = Image.fromarray(one.mask).convert('P')
+            image.putpalette([v for colour in COLOURS for v in colour])
+            image.putdata(one.mask.reshape(-1).tolist())
+            image.save(_place(root / split, 'images', 'masks', one))
+    numbered = {str(index): name for index, name in enumerate(names, 1)} | {'0': 'unlabelled'}
+    (root / 'classes.json').write_text(json.dumps(numbered))
+
+
+def _coloured(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.array(COLOURS, np.uint8)[mask])
+
+
+def write_colours(root: Path, scenes: Scenes, names: Sequence[str]) -> None:
+    """RGB masks named picture_mask.png; classes.txt with colours."""
+    for split, ones in scenes.items():
+        for one in ones:
+            path = _place(root, f'{split}/images', f'{split}/masks', one)
+            _coloured(one.mask).save(path.with_name(f'{one.path.stem}_mask.png'))
+    rows = [f'{name}: {", ".join(map(str, colour))}\n' for name, colour in zip(('unlabelled', *names), COLOURS)]
+    (root / 'classes.txt').write_text(''.join(rows))
+
+
+def write_cvat_masks(root: Path, scenes: Scenes, names: Sequence[str]) -> None:
+    """CVAT's "Segmentation mask 1.1": VOC's folders with labelmap.txt."""
+    (root / 'ImageSets/Segmentation').mkdir(parents=True)
+    for split, ones in scenes.items():
+        for one in ones:
+            _coloured(one.mask).save(_place(root, 'JPEGImages', 'SegmentationClass', one))
+        (root / f'ImageSets/Segmentation/{split}.txt').write_text(''.join(f'{one.path.stem}\n' for one in ones))
+    rows = [f'{name}:{",".join(map(str, colour))}::\n' for name, colour in zip(('background', *names), COLOURS)]
+    (root / 'labelmap.txt').write_text('# label:color_rgb:parts:actions\n' + ''.join(rows))
+
+
+def write_roboflow_masks(root: Path, scenes: Scenes, names: Sequence[str]) -> None:
+    """Masks beside their pictures, with _classes.csv in each split."""
+    for split, ones in scenes.items():
+        folder = root / ('valid' if split == 'val' else split)
+        folder.mkdir(parents=True)
+        for one in ones:
+            shutil.copy(one.path, folder)
+            Image.fromarray(one.mask).save(folder / f'{one.path.stem}_mask.png')
+        rows = ''.join(f'{index}, {name}\n' for index, name in enumerate(('unlabelled', *names)))
+        (folder / '_classes.csv').write_text(f'Pixel Value, Class\n{rows}')
+
+
+def write_ade20k(root: Path, scenes: Scenes, names: Sequence[str]) -> None:
+    """ADE20K's tree, each class by its number among the 150."""
+    from mmseg.datasets import ADE20KDataset
+
+    numbers = np.array([0, *(ADE20KDataset.METAINFO['classes'].index(name) + 1 for name in names)], np.uint8)
+    for split, ones in scenes.items():
+        folder = dict(train='training', val='validation')[split]
+        for one in ones:
+            Image.fromarray(numbers[one.mask]).save(_place(root, f'images/{folder}', f'annotations/{folder}', one))
+
+
+def write_coco_masks(root: Path, scenes: Scenes, names: Sequence[str]) -> None:
+    """COCO's JSON with a run-length mask of each class."""
+    for split, ones in scenes.items():
+        parts: list[One] = []
+        for one in ones:
+            (root / split).mkdir(parents=True, exist_ok=True)
+            shutil.copy(one.path, root / split)
+            parts.append(One(one.path, one.mask.shape[::-1], ()))
+        content = coco_content(parts, names)
+        for number, one in enumerate(ones):
+            for value in np.unique(one.mask[one.mask > 0]).tolist():
+                runs = run_lengths.encode(np.asfortranarray(one.mask == value, np.uint8))
+                content['annotations'].append(
+                    dict(
+                        id=len(content['annotations']),
+                        image_id=number,
+                        category_id=value,
+                        bbox=run_lengths.toBbox(runs).tolist(),
+                        area=int(run_lengths.area(runs)),
+                        iscrowd=0,
+                        segmentation=dict(size=runs['size'], counts=runs['counts'].decode()),
+                    )
+                )
+        (root / f'instances_{split}.json').write_text(json.dumps(content))
+
+
+MASKS: dict[str, Callable[[Path, Scenes, Sequence[str]], None]] = dict(
+    indices=write_indices,
+    palette=write_palette,
+    colours=write_colours,
+    cvat_masks=write_cvat_masks,
+    roboflow_masks=write_roboflow_masks,
+    ade20k=write_ade20k,
+    coco_masks=write_coco_masks,
+)
+IGNORED = dict.fromkeys(('palette', 'colours', 'roboflow_masks'), 'unlabelled')
+IGNORED |= dict.fromkeys(('cvat_masks', 'coco_masks'), 'background')

@@ -2,6 +2,7 @@
 
     convnext-dense train upernet_convnext_t_ade20k --data-root ADEChallengeData2016
     convnext-dense train mask_rcnn_convnext_t_coco --data-root DIR --train-ann train.json --val-ann val.json
+    convnext-dense train CONFIG --data my_folder           # own data of any layout
     convnext-dense train CONFIG --resume
     torchrun --nproc_per_node 8 --no-python convnext-dense train CONFIG --launcher pytorch
 

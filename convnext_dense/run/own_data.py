@@ -41,8 +41,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Options of the commands that take a folder of any layout."""
     group = parser.add_argument_group('own data')
     group.add_argument('--data', metavar='DIR', help=f'annotated folder of any layout: {", ".join(LAYOUTS)}')
-    group.add_argument('--layout', choices=LAYOUTS, help='where more than one lies there')
     group.add_argument('--task', choices=TASKS, help="semantic: outlines become class masks (default: the recipe's)")
+    add_class_options(group)
+
+
+def add_class_options(group: Any) -> None:
+    """How a folder of any layout is read: what is learnt of it, and what validates."""
+    group.add_argument('--layout', choices=LAYOUTS, help='where more than one lies there')
     group.add_argument('--classes', metavar='A,B', help='learn these alone')
     group.add_argument('--merge', nargs='+', metavar='NAME=A,B', default=[], help='learn several classes as one')
     group.add_argument(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convnext_dense.data.layouts.found import IGNORE, Found, Values
+from convnext_dense.data.layouts.found import GROUND, IGNORE, Found, Values
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed, suggest
 
@@ -14,15 +14,19 @@ BACKGROUND = 'background'
 
 
 def with_background(found: Found, ignored: bool) -> Found:
-    """Of outlines: what is outside of all is a class of its own, the first, or ignored. Masks say themselves what it is."""
-    if found.values is not None or BACKGROUND in map(str.lower, found.classes):
+    """What is outside of all objects is a class of its own, the first, or ignored; masks may know of no outside."""
+    values = found.values
+    if BACKGROUND in map(str.lower, found.classes) or (values is not None and GROUND not in values.classes.values()):
         return found
-    if ignored:
-        note = 'pixels of no outline are ignored'
-        return replace(found, notes=[*found.notes, note])
-    pictures = [replace(p, objects=[replace(o, label=o.label + 1) for o in p.objects]) for p in found.pictures]
-    note = f'pixels of no outline are the class {BACKGROUND!r} (--ignore {BACKGROUND} leaves them out)'
-    return replace(found, classes=(BACKGROUND, *found.classes), pictures=pictures, notes=[*found.notes, note])
+    shift = 0 if ignored else 1
+    pictures = [replace(p, objects=[replace(o, label=o.label + shift) for o in p.objects]) for p in found.pictures]
+    if values is not None:
+        ground = IGNORE if ignored else 0
+        meaning = {GROUND: ground, IGNORE: IGNORE}
+        values = Values({v: meaning.get(i, i + shift) for v, i in values.classes.items()}, values.colours)
+    how = 'are ignored' if ignored else f'are the class {BACKGROUND!r} (--ignore {BACKGROUND} leaves them out)'
+    classes = found.classes if ignored else (BACKGROUND, *found.classes)
+    return replace(found, classes=classes, pictures=pictures, values=values, notes=[*found.notes, f'pixels of no object {how}'])
 
 
 def ignore(found: Found, given: Sequence[str]) -> Found:

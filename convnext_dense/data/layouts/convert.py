@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,37 @@ from PIL import Image
 
 from convnext_dense.data.layouts.choose_classes import BACKGROUND
 from convnext_dense.data.layouts.class_masks import Lookup, draw
-from convnext_dense.data.layouts.found import IGNORE, Found, Object, Picture
+from convnext_dense.data.layouts.found import IGNORE, SPLITS, Found, Object, Picture
 from convnext_dense.data.layouts.index import content, drawn
+from convnext_dense.data.layouts.masks import IMAGES
 from convnext_dense.errors import InputError
+from convnext_dense.files import check_folder
 
 KINDS = ('coco', 'yolo', 'masks')
+
+
+def check_out(out: Path, given: str) -> None:
+    """Stop at a folder to write that holds something, or lies in the one that is read."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f'OUT: expected a new or empty folder, got {out}; name another')
+    if Path(given).resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(f'OUT: expected a folder outside of {given}, got {out}; name another')
+    check_folder('OUT', str(out))
 
 
 def convert(found: Found, parts: dict[str, list[Picture]], out: Path, kind: str) -> list[str]:
     """Write the splits into `out`, which must be empty or new; lines say what could not be kept exactly.
 
     Raises:
-        InputError: for a folder that holds something, and annotations that the layout has no place for.
+        InputError: for annotations that the layout has no place for.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f'OUT: expected a new or empty folder, got {out}; name another')
     if kind == 'masks' and found.values is None and not found.outlined:
         raise InputError(f'--to masks: expected outlines or masks, got boxes in {found.root}; --to coco or yolo keeps boxes')
     if kind != 'masks' and not any(picture.objects for picture in found.pictures):
         raise InputError(
             f'--to {kind}: expected objects, got none in {found.root} ({found.layout}); --to masks keeps class masks'
         )
+    parts = _named_anew(parts)
     write = dict(coco=_coco, yolo=_yolo, masks=_masks)[kind]
     notes = []
     for split, pictures in parts.items():
@@ -49,6 +60,18 @@ def convert(found: Found, parts: dict[str, list[Picture]], out: Path, kind: str)
     if kind == 'masks':
         (out / 'classes.txt').write_text(''.join(f'{name}\n' for name in found.classes), encoding='utf-8')
     return list(dict.fromkeys(notes))
+
+
+def _named_anew(parts: dict[str, list[Picture]]) -> dict[str, list[Picture]]:
+    """Names without the folders that say split or kind, as long as they stay different."""
+    plain = {split: [replace(one, name=_plain(one.name)) for one in pictures] for split, pictures in parts.items()}
+    same = all(len({one.name for one in pictures}) == len(pictures) for pictures in plain.values())
+    return plain if same else parts
+
+
+def _plain(name: str) -> str:
+    *folders, last = name.split('/')
+    return '/'.join([*(one for one in folders if one.lower() not in (*IMAGES, *SPLITS)), last])
 
 
 def _coco(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> list[str]:

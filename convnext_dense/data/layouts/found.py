@@ -15,6 +15,7 @@ from convnext_dense.text import listed
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.npy')
 IGNORE = 255  # of a mask: no class, by mmseg's losses and metrics
+GROUND = -1  # of a mask: a pixel of no object, the class 'background' or none as the run wants it
 DIGITS = 4  # of coordinates in pixels: shares of a width are rounded to them, so that every layout gives the same number
 SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', dev='val', test='test', testing='test')
 
@@ -49,7 +50,7 @@ class Picture:
 
 @dataclass(slots=True)
 class Values:
-    """What the values of mask files mean: a class index, or IGNORE. Colours are packed: red * 65536 + green * 256 + blue."""
+    """What the values of mask files mean: a class, GROUND or IGNORE. Colours are packed: red * 65536 + green * 256 + blue."""
 
     classes: dict[int, int]
     colours: bool = False

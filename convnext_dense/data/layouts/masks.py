@@ -6,7 +6,7 @@ A mask's value is a class by the list that lies beside it, else by what the valu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +100,7 @@ def read(root: Path, told: Told | None = None) -> Found:
     """
     kind, pairs, notes = _pairs(root)
     listed_classes = read_class_list(root)
-    seen, examples, colourful = _look(pairs, told)
+    seen, examples, colourful = look(pairs, told)
     if kind == 'ADE20K':
         classes, values, more = _ade20k(seen, listed_classes, examples, colourful)
     elif kind == 'Cityscapes':
@@ -198,7 +198,7 @@ def _cityscapes_pairs(place: Folders) -> list[Pair]:
     raise InputError(f'data: expected masks *{CITYSCAPES[1]} in {place.masks}, found none; write them by cityscapesScripts')
 
 
-def _look(pairs: list[Pair], told: Told | None) -> tuple[Counter[int], dict[int, Path], bool]:
+def look(pairs: Sequence[Pair], told: Told | None = None) -> tuple[Counter[int], dict[int, Path], bool]:
     """How many masks have each value or colour, a mask that has it, and whether they are colours.
 
     Raises:
@@ -208,7 +208,7 @@ def _look(pairs: list[Pair], told: Told | None) -> tuple[Counter[int], dict[int,
     examples: dict[int, Path] = {}
     kinds: dict[bool, Path] = {}
 
-    def look(pair: Pair) -> tuple[list[int], bool]:
+    def values_in(pair: Pair) -> tuple[list[int], bool]:
         values = read_mask(pair.mask)
         size, expected = values.shape[1::-1], picture_size(pair.image)
         if size != expected:
@@ -222,7 +222,7 @@ def _look(pairs: list[Pair], told: Told | None) -> tuple[Counter[int], dict[int,
         return [int(v) for v in found], values.ndim == 3
 
     with ThreadPoolExecutor(2) as pool:
-        for index, (pair, (found, coloured)) in enumerate(zip(pairs, pool.map(look, pairs)), 1):
+        for index, (pair, (found, coloured)) in enumerate(zip(pairs, pool.map(values_in, pairs)), 1):
             kinds.setdefault(coloured, pair.mask)
             counts.update(found)
             for value in found:

@@ -50,7 +50,7 @@ def read_folder(folder: str, layout: str | None = None, told: Told | None = None
     chosen = layout or _the_one(root, folder)
     if layout is not None and not LAYOUTS[layout].looks(root):
         raise InputError(f'--layout {layout}: expected its files in {folder}, found none; leave it out to have them looked for')
-    found = LAYOUTS[chosen].read(root, told) if chosen == 'masks' else LAYOUTS[chosen].read(root)
+    found = LAYOUTS[chosen].read(root, told) if chosen in ('masks', 'voc') else LAYOUTS[chosen].read(root)
     if not found.pictures:
         raise InputError(f'--data: expected pictures in {folder}, a folder of {found.layout}, got none; check the export')
     if not found.classes:

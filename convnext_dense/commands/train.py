@@ -19,6 +19,7 @@ from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
+from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
 from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
 from convnext_dense.run.outputs import check_outputs
@@ -42,6 +43,7 @@ def parse_args() -> argparse.Namespace:
     add_config_options(parser)
     add_run_options(parser)
     add_data_options(parser)
+    add_fit_options(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -62,6 +64,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     check_data_options(args)
+    check_fit_options(args)
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('train', 'val'))
     set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
@@ -75,7 +78,8 @@ def main() -> None:
     names = ('train_dataloader', 'val_dataloader')
     own = settle_own_data(cfg, args, os.path.join(cfg.work_dir, 'data')) if args.data else None
     with own.dropped_on_error() if own else nullcontext():
-        lines += own.lines if own else []
+        if own is not None:
+            lines += own.lines + fit(cfg, own, args, world_size())
         lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
         lines += prepare(cfg, args)
         settled = (

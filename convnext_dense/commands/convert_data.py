@@ -12,7 +12,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from convnext_dense.data.layouts.convert import KINDS, check_out, convert
+from convnext_dense.data.layouts.conversion import KINDS, check_out, convert
 from convnext_dense.data.layouts.recognise import read_folder
 from convnext_dense.data.layouts.split import split
 from convnext_dense.run.command import Parser

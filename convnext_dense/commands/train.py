@@ -21,6 +21,7 @@ from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
 from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
 from convnext_dense.run.launch import build_runner, prepare
+from convnext_dense.run.memory import train_within_memory
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
 from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.own_data import add_data_options, check_data_options, settle_own_data
@@ -99,4 +100,4 @@ def main() -> None:
         lines += [schedule] if schedule else []
         lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
     with doing('training'):
-        build_runner(cfg, lines, datasets, args.new_heads).train()
+        train_within_memory(cfg, model, lambda more: build_runner(cfg, [*lines, *more], datasets, args.new_heads))

@@ -132,9 +132,9 @@ def _object(shape: dict[str, Any], kind: str, points: list[list[float]], label: 
 
 
 def _circle(centre: Sequence[float], edge: Sequence[float]) -> list[list[float]]:
-    """A polygon that is nowhere further than half a pixel from the circle."""
+    """A polygon that is nowhere further than a tenth of a pixel from the circle."""
     radius = math.dist(centre, edge)
-    count = max(12, math.ceil(math.pi / math.acos(1 - 0.5 / radius))) if radius > 1 else 12
+    count = max(12, math.ceil(math.pi / math.acos(1 - 0.1 / radius))) if radius > 1 else 12
     angles = (2 * math.pi * index / count for index in range(count))
     return [[centre[0] + radius * math.cos(a), centre[1] + radius * math.sin(a)] for a in angles]
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -18,6 +17,7 @@ from convnext_dense.data.layouts.class_masks import Lookup, draw
 from convnext_dense.data.layouts.found import IGNORE, SPLITS, Found, Object, Picture
 from convnext_dense.data.layouts.index import content, drawn
 from convnext_dense.data.layouts.masks import IMAGES
+from convnext_dense.data.rings import polygons
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder
 
@@ -86,20 +86,18 @@ def _coco(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> l
 
 
 def _yolo(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> list[str]:
-    rough = crowds = 0
+    crowds = 0
     for picture in pictures:
         rows = []
         for one in picture.objects:
             crowds += one.crowd
             if one.crowd:
                 continue
-            rough += isinstance(one.outline, dict)
             rows.append(_row(one, picture))
         path = (out / 'labels' / split / picture.name).with_suffix('.txt')
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(''.join(f'{row}\n' for row in rows))
-    notes = [f'{rough} masks became polygons along their borders'] if rough else []
-    return notes + ([f'{crowds} crowds, which YOLO does not know, are left out'] if crowds else [])
+    return [f'{crowds} crowds, which YOLO does not know, are left out'] if crowds else []
 
 
 def _row(one: Object, picture: Picture) -> str:
@@ -113,9 +111,9 @@ def _row(one: Object, picture: Picture) -> str:
     return ' '.join([str(one.label), *(f'{v:.10g}' for v in values)])
 
 
-def joined(polygons: Sequence[Sequence[float]]) -> list[float]:
+def joined(outlines: Sequence[Sequence[float]]) -> list[float]:
     """Several polygons as one: each is left and come back to by the same line, which has no area."""
-    first, *rest = polygons
+    first, *rest = outlines
     path = list(first)
     for polygon in rest:
         path += [*first[:2], *polygon, *polygon[:2]]
@@ -123,15 +121,8 @@ def joined(polygons: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _polygons(mask: np.ndarray) -> list[list[float]]:
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    whole = [contour.reshape(-1).astype(float) + 0.5 for contour in found if len(contour) >= 3]
-    return [list(map(float, one)) for one in whole] or [_box(mask)]
-
-
-def _box(mask: np.ndarray) -> list[float]:
-    ys, xs = np.nonzero(mask)
-    x1, y1, x2, y2 = float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)
-    return [x1, y1, x2, y1, x2, y2, x1, y2]
+    """Along the edges of the pixels, holes too: what is drawn of them is the mask."""
+    return [[float(v) for point in ring[:-1] for v in point] for region in polygons(mask) for ring in region]
 
 
 def _data_yaml(found: Found, parts: dict[str, list[Picture]], out: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from models import write_photograph
 from PIL import Image
 
-from convnext_dense.data.layouts.found import IGNORE
+from convnext_dense.data.layouts.found import IGNORE, Faults
 from convnext_dense.data.layouts.recognise import read_folder
 from convnext_dense.errors import InputError
 
@@ -145,3 +145,23 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     write(tmp_path, 0)
     Image.fromarray(np.full((40, 60), 700, np.uint16)).save(tmp_path / 'masks/a.png')
     assert read_folder(str(tmp_path)).classes == ('class 700',)
+
+
+def test_an_unknown_value_that_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / 'classes.txt').write_text('cat\ndog\n')
+    write(tmp_path, 0, 1, 4)
+    found = read_folder(str(tmp_path), faults=Faults(ignored=frozenset([4])))
+    assert found.values.classes[4] == IGNORE and found.classes == ('cat', 'dog')
+
+
+def test_all_faults_in_one_reading(tmp_path: Path) -> None:
+    (tmp_path / 'classes.txt').write_text('cat\ndog\n')
+    write(tmp_path, 0, 1, 4)
+    write(tmp_path, 0, 7, stem='b')
+    write(tmp_path, 0, 1, stem='c', shape=(20, 60))
+    found = read_folder(str(tmp_path), faults=Faults(collect=True))
+    assert sorted((one.picture.stem, one.text.split(' has ')[1][:11]) for one in found.wrong) == [
+        ('a', 'the value 4'),
+        ('b', 'the value 7'),
+        ('c', '60x20 pixel'),
+    ]

@@ -21,8 +21,16 @@ from mmengine.config import Config
 from rich.progress import Progress
 
 from convnext_dense.data.check_ignored import heads
-from convnext_dense.data.layouts.choose_classes import BACKGROUND, choose, ignore, in_order_of, merge, with_background
-from convnext_dense.data.layouts.found import IGNORE, Found, Picture
+from convnext_dense.data.layouts.choose_classes import (
+    BACKGROUND,
+    choose,
+    ignore,
+    in_order_of,
+    merge,
+    numbers,
+    with_background,
+)
+from convnext_dense.data.layouts.found import IGNORE, Faults, Found, Picture
 from convnext_dense.data.layouts.index import write
 from convnext_dense.data.layouts.masks import Told
 from convnext_dense.data.layouts.recognise import LAYOUTS, read_folder
@@ -107,7 +115,7 @@ def settle_own_data(
     if args.task not in (None, task):
         raise InputError(f'--task {args.task}: expected {task}, as the recipe {args.config} learns; name another recipe')
     with reading() as told:
-        found = prepared(read_folder(args.data, args.layout, told), args, task, trained)
+        found = prepared(read(args, told), args, task, trained)
     if testing and not any(picture.split for picture in found.pictures):
         parts, how = dict(test=list(found.pictures)), 'all of it is tested'
     else:
@@ -124,6 +132,11 @@ def settle_own_data(
         else:
             _settle_detector(cfg, own)
     return own
+
+
+def read(args: Namespace, told: Told | None, collect: bool = False) -> Found:
+    """The folder that the options name; `collect`: faults in masks are listed instead of stopping at them."""
+    return read_folder(args.data, args.layout, told, Faults(collect, numbers(args.ignore)))
 
 
 def task_of(cfg: Config) -> str:

@@ -11,6 +11,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.text import listed, suggest
 
 BACKGROUND = 'background'
+NUMBER = r'\d+|#[0-9a-fA-F]{6}'  # a mask's value or colour
 
 
 def with_background(found: Found, ignored: bool) -> Found:
@@ -29,6 +30,11 @@ def with_background(found: Found, ignored: bool) -> Found:
     return replace(found, classes=classes, pictures=pictures, values=values, notes=[*found.notes, f'pixels of no object {how}'])
 
 
+def numbers(given: Sequence[str]) -> frozenset[int]:
+    """The mask values and packed colours among what is to be ignored."""
+    return frozenset(int(one[1:], 16) if one.startswith('#') else int(one) for one in given if re.fullmatch(NUMBER, one))
+
+
 def ignore(found: Found, given: Sequence[str]) -> Found:
     """Values, colours ('#ff0000') or classes of which nothing is learnt.
 
@@ -36,9 +42,8 @@ def ignore(found: Found, given: Sequence[str]) -> Found:
         InputError: for what the data does not have.
     """
     for one in given:
-        if re.fullmatch(r'\d+|#[0-9a-fA-F]{6}', one) and found.values is not None and one not in found.classes:
-            number = int(one[1:], 16) if one.startswith('#') else int(one)
-            found = _without_value(found, number, one)
+        if re.fullmatch(NUMBER, one) and found.values is not None and one not in found.classes:
+            found = _without_value(found, next(iter(numbers([one]))), one)
         elif one in found.classes:
             found = _renamed(found, {name: (None if name == one else name) for name in found.classes})
         elif one != BACKGROUND:

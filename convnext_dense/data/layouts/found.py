@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -56,6 +56,31 @@ class Values:
     colours: bool = False
 
 
+class Wrong(NamedTuple):
+    """A fault in the annotations of a picture that a check lists where training stops."""
+
+    picture: Path
+    text: str
+
+
+class Faults:
+    """What to do about faults in masks: stop at the first; or, to list them all, `collect` them. Some values are `ignored`."""
+
+    def __init__(self, collect: bool = False, ignored: frozenset[int] = frozenset()) -> None:
+        self.collect, self.ignored = collect, ignored
+        self.found: list[Wrong] = []
+
+    def add(self, picture: Path, text: str, advice: str) -> None:
+        """Stop, or note it.
+
+        Raises:
+            InputError: unless they are collected.
+        """
+        if not self.collect:
+            raise InputError(f'data: {text}; {advice}')
+        self.found.append(Wrong(picture, text))
+
+
 @dataclass(slots=True)
 class Found:
     """An annotated folder: its layout by name, why it was taken for that, classes, pictures, and what is worth a line."""
@@ -67,6 +92,7 @@ class Found:
     pictures: list[Picture]
     values: Values | None = None
     notes: list[str] = field(default_factory=list)
+    wrong: list[Wrong] = field(default_factory=list)
 
     @property
     def outlined(self) -> bool:

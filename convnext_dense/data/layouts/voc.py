@@ -15,6 +15,7 @@ from convnext_dense.data.layouts.class_lists import VOC_BORDER, ClassList, read_
 from convnext_dense.data.layouts.found import (
     GROUND,
     IGNORE,
+    Faults,
     Found,
     Object,
     Picture,
@@ -28,7 +29,7 @@ from convnext_dense.data.layouts.found import (
 )
 from convnext_dense.data.layouts.labelme import encoded
 from convnext_dense.data.layouts.mask_files import colour_text, colours, read_mask
-from convnext_dense.data.layouts.masks import Pair, Told, look
+from convnext_dense.data.layouts.masks import Pair, Told, look, settle_unknown
 from convnext_dense.data.pictures import is_file
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.text import listed as shown
@@ -65,7 +66,7 @@ def _tag(path: Path) -> str:
         return ''
 
 
-def read(root: Path, told: Told | None = None) -> Found:
+def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> Found:
     """All pictures of JPEGImages, or beside the XML files.
 
     Raises:
@@ -104,7 +105,9 @@ def read(root: Path, told: Told | None = None) -> Found:
         notes.append(f'boxes are counted from {shift}')
     if hard:
         notes.append(f'{hard} difficult objects are neither learnt nor judged')
-    return Found('Pascal VOC', why, root, tuple(names), pictures, _values(names, listed, pictures, told), notes)
+    faults = faults or Faults()
+    values = _values(names, listed, pictures, told, faults)
+    return Found('Pascal VOC', why, root, tuple(names), pictures, values, notes, faults.found)
 
 
 def _tree(path: Path) -> ET.Element:
@@ -201,24 +204,28 @@ def _add_masks(picture: Picture, path: Path, tree: ET.Element | None, listed: Cl
             picture.objects.append(Object(names.index(name), box, encoded(inside)))
 
 
-def _values(names: list[str], listed: ClassList | None, pictures: list[Picture], told: Told | None) -> Values | None:
+def _values(
+    names: list[str], listed: ClassList | None, pictures: list[Picture], told: Told | None, faults: Faults
+) -> Values | None:
     """What SegmentationClass's values mean: the list's colours, or VOC's own numbers, 0 the background."""
     pairs = [Pair(picture.path, picture.mask) for picture in pictures if picture.mask is not None]
     if not pairs:
         return None
-    seen, examples, coloured = look(pairs, told)
+    seen, examples, coloured = look(pairs, told, faults)
     if coloured:
         of_colour = listed.values(packed_colours=True) if listed is not None else {}
         meaning = {v: GROUND if name.lower() == BACKGROUND else names.index(name) for v, name in of_colour.items()}
         meaning[VOC_BORDER] = IGNORE
     else:
         meaning = {number: number - 1 for number in range(1, len(names) + 1)} | {0: GROUND, IGNORE: IGNORE}
-    wrong = sorted(v for v in seen if v not in meaning)
-    if wrong:
-        what = f'the colour {colour_text(wrong[0])}' if coloured else f'the value {wrong[0]}'
-        source = listed.source.name if listed is not None else f'{len(names)} classes ({shown(names)})'
-        raise InputError(
-            f'data: {examples[wrong[0]]} has {what}, which is none of {source}; mend it, or write labelmap.txt with lines '
-            '"name:red,green,blue::"'
-        )
+    source = listed.source.name if listed is not None else f'{len(names)} classes ({shown(names)})'
+    settle_unknown(
+        seen,
+        meaning,
+        examples,
+        faults,
+        lambda v: f'{f"the colour {colour_text(v)}" if coloured else f"the value {v}"}, which is none of {source}',
+        'mend it, write labelmap.txt with lines "name:red,green,blue::", or',
+        colour_text if coloured else str,
+    )
     return Values(meaning, coloured)

@@ -16,7 +16,7 @@ from convnext_dense.run.command import Parser
 
 COMMANDS = list(convnext_dense_cli.commands())
 # The command that each file in tools/ runs.
-TOOLS = {path.stem: re.search(r"run\('(\w+)'\)", path.read_text())[1] for path in sorted((ROOT / 'tools').glob('*.py'))}
+TOOLS = {path.stem: re.search(r"run\('([\w-]+)'\)", path.read_text())[1] for path in sorted((ROOT / 'tools').glob('*.py'))}
 
 
 def module_of(name: str) -> ModuleType:

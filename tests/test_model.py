@@ -82,18 +82,6 @@ def test_objects_are_those_of_the_test_tool(detector: Model, detector_file: str,
     assert total > 50
 
 
-def test_no_mask_is_computed_for_objects_left_out(detector_file: str, detector: Model) -> None:
-    picture = photograph(96, 96)
-    limit = float(np.median(detector(picture).scores))
-    model = load_model(detector_file, score=limit)
-    seen = []
-    head = model.model.roi_head
-    head.mask_head.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
-    before = head.test_cfg.score_thr
-    assert sum(seen) == 0 and len(model(picture).scores) == sum(seen) > 0
-    assert head.test_cfg.score_thr == before < limit
-
-
 def test_every_kind_of_input(segmentor: Model, tmp_path: Path) -> None:
     path = write_photograph(tmp_path / 'pictures/a.png')
     rgb = np.asarray(Image.open(path))

@@ -13,9 +13,8 @@ import shutil
 from pathlib import Path
 
 from convnext_dense.data.layouts.conversion import KINDS, check_out, convert
-from convnext_dense.data.layouts.split import split
 from convnext_dense.run.command import Parser
-from convnext_dense.run.own_data import INSTANCE, SEMANTIC, add_class_options, lines, prepared, read, reading
+from convnext_dense.run.own_data import INSTANCE, SEMANTIC, add_class_options, lines, prepared, read, reading, split_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +32,7 @@ def main() -> None:
     check_out(out, args.data)
     with reading() as told:
         found = prepared(read(args, told), args, SEMANTIC if args.to == 'masks' else INSTANCE)
-    parts, how = split(found, args.val_share, args.group_by)
+    parts, how = split_of(args, found)
     print('\n'.join(lines(found, parts, how)))
     existed = out.exists()
     try:

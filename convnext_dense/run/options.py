@@ -32,9 +32,9 @@ class Overrides(DictAction):
                 raise InputError(f'--cfg-options: expected KEY=VALUE with a value, a,b or "[a,b]"; got {pair!r}') from error
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
+def add_config_options(parser: argparse.ArgumentParser, needed: bool = True) -> None:
     """Options of every command that takes a config."""
-    parser.add_argument('config', help='config file, or the name of a recipe')
+    parser.add_argument('config', nargs=None if needed else '?', help='config file, or the name of a recipe')
     parser.add_argument('--data-root', metavar='DIR', help="the data set's folder, in place of the config's")
     parser.add_argument('--train-ann', metavar='FILE', help='COCO annotation file to train on, in the folder or elsewhere')
     parser.add_argument('--val-ann', metavar='FILE', help='COCO annotation file to validate and test on')

@@ -119,7 +119,7 @@ def settle_own_data(
     if testing and not any(picture.split for picture in found.pictures):
         parts, how = dict(test=list(found.pictures)), 'all of it is tested'
     else:
-        parts, how = split(found, args.val_share, args.group_by)
+        parts, how = split_of(args, found)
     place, made = _folder(folder)
     own = OwnData(found, parts, place, task, lines(found, parts, how), made)
     with own.dropped_on_error():
@@ -137,6 +137,11 @@ def settle_own_data(
 def read(args: Namespace, told: Told | None, collect: bool = False) -> Found:
     """The folder that the options name; `collect`: faults in masks are listed instead of stopping at them."""
     return read_folder(args.data, args.layout, told, Faults(collect, numbers(args.ignore)))
+
+
+def split_of(args: Namespace, found: Found) -> tuple[dict[str, list[Picture]], str]:
+    """The splits by the options, and how they came about."""
+    return split(found, args.val_share, args.group_by)
 
 
 def task_of(cfg: Config) -> str:

@@ -94,7 +94,7 @@ def looks(root: Path) -> str:
 
 
 def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> Found:
-    """All pairs of pictures and masks; each mask is read once for its values. `faults`: what to do about wrong values and sizes.
+    """All pairs of pictures and masks; each mask is read once for its values. `faults`: what to do about wrong ones.
 
     Raises:
         InputError: for masks that do not fit their pictures, JPEG masks, values or colours that no class has.
@@ -269,9 +269,9 @@ def _meaning(
 
 
 def _of_list(numbers: list[int], given: ClassList, examples: dict[int, Pair], faults: Faults) -> Meaning:
-    """Values by the list; where the highest is its length, they are counted from 1 and 0 is no class."""
-    names, most = given.names, max(v for v in numbers if v != IGNORE)
-    if given.numbers is None and most == len(names):
+    """Values by the list; where one is its length, they are counted from 1 and 0 is no class."""
+    names, most = given.names, len(given.names)
+    if given.numbers is None and most in numbers:
         meaning = {v: v - 1 for v in range(1, len(names) + 1)} | {0: IGNORE, IGNORE: IGNORE}
         said = [f'the values go to {most}, of {len(names)} classes in {given.source.name}: from 1 on, 0 is ignored']
     else:
@@ -306,8 +306,8 @@ def _of_colours(numbers: list[int], given: ClassList | None, examples: dict[int,
         return names, Values(packed_values, True), [*said, 'the masks are grey pictures in three channels']
     if len(numbers) > MOST_COLOURS:
         raise InputError(
-            f'data: {examples[numbers[0]].mask} and others have {len(numbers)} colours, more than classes; are they photographs or '
-            'resized masks? Save masks without smoothing, and add classes.txt with lines "name: red, green, blue"'
+            f'data: {examples[numbers[0]].mask} and others: expected colours of classes, got {len(numbers)} of them; are they '
+            'photographs, or resized masks? Save them without smoothing, and add classes.txt with lines "name: red, green, blue"'
         )
     names = tuple(colour_text(v) for v in numbers)
     said = ['no list of classes lies there: each colour is a class; classes.txt with lines "name: red, green, blue" names them']

@@ -36,7 +36,12 @@ EXPECTED = (
 
 
 def read_folder(folder: str, layout: str | None = None, told: Told | None = None, faults: Faults | None = None) -> Found:
-    """What an annotated folder holds. `layout` is a name of LAYOUTS where more than one could be meant; `faults` is what to do about wrong masks.
+    """What an annotated folder holds.
+
+    Args:
+        layout: a name of LAYOUTS, where more than one could be meant.
+        told: is told how many masks were read.
+        faults: what to do about wrong masks.
 
     Raises:
         InputError: for a folder that is not there, is empty, has none of the layouts or several, and for what is wrong in it.

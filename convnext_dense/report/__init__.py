@@ -1,0 +1,1 @@
+"""What a person looks at: pages of one file that open without a network."""

@@ -119,9 +119,9 @@ def test_a_reduced_picture_is_that_of_opencv_nearly(longest: int, monkeypatch) -
     picture = InMemory(RGB[..., ::-1])
     whole = reduced(picture, longest)
     assert max(whole.shape) == longest
-    expected = cv2.resize(picture.bgr, whole.shape[1::-1], interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(picture.image, whole.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(whole.astype(int) - expected).mean() < 2
-    assert reduced(picture, 200) is not None and np.array_equal(reduced(picture, 500), picture.bgr)
+    assert reduced(picture, 200) is not None and np.array_equal(reduced(picture, 500), picture.image)
 
 
 @pytest.mark.parametrize(

@@ -29,20 +29,18 @@ class ChannelStats(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """How many values there are of each channel, their means and the sums of their squared distances from it."""
+    """How many pixels there are; of each channel, the mean and the sum of squared distances from it."""
 
-    count: int
+    pixels: int
     mean: NDArray[np.float64]
     squares: NDArray[np.float64]
 
     def merged(self, other: Moments) -> Moments:
         """Of both, as Chan et al. (1979) put them together: nothing large is taken from something large."""
-        count = self.count + other.count
+        pixels = self.pixels + other.pixels
         apart = other.mean - self.mean
-        share = other.count / count
-        return Moments(
-            count, self.mean + apart * share, self.squares + other.squares + apart * apart * (self.count * share)
-        )
+        share = other.pixels / pixels
+        return Moments(pixels, self.mean + apart * share, self.squares + other.squares + apart * apart * (self.pixels * share))
 
 
 def channel_stats(
@@ -67,9 +65,9 @@ def channel_stats(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     assert whole is not None
-    std = np.sqrt(whole.squares / whole.count)
+    std = np.sqrt(whole.squares / whole.pixels)
     of = f'all {len(chosen)}' if len(chosen) == len(paths) else f'{len(chosen)} of {len(paths)}'
-    line = f'statistics: mean and deviation of {channels} channels over {of} training pictures, {whole.count:,} pixels'
+    line = f'statistics: mean and deviation of {channels} channels over {of} training pictures, {whole.pixels:,} pixels'
     return ChannelStats(tuple(whole.mean.tolist()), tuple(std.tolist()), line)
 
 

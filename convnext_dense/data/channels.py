@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from convnext_dense.data.pictures import EXIF_ORIENTATION, Size, UnreadableError, as_unreadable, image_size, opened, quiet_opencv
+from convnext_dense.data.pictures import (
+    EXIF_ORIENTATION,
+    Size,
+    UnreadableError,
+    as_unreadable,
+    image_size,
+    opened,
+    quiet_opencv,
+)
 from convnext_dense.data.pipeline import steps
 from convnext_dense.errors import InputError, last_line
 
@@ -60,8 +69,8 @@ def checked(values: NDArray, channels: int | None) -> NDArray:
         raise UnreadableError(f'has values of type {values.dtype}; expected whole or real numbers: save it as float32')
     if channels is not None and values.shape[2] != channels:
         raise UnreadableError(
-            f'has {values.shape[2]}-channel data with --channels {channels}; expected {channels}: set --channels '
-            f'{values.shape[2]}, or save the picture with {channels}'
+            f'is {values.shape[2]}-channel data with --channels {channels}; a model takes the channels that it is trained on: '
+            f'save it with {channels}, or train with --channels {values.shape[2]}'
         )
     if values.dtype.kind == 'f':
         with np.errstate(over='ignore'):
@@ -97,6 +106,7 @@ def tiff_library(what: str) -> ModuleType:
         import tifffile
     except ImportError as error:
         raise InputError(f'{what}: expected tifffile, which is not installed ({error}); pip install tifffile') from error
+    logging.getLogger('tifffile').setLevel(logging.CRITICAL)  # it would write to the terminal what the line says
     return tifffile
 
 
@@ -113,11 +123,11 @@ def _of_tiff(path: Path, channels: int | None) -> NDArray:
     except (UnreadableError, MemoryError):
         raise
     except Exception as error:  # of any broken file, or a compression that needs another library
-        values = _of_rasterio(path)
-        if values is None:
+        found = _otherwise(path)
+        if found is None:
             hint = '; pip install imagecodecs, or rasterio' if 'imagecodecs' in str(error) else ''
             raise UnreadableError(f'cannot be read as a TIFF ({last_line(error)}){hint}') from error
-        return values
+        return found
     if 'S' in axes:  # samples of a pixel, beside each other or a plane each
         values = np.moveaxis(values, axes.index('S'), -1)
     elif values.ndim == 3:  # one page a band
@@ -130,17 +140,19 @@ def _channels_last(values: NDArray, channels: int | None) -> bool:
     return channels is not None and values.shape[0] != channels and values.shape[2] == channels
 
 
-def _of_rasterio(path: Path) -> NDArray | None:
-    """None where rasterio is not installed or cannot read it either."""
+def _otherwise(path: Path) -> NDArray | None:
+    """A TIFF of a compression that tifffile alone does not know, by rasterio where it is installed, else by OpenCV; or None."""
     try:
         import rasterio
-    except ImportError:
-        return None
-    try:
+
         with warnings.catch_warnings(), rasterio.open(path) as file:
             warnings.simplefilter('ignore')
             return np.moveaxis(file.read(), 0, -1)
-    except Exception:  # of any class; what tifffile said is told
+    except Exception:  # not installed, or of any broken file: what tifffile said is told
+        pass
+    try:
+        return _decoded(path)
+    except UnreadableError:
         return None
 
 
@@ -158,10 +170,12 @@ def _of_npy(path: Path, channels: int | None) -> NDArray:
 def _of_opencv(path: Path) -> NDArray:
     with opened(path) as image:
         turned = image.getexif().get(EXIF_ORIENTATION, 1)
+    return UPRIGHT.get(turned, np.asarray)(_decoded(path))
+
+
+def _decoded(path: Path) -> NDArray:
     with as_unreadable(), quiet_opencv():
         values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise UnreadableError('is not read by OpenCV as an image; save it as PNG or TIFF')
-    if values.ndim == 3:
-        values = values[..., [2, 1, 0, *range(3, values.shape[2])]]
-    return UPRIGHT.get(turned, np.asarray)(values)
+    return values[..., [2, 1, 0, *range(3, values.shape[2])]] if values.ndim == 3 else values

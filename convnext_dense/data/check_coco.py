@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from convnext_dense.data.check_masks import HUGE, NUMBERS, is_number, mask_problems
 from convnext_dense.data.channels import size_reader
+from convnext_dense.data.check_masks import HUGE, NUMBERS, is_number, mask_problems
 from convnext_dense.data.coco import class_names, read_coco
 from convnext_dense.data.pictures import TURNED, Size, UnreadableError, is_file
 from convnext_dense.data.pipeline import smallest_side

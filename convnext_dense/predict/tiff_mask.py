@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convnext_dense.data.channels import tiff_library
 from convnext_dense.predict.model import Model
 from convnext_dense.predict.result import index_type
 from convnext_dense.predict.windows import Tiff

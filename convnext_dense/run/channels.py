@@ -115,7 +115,8 @@ def _set_preprocessor(
     found = [(node, name) for node, name in nodes if name in PREPROCESSORS]
     if not found:
         raise InputError(
-            f'channels: expected a data_preprocessor of type {" or ".join(PREPROCESSORS[:2])} in the config, found none; see a recipe'
+            f'channels: expected a data_preprocessor of type {" or ".join(PREPROCESSORS[:2])} in the config, found none; '
+            'see a recipe'
         )
     detector = any(name != PREPROCESSORS[0] for _, name in found)
     for node, name in found:

@@ -92,8 +92,8 @@ class ProgressBarHook(Hook):
 class SavePicturesHook(Hook):
     """Draws each test image with its mask (left, where there is one) and its prediction (right) into `folder`.
 
-    Pictures are named after the image, with .png; equal names in subfolders keep the subfolder as a prefix. Of pictures that are
-    loaded with so many `channels`, the first three are drawn, stretched to bytes; or the first, grey.
+    Pictures are named after the image, with .png; equal names in subfolders keep the subfolder as a prefix. Of pictures
+    that are loaded with so many `channels`, the first three are drawn, stretched to bytes; or the first, grey.
     """
 
     def __init__(self, folder: str, channels: int | None = None) -> None:

@@ -1,7 +1,8 @@
 """Load published weights into a backbone or a whole model: recognised, complete, reported as "loaded N of N", or not at all.
 
-Anything missing but output norms, any shape that differs (but for the colours of the stem, see `weights.stem`) and any name that
-is neither the backbone's nor a known head's stops the run with a list. Output norms that a file lacks stay as initialised and are named; heads are left out and named.
+Anything missing but output norms, any shape that differs and any name that is neither the backbone's nor a known head's stops
+the run with a list. Output norms that a file lacks stay as initialised and are named; heads are left out and named. A stem for
+three colours is spread over the backbone's channels (`weights.stem`), and that is said.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The first convolution of published weights, made for three colours, spread over the channels of other pictures.
 
-As timm does it (`adapt_input_conv`): one channel gets the sum of the colours, others get red, green, blue, red, ... times 3 / N,
-so that a picture whose channels are all alike gives the same map.
+As timm does it (`adapt_input_conv`): one channel gets the sum of the colours, others get red, green, blue, red, and so on,
+times 3 / N, so that a picture whose channels are all alike gives the same map.
 """
 
 from __future__ import annotations

@@ -1,0 +1,74 @@
+"""From pictures of 12, 4 and 1 channels of 16 bits to a trained, tested and predicting model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from channel_sets import rewrite, settled
+from conftest import QUICK, SHAPES, SHAPES_COCO, call_tool
+from PIL import Image
+
+from convnext_dense import InputError, load_model
+from convnext_dense.data.channels import read_channels
+from convnext_dense.run.options import load_config
+
+
+def trained(config: str, channels: int, root: Path, folder: Path, *options: str) -> tuple[Path, Path]:
+    """A settled config and the work directory of four steps with it."""
+    cfg = load_config(config, None, str(root))
+    file, work = folder / 'own.py', folder / 'work'
+    settled(cfg, rewrite(root, channels), channels, file)
+    done = call_tool('train', str(file), '--work-dir', str(work), '--seed', '0', '--cfg-options', *QUICK, *options)
+    assert done.returncode == 0, done.stderr
+    return file, work
+
+
+@pytest.mark.slow
+def test_a_segmentor_of_12_channels(root: Path, tmp_path: Path) -> None:
+    options = ['train_cfg.max_iters=4', 'train_cfg.val_interval=4', 'default_hooks.checkpoint.interval=4']
+    file, work = trained(SHAPES, 12, root, tmp_path, *options)
+    show = tmp_path / 'show'
+    for more in (['--show-dir', str(show)], ['--tta'], ['--tile', '64']):
+        done = call_tool('test', str(file), str(work), '--work-dir', str(tmp_path / 'test'), '--cfg-options', *QUICK, *more)
+        assert done.returncode == 0 and 'mIoU' in done.stdout, done.stderr
+    assert len(list(show.glob('*.png'))) == 5
+    pictures, out = root / 'images/validation', tmp_path / 'out'
+    done = call_tool('predict', str(work), str(pictures), '--out', str(out), '--format', 'png', '--bands', '12,1,3')
+    assert done.returncode == 0, done.stderr
+    assert len(list((out / 'pictures').iterdir())) == len(list((out / 'masks').glob('*.png'))) == 5
+
+    path = sorted(pictures.iterdir())[0]
+    values = read_channels(path)
+    model = load_model(work, bands=(11, 0, 2))
+    given = [path, values, torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)]
+    masks = [result.mask for result in model(given)]
+    written = np.asarray(Image.open(out / f'masks/{path.stem}.png'))
+    assert all(np.array_equal(mask, written) for mask in masks)
+    cut = values[:160, :160]  # of whole strides, so that a tile of its size is the picture
+    assert np.array_equal(load_model(work, tile=160)(cut).mask, model(cut).mask)
+    assert load_model(work, tile=64)(path).mask.shape == written.shape
+    for wrong, line in ((values[..., :3], '3-channel data with --channels 12'), (values[..., 0], '1-channel data')):
+        with pytest.raises(InputError, match=line):
+            model(wrong)
+    huge = call_tool('predict', str(work), str(path), '--tile', '64', '--out', str(tmp_path / 'huge.tif'))
+    assert huge.returncode == 2 and 'made by windows; got one of 12 channels' in huge.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('channels', [4, 1])
+def test_a_detector(channels: int, root: Path, tmp_path: Path) -> None:
+    options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.batch_size=2']
+    file, work = trained(SHAPES_COCO, channels, root, tmp_path, *options)
+    show = tmp_path / 'show'
+    for more in (['--show-dir', str(show)], ['--tile', '96']):
+        done = call_tool('test', str(file), str(work), '--work-dir', str(tmp_path / 'test'), '--cfg-options', *QUICK, *more)
+        assert done.returncode == 0 and 'AP' in done.stdout, done.stderr
+    assert len(list(show.glob('*.png'))) == 5
+    pictures, out = root / 'images/validation', tmp_path / 'out'
+    done = call_tool('predict', str(work), str(pictures), '--out', str(out), '--format', 'json', '--score', '0')
+    assert done.returncode == 0, done.stderr
+    path = sorted(pictures.iterdir())[0]
+    whole = load_model(work, score=0)(path)
+    assert whole.masks.shape[1:] == whole.size == read_channels(path).shape[:2] and len(whole.boxes)
+    assert len(load_model(work, score=0, tile=64)(path).boxes)

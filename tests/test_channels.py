@@ -1,7 +1,9 @@
 """Pictures of any channels are read with their own values, or not at all with a line; a config is settled for them."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -132,6 +134,14 @@ def test_without_tifffile(tmp_path: Path, monkeypatch) -> None:
         read_channels(tmp_path / 'x.tif', 12)
     with pytest.raises(UnreadableError, match='pip install tifffile'):
         channels_size(tmp_path / 'x.tif', 12)
+
+
+def test_a_compression_that_rasterio_knows(tmp_path: Path, monkeypatch) -> None:
+    """It is not installed for the tests: a stand-in gives bands first, as it does."""
+    (tmp_path / 'x.tif').write_bytes(b'II*\0 of a compression that tifffile does not know')
+    stand_in = SimpleNamespace(open=lambda path: nullcontext(SimpleNamespace(read=lambda: PLANES)))
+    monkeypatch.setitem(sys.modules, 'rasterio', stand_in)
+    assert np.array_equal(read_channels(tmp_path / 'x.tif', 12), BANDS)
 
 
 def test_one_channel_gets_its_dimension() -> None:

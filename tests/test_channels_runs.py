@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from channel_sets import rewrite, settled
+from channel_sets import rewrite, settled, write_tiff
 from conftest import QUICK, SHAPES, SHAPES_COCO, call_tool
 from PIL import Image
 
@@ -72,3 +72,26 @@ def test_a_detector(channels: int, root: Path, tmp_path: Path) -> None:
     whole = load_model(work, score=0)(path)
     assert whole.masks.shape[1:] == whole.size == read_channels(path).shape[:2] and len(whole.boxes)
     assert len(load_model(work, score=0, tile=64)(path).boxes)
+
+
+@pytest.mark.slow
+def test_pictures_that_do_not_fit_stop_training_before_it_starts(root: Path, tmp_path: Path) -> None:
+    cfg = load_config(SHAPES, None, str(root))
+    settled(cfg, rewrite(root, 4), 4, tmp_path / 'own.py')
+    path = sorted((root / 'images/training').iterdir())[2]
+    write_tiff(path, read_channels(path)[..., :3])
+    done = call_tool('train', str(tmp_path / 'own.py'), '--work-dir', str(tmp_path / 'work'), '--cfg-options', *QUICK)
+    assert done.returncode == 2 and f'{path} is 3-channel data with --channels 4' in done.stderr
+    assert not (tmp_path / 'work').exists()
+
+
+def test_bands_of_what_has_none(segmentor_file: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='bands: expected a model of other than three channels of bytes'):
+        load_model(segmentor_file, bands=(0, 1, 2))
+    for given in ('3,2', '0,1,2', 'red', '1,2,x'):
+        done = call_tool('predict', segmentor_file, str(tmp_path), '--out', str(tmp_path / 'out'), '--bands', given)
+        assert (
+            done.returncode == 2
+            and f"--bands: expected one or three numbers of channels, counted from 1, such as 3,2,1; got '{given}'"
+            in done.stderr
+        )

@@ -10,7 +10,9 @@ from conftest import QUICK, SHAPES, SHAPES_COCO, call_tool
 from PIL import Image
 
 from convnext_dense import InputError, load_model
+from convnext_dense.data.bands import displayed
 from convnext_dense.data.channels import read_channels
+from convnext_dense.run.command import PARTLY
 from convnext_dense.run.options import load_config
 
 
@@ -42,7 +44,9 @@ def test_a_segmentor_of_12_channels(root: Path, tmp_path: Path) -> None:
     values = read_channels(path)
     model = load_model(work, bands=(11, 0, 2))
     given = [path, values, torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)]
-    masks = [result.mask for result in model(given)]
+    results = model(given)
+    assert all(np.array_equal(result.image, displayed(values, (11, 0, 2))) for result in results)
+    masks = [result.mask for result in results]
     written = np.asarray(Image.open(out / f'masks/{path.stem}.png'))
     assert all(np.array_equal(mask, written) for mask in masks)
     cut = values[:160, :160]  # of whole strides, so that a tile of its size is the picture
@@ -51,6 +55,12 @@ def test_a_segmentor_of_12_channels(root: Path, tmp_path: Path) -> None:
     for wrong, line in ((values[..., :3], '3-channel data with --channels 12'), (values[..., 0], '1-channel data')):
         with pytest.raises(InputError, match=line):
             model(wrong)
+    write_tiff(pictures / 'wrong.tif', values[..., :3])
+    (pictures / 'broken.tif').write_bytes(b'II*')
+    done = call_tool('predict', str(work), str(pictures), '--out', str(tmp_path / 'some'))
+    assert done.returncode == PARTLY and '5 pictures in ' in done.stdout
+    assert f'left out: {pictures}/wrong.tif is 3-channel data' in done.stderr
+    assert f'left out: {pictures}/broken.tif cannot be read as a TIFF' in done.stderr
     huge = call_tool('predict', str(work), str(path), '--tile', '64', '--out', str(tmp_path / 'huge.tif'))
     assert huge.returncode == 2 and 'made by windows; got one of 12 channels' in huge.stderr
 

@@ -25,7 +25,7 @@ LIGHT = ('configs',)  # commands that need none of the libraries
 def commands() -> dict[str, str]:
     """Each command's name and the first line of its docstring."""
     docs = {path.stem: ast.get_docstring(ast.parse(path.read_bytes())) for path in (PACKAGE / 'commands').glob('[a-z]*.py')}
-    return {name: (docs[name] or '').partition('\n')[0] for name in sorted(docs)}
+    return {name.replace('_', '-'): (docs[name] or '').partition('\n')[0] for name in sorted(docs)}
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         print(NAME, runpy.run_path(str(PACKAGE / 'version.py'))['__version__'])
     elif given in ('', '-h', '--help') and not rest:
         print(f'usage: {NAME} COMMAND …\n')
-        print('\n'.join(f'    {name:<12}{what}' for name, what in known.items()))
+        print('\n'.join(f'    {name:<14}{what}' for name, what in known.items()))
         print(f'\n{NAME} COMMAND --help explains a command. {NAME} --version says which version this is.')
         sys.exit(0 if given else 2)
     else:
@@ -56,7 +56,7 @@ def run(command: str) -> None:
     if command in LIGHT and 'convnext_dense' not in sys.modules:
         package = sys.modules['convnext_dense'] = ModuleType('convnext_dense')  # without its __init__, which imports them
         package.__path__ = [str(PACKAGE)]
-    module = import_module(f'convnext_dense.commands.{command}')
+    module = import_module(f'convnext_dense.commands.{command.replace("-", "_")}')
     exit_with_line = import_module('convnext_dense.run.command').exit_with_line
     exit_with_line(module.main, getattr(module, 'GO_ON', ''))
 

@@ -14,7 +14,7 @@ from conftest import SHAPES, SHAPES_COCO
 from mmengine.config import Config
 from PIL import Image, ImageOps
 
-from convnext_dense.data.channels import channels_of, channels_size, checked, read_channels, size_reader
+from convnext_dense.data.channels import channels_of, channels_size, checked, header_size, read_channels, size_reader
 from convnext_dense.data.pictures import UnreadableError, image_size
 from convnext_dense.errors import InputError
 from convnext_dense.run.channels import settle_channels
@@ -41,6 +41,7 @@ def test_tiffs_of_every_order(name: str, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / 'x.tif', values, **options)
     found = read_channels(tmp_path / 'x.tif', 12)
     assert found.dtype == np.uint16 and np.array_equal(found, BANDS)
+    assert header_size(tmp_path / 'x.tif', 12) == (30, 20)
 
 
 def test_overviews_are_no_bands(tmp_path: Path) -> None:
@@ -65,6 +66,7 @@ def test_arrays_of_every_order(tmp_path: Path) -> None:
     for values in (BANDS, PLANES):
         np.save(tmp_path / 'x.npy', values)
         assert np.array_equal(read_channels(tmp_path / 'x.npy', 12), BANDS)
+        assert header_size(tmp_path / 'x.npy', 12) == (30, 20)
     np.save(tmp_path / 'x.npy', BANDS[..., 0] > 0)
     assert read_channels(tmp_path / 'x.npy', 1).dtype == np.uint8
     both = picture(4, height=4, width=6)  # the first and the last are as many: channels are last
@@ -93,6 +95,7 @@ def test_pictures_lie_upright(orientation: int, tmp_path: Path) -> None:
     upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / 'x.png')))
     for name in ('x.png', 'None.tif', 'tiff_lzw.tif'):
         assert np.array_equal(read_channels(tmp_path / name, 3), upright)
+    assert header_size(tmp_path / 'None.tif', 3) == upright.shape[1::-1]
 
 
 WRONG = [
@@ -117,6 +120,15 @@ def test_what_cannot_be_used(write, name: str, line: str, tmp_path: Path, capfd)
     with pytest.raises(UnreadableError, match=line) as raised:
         read_channels(tmp_path / name, 4)
     assert '\n' not in str(raised.value) and not capfd.readouterr().err
+
+
+def test_headers_that_are_none(tmp_path: Path) -> None:
+    np.save(tmp_path / 'x.npy', np.ones((2, 5, 6, 4)))
+    (tmp_path / 'y.npy').write_bytes(b'no array')
+    (tmp_path / 'z.tif').write_bytes(b'II*\0abcdefgh')
+    for name, line in (('x.npy', 'has shape'), ('y.npy', 'cannot be read'), ('z.tif', 'cannot be read as a TIFF')):
+        with pytest.raises(UnreadableError, match=line):
+            header_size(tmp_path / name)
 
 
 def test_a_file_that_is_cut_off(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from convnext_dense.predict.rings import area, polygons
+from convnext_dense.data.rings import area, polygons
 
 HOLE = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 1, 1]], bool)
 TOUCHING = np.array([[1, 0], [0, 1]], bool)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from results import PALETTE, detected, segmented
 
-from convnext_dense.predict.rings import area
+from convnext_dense.data.rings import area
 from convnext_dense.predict.writers import DRAWN, FORMATS, TOGETHER, WRITERS, outlines
 
 

@@ -1,6 +1,7 @@
 """Evaluate a checkpoint: the metrics as a table, as JSON, and pictures of the predictions.
 
     convnext-dense test upernet_convnext_t_ade20k CHECKPOINT --out metrics.json --show-dir pictures
+    convnext-dense test CONFIG CHECKPOINT --data DIR       # a folder of any layout, as in training
     convnext-dense test CONFIG CHECKPOINT --tta            # segmentation: multi-scale and flip
     convnext-dense test CONFIG CHECKPOINT --tile 1024      # in tiles, at the pictures' own size
     convnext-dense test COCO_CONFIG CHECKPOINT --eval-backend faster-coco-eval
@@ -35,10 +36,12 @@ from convnext_dense.run.options import (
     set_work_dir,
 )
 from convnext_dense.run.outputs import check_outputs
+from convnext_dense.run.own_data import add_data_options, check_data_options, settle_own_data
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.text import table_text
 from convnext_dense.training.guards import build_on_meta, check_evaluators, check_weights, last_checkpoint
+from convnext_dense.weights.load import trained_classes
 
 COCO = ('coco/bbox_', 'coco/segm_', 'coco/proposal_')  # the beginnings of metrics that make a column; others are a class's
 
@@ -48,6 +51,7 @@ def parse_args() -> argparse.Namespace:
     add_config_options(parser)
     parser.add_argument('checkpoint', help='checkpoint of the whole model, or a work directory for its last one')
     add_run_options(parser)
+    add_data_options(parser)
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     parser.add_argument('--show-dir', metavar='DIR', help='write a picture of each prediction')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation: multi-scale and flip')
@@ -59,6 +63,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    check_data_options(args)
     if args.tile is not None and args.tta:
         raise InputError('--tile and --tta: expected one of the two, got both')
     if args.tile is None and args.overlap != OVERLAP:
@@ -71,7 +76,8 @@ def main() -> None:
     if args.out:
         check_file('--out', args.out, '.json')
     cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
-    lines = settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
+    lines = settle_own_data(cfg, args, trained=trained_classes(cfg.load_from), testing=True).lines if args.data else []
+    lines += settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)
     settle_pretrained(cfg, None, needed=False)
     model = build_on_meta(cfg)

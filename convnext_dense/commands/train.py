@@ -2,6 +2,7 @@
 
     convnext-dense train upernet_convnext_t_ade20k --data-root ADEChallengeData2016
     convnext-dense train mask_rcnn_convnext_t_coco --data-root DIR --train-ann train.json --val-ann val.json
+    convnext-dense train CONFIG --data my_folder           # own data of any layout
     convnext-dense train CONFIG --resume
     torchrun --nproc_per_node 8 --no-python convnext-dense train CONFIG --launcher pytorch
 
@@ -11,14 +12,19 @@ Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen
 """
 
 import argparse
+import os
+from contextlib import nullcontext
 
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
+from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
 from convnext_dense.run.launch import build_runner, prepare
+from convnext_dense.run.memory import train_within_memory
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
 from convnext_dense.run.outputs import check_outputs
+from convnext_dense.run.own_data import add_data_options, check_data_options, settle_own_data
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.training.guards import (
@@ -37,6 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     add_config_options(parser)
     add_run_options(parser)
+    add_data_options(parser)
+    add_fit_options(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -56,6 +64,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    check_data_options(args)
+    check_fit_options(args)
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('train', 'val'))
     set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
@@ -67,23 +77,27 @@ def main() -> None:
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
     names = ('train_dataloader', 'val_dataloader')
-    lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
-    lines += prepare(cfg, args)
-    settled = (
-        settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
-        settle_precision(cfg, args.amp),
-        settle_rate(cfg, world_size(), args.auto_scale_lr),
-    )
-    lines += [line for line in settled if line]
-    model = build_on_meta(cfg)
-    check_batch_norm(cfg, model)
-    check_evaluators(cfg, 'val_evaluator')
-    check_data(cfg, names, args.check_data)
-    classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
-    with doing('building the run'):
-        datasets = rehearse(cfg, model, ('train', 'val'))
-    schedule = short_schedule(cfg, len(datasets['train_dataloader']), world_size())
-    lines += [schedule] if schedule else []
-    lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
+    own = settle_own_data(cfg, args, os.path.join(cfg.work_dir, 'data')) if args.data else None
+    with own.dropped_on_error() if own else nullcontext():
+        if own is not None:
+            lines += own.lines + fit(cfg, own, args, world_size())
+        lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
+        lines += prepare(cfg, args)
+        settled = (
+            settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
+            settle_precision(cfg, args.amp),
+            settle_rate(cfg, world_size(), args.auto_scale_lr),
+        )
+        lines += [line for line in settled if line]
+        model = build_on_meta(cfg)
+        check_batch_norm(cfg, model)
+        check_evaluators(cfg, 'val_evaluator')
+        check_data(cfg, names, args.check_data)
+        classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
+        with doing('building the run'):
+            datasets = rehearse(cfg, model, ('train', 'val'))
+        schedule = short_schedule(cfg, len(datasets['train_dataloader']), world_size())
+        lines += [schedule] if schedule else []
+        lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
     with doing('training'):
-        build_runner(cfg, lines, datasets, args.new_heads).train()
+        train_within_memory(cfg, model, lambda more: build_runner(cfg, [*lines, *more], datasets, args.new_heads))

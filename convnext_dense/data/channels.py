@@ -89,6 +89,31 @@ def channels_size(path: Path, channels: int) -> tuple[Size, int]:
     return (width, height), 1
 
 
+def header_size(path: Path, channels: int | None = None) -> Size:
+    """Width and height of an upright TIFF or NPY, from its header alone.
+
+    Raises:
+        UnreadableError: for a file that has none, and shapes that are no picture.
+        InputError: where tifffile is not installed.
+    """
+    if path.suffix.lower() in ARRAYS:
+        with as_unreadable():
+            values = _bands_last(np.load(path, allow_pickle=False, mmap_mode='r'), channels)
+    else:
+        tifffile = tiff_library(str(path))
+        try:
+            with warnings.catch_warnings(), tifffile.TiffFile(path) as file:
+                warnings.simplefilter('ignore')
+                series, turned = file.series[0], file.pages[0].tags.get(ORIENTATION)
+                empty = np.broadcast_to(np.uint8(0), series.shape)  # of no memory
+                values = _laid_out(empty, series.axes, channels, turned)
+        except Exception as error:  # of any broken file
+            raise UnreadableError(f'cannot be read as a TIFF ({last_line(error)})') from error
+    if values.ndim not in (2, 3) or not values.size:
+        raise UnreadableError(f'has shape {values.shape}; expected height, width and channels')
+    return values.shape[1], values.shape[0]
+
+
 def channels_of(pipeline: Any) -> int | None:
     """How many channels this part of a config loads by `LoadChannels`; None where it loads three of bytes."""
     types = ((step.get('type'), step.get('channels')) for step in steps(pipeline))
@@ -128,6 +153,11 @@ def _of_tiff(path: Path, channels: int | None) -> NDArray:
             hint = '; pip install imagecodecs, or rasterio' if 'imagecodecs' in str(error) else ''
             raise UnreadableError(f'cannot be read as a TIFF ({last_line(error)}){hint}') from error
         return found
+    return _laid_out(values, axes, channels, turned)
+
+
+def _laid_out(values: NDArray, axes: str, channels: int | None, turned: Any) -> NDArray:
+    """A TIFF's array as (H, W) or (H, W, N), upright; `turned` is its tag, if it has one."""
     if 'S' in axes:  # samples of a pixel, beside each other or a plane each
         values = np.moveaxis(values, axes.index('S'), -1)
     elif values.ndim == 3:  # one page a band
@@ -162,9 +192,12 @@ def _of_npy(path: Path, channels: int | None) -> NDArray:
         values = np.load(path, allow_pickle=False)
     if not isinstance(values, np.ndarray):
         raise UnreadableError('is an archive of arrays; expected one array, as np.save writes it')
-    if values.ndim == 3 and channels is not None and values.shape[0] == channels != values.shape[2]:
-        values = np.moveaxis(values, 0, -1)
-    return values
+    return _bands_last(values, channels)
+
+
+def _bands_last(values: NDArray, channels: int | None) -> NDArray:
+    first = values.ndim == 3 and channels is not None and values.shape[0] == channels != values.shape[2]
+    return np.moveaxis(values, 0, -1) if first else values
 
 
 def _of_opencv(path: Path) -> NDArray:

@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from convnext_dense.data.check_coco import coco_problems, filters, nothing_left, nothing_to_find
 from convnext_dense.data.check_ignored import check_ignored, heads
+from convnext_dense.data.check_record import record_problems
 from convnext_dense.data.check_seg import find_folders, seg_problems
 from convnext_dense.data.coco import MEND, both, class_list, coco_files, is_coco_class, parts, read_coco
 from convnext_dense.data.pipeline import check_resizes, says, steps
@@ -43,11 +44,17 @@ def _problems(name: str, where: str, spec: Any, cfg: Config, mode: str) -> list[
         return [] if mode == 'off' else list(_coco_split(name, spec, cfg, mode))
     if not hasattr(dataset, 'reduce_zero_label'):  # no segmentation data set of mmseg's kind
         return []
+    smallest = 1 if name == 'train_dataloader' else MIN_SIDE  # training pads to the crop
+    if type(dataset).__name__ == 'FolderDataset':  # its folders and masks were looked through when it was recorded
+        return (
+            []
+            if mode == 'off'
+            else record_problems(dataset, spec.get('pipeline'), smallest, SAMPLE if mode == 'sample' else None)
+        )
     folders = find_folders(name, dataset)
     if mode == 'off':
         return []
     pipeline = spec.get('pipeline')
-    smallest = 1 if name == 'train_dataloader' else MIN_SIDE  # training pads to the crop
     return seg_problems(name, dataset, folders, pipeline, smallest, SAMPLE if mode == 'sample' else None)
 
 

@@ -53,6 +53,7 @@ CLASSES = frozenset(
         'LeanEncoderDecoder',
         'LoadAnnotations',
         'LoadChannels',
+        'LoadFolderAnnotations',
         'LoadImageFromFile',
         'MaskRCNN',
         'MaxIoUAssigner',

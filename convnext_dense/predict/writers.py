@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convnext_dense.data.rings import polygons
 from convnext_dense.predict.result import Result
-from convnext_dense.predict.rings import polygons
 
 LABELME = '5.5.0'  # the version whose layout is written
 QUALITY = 90  # of JPEG pictures

@@ -204,6 +204,13 @@ def check_whole_model(
     return fresh
 
 
+def trained_classes(path: str) -> Sequence[str] | None:
+    """The classes that a checkpoint, a file or a URL, says it was trained on; None where it says nothing."""
+    local = resolve(path)
+    with about(local):
+        return _trained_on(open_whole_model(local).content)
+
+
 def _same_but_rows(one: Tensor, other: Tensor) -> bool:
     return one.ndim == other.ndim and one.shape[1:] == other.shape[1:]
 

@@ -99,7 +99,9 @@ def _from_json(content: Any) -> list[Row]:
             return [(str(content[key]), int(key)) for key in sorted(content, key=int)]
         return [(name, _value(value)) for name, value in content.items()]
     if content and all(isinstance(row, dict) for row in content):
-        return [(str(row['name']), _value(row.get('color', row.get('colour', row.get('id', row.get('value')))))) for row in content]
+        return [
+            (str(row['name']), _value(row.get('color', row.get('colour', row.get('id', row.get('value')))))) for row in content
+        ]
     return [(str(name), None) for name in content]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from convnext_dense.data.coco import class_names, find_images, read_coco
-from convnext_dense.data.layouts.found import Found, Object, Picture, below, split_of, whole_polygons
+from convnext_dense.data.layouts.found import Found, Object, Picture, below, box_of, split_of, whole_polygons
 from convnext_dense.data.layouts.json_files import contents
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
@@ -21,6 +21,13 @@ def files(root: Path) -> list[Path]:
     panoptic = [path for path in found if path.name.startswith('panoptic')]
     rest = [path for path in found if path not in people and path not in panoptic]
     return rest or found
+
+
+def _unions(found: list[Path]) -> list[Path]:
+    """Files of no split, such as trainval.json, whose pictures are all in those of the splits."""
+    named = {path: {image['file_name'] for image in read_coco(path)['images']} for path in found}
+    inside = set().union(*(names for path, names in named.items() if _has_split(path)))
+    return [path for path, names in named.items() if not _has_split(path) and names <= inside]
 
 
 def looks(root: Path) -> str:
@@ -39,6 +46,9 @@ def read(root: Path) -> Found:
     first, thin = None, 0
     seen: dict[Path, str] = {}
     found = files(root)
+    unions = _unions(found)
+    found = [path for path in found if path not in unions]
+    notes += [f'{path.name} has the pictures of the other files and is left out' for path in unions]
     for path in found:
         content = read_coco(path)
         categories = _categories(content, notes)
@@ -116,4 +126,6 @@ def _object(item: dict[str, Any], labels: dict[int, int]) -> tuple[Object | None
         thin = len(segmentation) - len(outline or [])
         if segmentation and not outline:
             return None, thin
-    return Object(labels[item['category_id']], (x, y, x + w, y + h), outline, bool(item.get('iscrowd'))), thin
+    # Some tools round boxes: that of the polygons is the same in every layout.
+    box = box_of(outline) if isinstance(outline, list) else (x, y, x + w, y + h)
+    return Object(labels[item['category_id']], box, outline, bool(item.get('iscrowd'))), thin

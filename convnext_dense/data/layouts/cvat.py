@@ -58,9 +58,7 @@ def read(root: Path) -> Found:
         for image in tree.iter('image'):
             pictures.append(_picture(image, path, root, inside, classes, left_out))
     notes = [f'{count} {kind} are left out' for kind, count in left_out.items()]
-    return Found(
-        'CVAT XML', looks(root), root, tuple(classes), sorted(pictures, key=lambda one: one.name), notes=notes
-    )
+    return Found('CVAT XML', looks(root), root, tuple(classes), sorted(pictures, key=lambda one: one.name), notes=notes)
 
 
 def _picture(

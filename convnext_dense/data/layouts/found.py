@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -15,6 +15,7 @@ from convnext_dense.text import listed
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.npy')
 IGNORE = 255  # of a mask: no class, by mmseg's losses and metrics
+GROUND = -1  # of a mask: a pixel of no object, the class 'background' or none as the run wants it
 DIGITS = 4  # of coordinates in pixels: shares of a width are rounded to them, so that every layout gives the same number
 SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', dev='val', test='test', testing='test')
 
@@ -49,10 +50,35 @@ class Picture:
 
 @dataclass(slots=True)
 class Values:
-    """What the values of mask files mean: a class index, or IGNORE. Colours are packed: red * 65536 + green * 256 + blue."""
+    """What the values of mask files mean: a class, GROUND or IGNORE. Colours are packed: red * 65536 + green * 256 + blue."""
 
     classes: dict[int, int]
     colours: bool = False
+
+
+class Wrong(NamedTuple):
+    """A fault in the annotations of a picture that a check lists where training stops."""
+
+    picture: Path
+    text: str
+
+
+class Faults:
+    """What to do about faults in masks: stop at the first; or, to list them all, `collect` them. Some values are `ignored`."""
+
+    def __init__(self, collect: bool = False, ignored: frozenset[int] = frozenset()) -> None:
+        self.collect, self.ignored = collect, ignored
+        self.found: list[Wrong] = []
+
+    def add(self, picture: Path, text: str, advice: str) -> None:
+        """Stop, or note it.
+
+        Raises:
+            InputError: unless they are collected.
+        """
+        if not self.collect:
+            raise InputError(f'data: {text}; {advice}')
+        self.found.append(Wrong(picture, text))
 
 
 @dataclass(slots=True)
@@ -66,6 +92,7 @@ class Found:
     pictures: list[Picture]
     values: Values | None = None
     notes: list[str] = field(default_factory=list)
+    wrong: list[Wrong] = field(default_factory=list)
 
     @property
     def outlined(self) -> bool:

@@ -1,4 +1,4 @@
-"""Label Studio's JSON export: a list of tasks, with coordinates in percent of the picture's sides (labelstud.io/guide/export)."""
+"""Label Studio's JSON export: a list of tasks, coordinates in percent of the picture's sides (labelstud.io/guide/export)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from convnext_dense.data.layouts.cvat import turned
-from convnext_dense.data.layouts.found import DIGITS, Found, Object, Picture, below, box_of, picture_size, pictures_in
+from convnext_dense.data.layouts.found import DIGITS, Found, Object, Picture, below, box_of, picture_size, pictures_in, split_of
 from convnext_dense.data.layouts.json_files import contents
 from convnext_dense.data.pictures import Size
 from convnext_dense.errors import InputError
@@ -52,11 +52,10 @@ def read(root: Path) -> Found:
     for path, results in rows:
         size = picture_size(path)
         objects = [one for result in results for one in _objects(result, names, size, path, left_out)]
-        pictures.append(Picture(path, below(path, root), size, objects))
+        name = below(path, root)
+        pictures.append(Picture(path, name, size, objects, split=split_of(*Path(name).parts[:-1])))
     notes = [f'{count} {kind} are left out' for kind, count in left_out.items() if count]
-    return Found(
-        'Label Studio JSON', looks(root), root, tuple(names), sorted(pictures, key=lambda one: one.name), notes=notes
-    )
+    return Found('Label Studio JSON', looks(root), root, tuple(names), sorted(pictures, key=lambda one: one.name), notes=notes)
 
 
 def _picture(task: dict[str, Any], source: Path, inside: list[Path]) -> Path:
@@ -75,9 +74,7 @@ def _names(result: dict[str, Any]) -> list[str]:
     return list(result.get('value', {}).get(result.get('type'), [])) if result.get('type') in AREAS else []
 
 
-def _objects(
-    result: dict[str, Any], names: list[str], size: Size, path: Path, left_out: Counter[str]
-) -> list[Object]:
+def _objects(result: dict[str, Any], names: list[str], size: Size, path: Path, left_out: Counter[str]) -> list[Object]:
     kind = result.get('type')
     if kind not in AREAS:
         left_out[COUNTED.get(str(kind), f'results of the type {kind}')] += 1
@@ -93,16 +90,16 @@ def _objects(
         else:
             box, outline = _box(value, size)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f'data: {path}: a result of the type {kind} cannot be read ({type(error).__name__}); mend it') from error
+        raise InputError(
+            f'data: {path}: a result of the type {kind} cannot be read ({type(error).__name__}); mend it'
+        ) from error
     labels = _names(result)
     return [Object(names.index(labels[0]), box, outline)] if labels else []
 
 
 def _box(value: dict[str, Any], size: Size) -> tuple[Any, Any]:
     """A box; one that is turned, clockwise around its upper left corner, has its corners as outline."""
-    x, y, w, h = (
-        round(value[key] * size[i] / 100, DIGITS) for key, i in (('x', 0), ('y', 1), ('width', 0), ('height', 1))
-    )
+    x, y, w, h = (round(value[key] * size[i] / 100, DIGITS) for key, i in (('x', 0), ('y', 1), ('width', 0), ('height', 1)))
     turn = value.get('rotation') or 0
     if not turn:
         return (x, y, x + w, y + h), None

@@ -56,9 +56,7 @@ def read(root: Path) -> Found:
     for picture_found, path, several in shapes:
         picture_found.objects = _objects(several, names, picture_found.size, path, left_out)
     notes = [f'{count} {kind} are left out' for kind, count in left_out.items()]
-    return Found(
-        'LabelMe', looks(root), root, tuple(names), sorted(pictures.values(), key=lambda one: one.name), notes=notes
-    )
+    return Found('LabelMe', looks(root), root, tuple(names), sorted(pictures.values(), key=lambda one: one.name), notes=notes)
 
 
 def _split(path: Path, root: Path) -> str:
@@ -91,7 +89,9 @@ def _label(shape: Any, path: Path) -> str:
     return shape['label']
 
 
-def _objects(shapes: Sequence[dict[str, Any]], names: list[str], size: Size, path: Path, left_out: Counter[str]) -> list[Object]:
+def _objects(
+    shapes: Sequence[dict[str, Any]], names: list[str], size: Size, path: Path, left_out: Counter[str]
+) -> list[Object]:
     found: list[Object] = []
     groups: dict[tuple[str, Any], Object] = {}
     for shape in shapes:
@@ -103,7 +103,9 @@ def _objects(shapes: Sequence[dict[str, Any]], names: list[str], size: Size, pat
         if kind not in KINDS:
             raise InputError(f'data: {path}: expected shapes of {", ".join(KINDS)}, got {kind!r}; mend it')
         if (kind == 'polygon' and len(points) < 3) or (kind != 'polygon' and len(points) != 2):
-            left_out['polygons of less than three points' if kind == 'polygon' else f'{kind} shapes of other than two points'] += 1
+            left_out[
+                'polygons of less than three points' if kind == 'polygon' else f'{kind} shapes of other than two points'
+            ] += 1
             continue
         one = _object(shape, kind, points, names.index(shape['label']), size, path)
         key = (shape['label'], shape.get('group_id'))
@@ -130,9 +132,9 @@ def _object(shape: dict[str, Any], kind: str, points: list[list[float]], label: 
 
 
 def _circle(centre: Sequence[float], edge: Sequence[float]) -> list[list[float]]:
-    """A polygon that is nowhere further than half a pixel from the circle."""
+    """A polygon that is nowhere further than a tenth of a pixel from the circle."""
     radius = math.dist(centre, edge)
-    count = max(12, math.ceil(math.pi / math.acos(1 - 0.5 / radius))) if radius > 1 else 12
+    count = max(12, math.ceil(math.pi / math.acos(1 - 0.1 / radius))) if radius > 1 else 12
     angles = (2 * math.pi * index / count for index in range(count))
     return [[centre[0] + radius * math.cos(a), centre[1] + radius * math.sin(a)] for a in angles]
 

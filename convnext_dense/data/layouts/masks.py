@@ -6,7 +6,7 @@ A mask's value is a class by the list that lies beside it, else by what the valu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from convnext_dense.data.layouts.class_lists import VOC_BORDER, ClassList, read_
 from convnext_dense.data.layouts.found import (
     IGNORE,
     PICTURES,
+    Faults,
     Found,
     Picture,
     Values,
@@ -33,8 +34,8 @@ from convnext_dense.text import listed
 
 IMAGES = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'pictures', 'leftimg8bit')
 MASKS = (
-    'masks', 'mask', 'labels', 'annotations', 'segmentationclass', 'segmentation', 'segmentations', 'gt', 'gtfine', 'ground_truth',
-    'groundtruth', 'label', 'annotation', 'annots', 'ann', 'seg',
+    'masks', 'mask', 'labels', 'label', 'annotations', 'annotation', 'annots', 'ann', 'segmentationclass', 'segmentation',
+    'segmentations', 'seg', 'gt', 'gtfine', 'ground_truth', 'groundtruth',
 )  # fmt: skip
 MOST_COLOURS = 256  # of masks without a list of classes
 CITYSCAPES = ('_gtFine_labelTrainIds.png', '_gtFine_labelIds.png')
@@ -92,26 +93,27 @@ def looks(root: Path) -> str:
     return f'pictures and *{ending}' if ending else ''
 
 
-def read(root: Path, told: Told | None = None) -> Found:
-    """All pairs of pictures and masks; each mask is read once for its values.
+def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> Found:
+    """All pairs of pictures and masks; each mask is read once for its values. `faults`: what to do about wrong values and sizes.
 
     Raises:
         InputError: for masks that do not fit their pictures, JPEG masks, values or colours that no class has.
     """
     kind, pairs, notes = _pairs(root)
     listed_classes = read_class_list(root)
-    seen, examples, colourful = _look(pairs, told)
+    faults = faults or Faults()
+    seen, examples, colourful = look(pairs, told, faults)
     if kind == 'ADE20K':
-        classes, values, more = _ade20k(seen, listed_classes, examples, colourful)
+        classes, values, more = _ade20k(seen, listed_classes, examples, colourful, faults)
     elif kind == 'Cityscapes':
         classes, values, more = _cityscapes(pairs)
     else:
-        classes, values, more = _meaning(seen, listed_classes, examples, colourful)
+        classes, values, more = _meaning(seen, listed_classes, examples, colourful, faults)
     pictures = [
         Picture(pair.image, below(pair.image, root), picture_size(pair.image), mask=pair.mask, split=_split(pair.image, root))
         for pair in pairs
     ]
-    return Found(kind, looks(root), root, classes, pictures, values, [*notes, *more])
+    return Found(kind, looks(root), root, classes, pictures, values, [*notes, *more], faults.found)
 
 
 def _split(path: Path, root: Path) -> str:
@@ -149,7 +151,7 @@ def _matched(place: Folders) -> tuple[list[Pair], list[str]]:
         InputError: where fewer than half of the pictures have a mask, or names differ in case alone.
     """
     images = pictures_in(place.images)
-    masks = [path for path in pictures_in(place.masks) if path.suffix.lower() != '.npy' or True]
+    masks = pictures_in(place.masks)
     keys = {path: below(path.with_suffix(''), place.images) for path in images}
     names = [below(path, place.masks) for path in masks]
     ending = common_ending(list(keys.values()), [n for n in names if Path(n).suffix.lower() in LOSSLESS])
@@ -167,7 +169,8 @@ def _matched(place: Folders) -> tuple[list[Pair], list[str]]:
     case = [path for path in alone if keys[path].lower() in lower]
     if case:
         raise InputError(
-            f'data: {case[0]} and a mask in {place.masks} have names that differ in case alone ({len(case)} pictures); rename one of each'
+            f'data: {case[0]} and a mask in {place.masks} have names that differ in case alone ({len(case)} pictures); '
+            'rename one of each'
         )
     if not images:
         raise InputError(f'data: expected pictures ({", ".join(PICTURES)}) in {place.images}, found none; check the folder')
@@ -197,124 +200,161 @@ def _cityscapes_pairs(place: Folders) -> list[Pair]:
     raise InputError(f'data: expected masks *{CITYSCAPES[1]} in {place.masks}, found none; write them by cityscapesScripts')
 
 
-def _look(pairs: list[Pair], told: Told | None) -> tuple[Counter[int], dict[int, Path], bool]:
-    """How many masks have each value or colour, a mask that has it, and whether they are colours.
+def look(pairs: Sequence[Pair], told: Told | None, faults: Faults) -> tuple[Counter[int], dict[int, Pair], bool]:
+    """How many masks have each value or colour, a pair that has it, and whether they are colours.
 
     Raises:
         InputError: for a mask of another size than its picture, and for values and colours side by side.
     """
     counts: Counter[int] = Counter()
-    examples: dict[int, Path] = {}
+    examples: dict[int, Pair] = {}
     kinds: dict[bool, Path] = {}
 
-    def look(pair: Pair) -> tuple[list[int], bool]:
+    def values_in(pair: Pair) -> tuple[list[int], bool]:
         values = read_mask(pair.mask)
         size, expected = values.shape[1::-1], picture_size(pair.image)
         if size != expected:
-            raise InputError(
-                f'data: {pair.mask} has {size[0]}x{size[1]} pixels, its picture {pair.image} has {expected[0]}x{expected[1]}; '
-                'expected the same: mend it or take it out'
-            )
+            text = f'{pair.mask} has {size[0]}x{size[1]} pixels, its picture {pair.image} has {expected[0]}x{expected[1]}'
+            faults.add(pair.image, text, 'expected the same: mend it or take it out')
         found = np.unique(packed(values))
         if found.dtype.kind == 'f' and not np.array_equal(found, found.astype(np.int64)):
             raise InputError(f'data: {pair.mask}: expected whole numbers as values, got {found[:3].tolist()}; save it as PNG')
         return [int(v) for v in found], values.ndim == 3
 
     with ThreadPoolExecutor(2) as pool:
-        for index, (pair, (found, coloured)) in enumerate(zip(pairs, pool.map(look, pairs)), 1):
+        for index, (pair, (found, coloured)) in enumerate(zip(pairs, pool.map(values_in, pairs)), 1):
             kinds.setdefault(coloured, pair.mask)
             counts.update(found)
             for value in found:
-                examples.setdefault(value, pair.mask)
+                examples.setdefault(value, pair)
             if told is not None:
                 told(index, len(pairs))
     if len(kinds) == 2:
-        raise InputError(f'data: expected masks of one kind, got values in {kinds[False]} and colours in {kinds[True]}; mend them')
+        raise InputError(
+            f'data: expected masks of one kind, got values in {kinds[False]} and colours in {kinds[True]}; mend them'
+        )
     return counts, examples, kinds.get(True) is not None
 
 
 Meaning = tuple[tuple[str, ...], Values, list[str]]
 
 
-def _meaning(seen: Counter[int], given: ClassList | None, examples: dict[int, Path], colourful: bool) -> Meaning:
+def _meaning(
+    seen: Counter[int], given: ClassList | None, examples: dict[int, Pair], colourful: bool, faults: Faults
+) -> Meaning:
     """Classes and what the values or colours mean, by the list, or by themselves."""
     numbers = sorted(seen)
     if not numbers or numbers == [IGNORE]:
         raise InputError('data: all masks are empty: expected class numbers, got none; check the export')
     if colourful:
-        return _of_colours(numbers, given, examples)
+        return _of_colours(numbers, given, examples, faults)
     if set(numbers) <= {0, IGNORE} and IGNORE in numbers:
-        names = given.names if given is not None and len(given.names) == 2 else ('background', 'foreground')
-        return names, Values({0: 0, IGNORE: 1}), [f'the masks have the values 0 and 255 alone: 0 is {names[0]}, 255 is {names[1]}']
+        names: tuple[str, ...] = ('background', 'foreground')
+        names = given.names if given is not None and len(given.names) == 2 else names
+        return (
+            names,
+            Values({0: 0, IGNORE: 1}),
+            [f'the masks have the values 0 and 255 alone: 0 is {names[0]}, 255 is {names[1]}'],
+        )
     if numbers == [0]:
         raise InputError('data: all masks are empty: every value is 0; expected the numbers of classes too; check the export')
     if given is not None:
-        return _of_list(numbers, given, examples)
+        return _of_list(numbers, given, examples, faults)
     rest = [v for v in numbers if v != IGNORE]
     names = tuple(f'class {v}' for v in rest)
-    said = [f'no list of classes lies there: the values {listed(rest)} are classes, 255 is ignored; classes.txt would name them']
+    said = [
+        f'no list of classes lies there: the values {listed(rest)} are classes, 255 is ignored; classes.txt would name them'
+    ]
     return names, Values({v: i for i, v in enumerate(rest)} | {IGNORE: IGNORE}), said
 
 
-def _of_list(numbers: list[int], given: ClassList, examples: dict[int, Path]) -> Meaning:
+def _of_list(numbers: list[int], given: ClassList, examples: dict[int, Pair], faults: Faults) -> Meaning:
     """Values by the list; where the highest is its length, they are counted from 1 and 0 is no class."""
     names, most = given.names, max(v for v in numbers if v != IGNORE)
     if given.numbers is None and most == len(names):
         meaning = {v: v - 1 for v in range(1, len(names) + 1)} | {0: IGNORE, IGNORE: IGNORE}
-        said = [f'the values go to {most}, of {len(names)} classes in {given.source.name}: counted from 1, 0 is no class and ignored']
+        said = [f'the values go to {most}, of {len(names)} classes in {given.source.name}: from 1 on, 0 is ignored']
     else:
         of_value = given.values(packed_colours=False)
         meaning = {v: names.index(name) for v, name in of_value.items()} | {IGNORE: IGNORE}
         said = [f'the values are those of {given.source.name}, counted from {min(of_value)}; 255 is ignored']
-    wrong = [v for v in numbers if v not in meaning]
-    if wrong:
-        raise InputError(
-            f'data: {examples[wrong[0]]} has the value {wrong[0]}, and {given.source} has {len(names)} classes '
-            f'({listed(names)}); add the class, mend the mask, or pass --ignore {wrong[0]}'
-        )
+    source = f'{given.source} has {len(names)} classes ({listed(names)})'
+    settle_unknown(
+        numbers, meaning, examples, faults, lambda v: f'the value {v}, and {source}', 'add the class, mend the mask, or'
+    )
     return names, Values(meaning), said
 
 
-def _of_colours(numbers: list[int], given: ClassList | None, examples: dict[int, Path]) -> Meaning:
+def _of_colours(numbers: list[int], given: ClassList | None, examples: dict[int, Pair], faults: Faults) -> Meaning:
     if given is not None and given.colours is not None:
-        meaning = {v: i for i, v in enumerate(given.colours)}
-        wrong = [v for v in numbers if v not in meaning and v != VOC_BORDER]
-        if wrong:
-            raise InputError(
-                f'data: {examples[wrong[0]]} has the colour {_rgb(wrong[0])}, which no class of {given.source} has; add it, '
-                f"mend the mask, or pass --ignore '{colour_text(wrong[0])}'"
-            )
-        return given.names, Values({VOC_BORDER: IGNORE} | meaning, True), [f'colours by {given.source.name}']
+        meaning = {VOC_BORDER: IGNORE} | {v: i for i, v in enumerate(given.colours)}
+        settle_unknown(
+            numbers,
+            meaning,
+            examples,
+            faults,
+            lambda v: f'the colour {_rgb(v)}, which no class of {given.source} has',
+            'add it, mend the mask, or',
+            colour_text,
+        )
+        return given.names, Values(meaning, True), [f'colours by {given.source.name}']
     grey = all(v % 0x010101 == 0 for v in numbers)
     if grey:
-        names, values, said = _meaning(Counter(v & 255 for v in numbers), given, {v & 255: p for v, p in examples.items()}, False)
+        one_channel = {v & 255: pair for v, pair in examples.items()}
+        names, values, said = _meaning(Counter(v & 255 for v in numbers), given, one_channel, False, faults)
         packed_values = {v * 0x010101: index for v, index in values.classes.items()}
         return names, Values(packed_values, True), [*said, 'the masks are grey pictures in three channels']
     if len(numbers) > MOST_COLOURS:
         raise InputError(
-            f'data: {examples[numbers[0]]} and others have {len(numbers)} colours, more than classes; are they photographs or '
+            f'data: {examples[numbers[0]].mask} and others have {len(numbers)} colours, more than classes; are they photographs or '
             'resized masks? Save masks without smoothing, and add classes.txt with lines "name: red, green, blue"'
         )
     names = tuple(colour_text(v) for v in numbers)
-    said = ['no list of classes lies there: each colour is a class of its name; classes.txt with "name: red, green, blue" names them']
+    said = ['no list of classes lies there: each colour is a class; classes.txt with lines "name: red, green, blue" names them']
     return names, Values({v: i for i, v in enumerate(numbers)}, True), said
+
+
+def settle_unknown(
+    numbers: Iterable[int],
+    meaning: dict[int, int],
+    examples: Mapping[int, Pair],
+    faults: Faults,
+    words: Callable[[int], str],
+    advice: str,
+    text: Callable[[int], str] = str,
+) -> None:
+    """Values that mean nothing are a fault each, and then no class; those that are ignored are none."""
+    for value in sorted(set(numbers) - set(meaning)):
+        if value not in faults.ignored:
+            faults.add(
+                examples[value].image, f'{examples[value].mask} has {words(value)}', f"{advice} pass --ignore '{text(value)}'"
+            )
+        meaning[value] = IGNORE
 
 
 def _rgb(number: int) -> str:
     return f'{number >> 16}, {number >> 8 & 255}, {number & 255}'
 
 
-def _ade20k(seen: Counter[int], given: ClassList | None, examples: dict[int, Path], colourful: bool) -> Meaning:
+def _ade20k(seen: Counter[int], given: ClassList | None, examples: dict[int, Pair], colourful: bool, faults: Faults) -> Meaning:
     """ADE20K's 150 names, of which those remain that the masks have; another list that lies there goes before."""
     from mmseg.datasets import ADE20KDataset
 
     names = ADE20KDataset.METAINFO['classes']
     there = sorted(v for v in seen if v not in (0, IGNORE))
     if given is not None or colourful or not there or max(there) > len(names):
-        return _meaning(seen, given, examples, colourful)
+        return _meaning(seen, given, examples, colourful, faults)
     kept = tuple(names[v - 1] for v in there)
-    few = f'{len(kept)} of ADE20K\'s {len(names)} classes are in the masks' if len(kept) < len(names) else 'the classes are ADE20K\'s'
-    return kept, Values({v: i for i, v in enumerate(there)} | {0: IGNORE, IGNORE: IGNORE}), [f'{few}; 0 is no class and ignored']
+    few = (
+        f"{len(kept)} of ADE20K's {len(names)} classes are in the masks"
+        if len(kept) < len(names)
+        else "the classes are ADE20K's"
+    )
+    return (
+        kept,
+        Values({v: i for i, v in enumerate(there)} | {0: IGNORE, IGNORE: IGNORE}),
+        [f'{few}; 0 is no class and ignored'],
+    )
 
 
 def _cityscapes(pairs: list[Pair]) -> Meaning:
@@ -323,5 +363,5 @@ def _cityscapes(pairs: list[Pair]) -> Meaning:
     names = tuple(CityscapesDataset.METAINFO['classes'])
     by_train_id = pairs[0].mask.name.endswith(CITYSCAPES[0])
     ids = range(len(names)) if by_train_id else CITYSCAPES_IDS
-    meaning = {v: IGNORE for v in range(256)} | {v: i for i, v in enumerate(ids)}
+    meaning = dict.fromkeys(range(256), IGNORE) | {v: i for i, v in enumerate(ids)}
     return names, Values(meaning), ["the classes are Cityscapes' 19, all other ids are ignored"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from convnext_dense.data.layouts import coco_json, cvat, label_studio, labelme, masks, voc, yolo
-from convnext_dense.data.layouts.found import Found, pictures_in
+from convnext_dense.data.layouts.found import Faults, Found, pictures_in
 from convnext_dense.data.layouts.masks import Told
 from convnext_dense.data.pictures import is_folder
 from convnext_dense.errors import InputError
@@ -35,8 +35,8 @@ EXPECTED = (
 )
 
 
-def read_folder(folder: str, layout: str | None = None, told: Told | None = None) -> Found:
-    """What an annotated folder holds. `layout` is a name of LAYOUTS where more than one could be meant.
+def read_folder(folder: str, layout: str | None = None, told: Told | None = None, faults: Faults | None = None) -> Found:
+    """What an annotated folder holds. `layout` is a name of LAYOUTS where more than one could be meant; `faults` is what to do about wrong masks.
 
     Raises:
         InputError: for a folder that is not there, is empty, has none of the layouts or several, and for what is wrong in it.
@@ -44,11 +44,13 @@ def read_folder(folder: str, layout: str | None = None, told: Told | None = None
     root = Path(os.path.realpath(folder))
     if not is_folder(root):
         what = 'a file' if root.exists() else 'not there'
-        raise InputError(f'--data: expected a folder with pictures and annotations, got {folder} which is {what}; check the path')
+        raise InputError(
+            f'--data: expected a folder with pictures and annotations, got {folder} which is {what}; check the path'
+        )
     chosen = layout or _the_one(root, folder)
     if layout is not None and not LAYOUTS[layout].looks(root):
         raise InputError(f'--layout {layout}: expected its files in {folder}, found none; leave it out to have them looked for')
-    found = LAYOUTS[chosen].read(root, told) if chosen == 'masks' else LAYOUTS[chosen].read(root)
+    found = LAYOUTS[chosen].read(root, told, faults) if chosen in ('masks', 'voc') else LAYOUTS[chosen].read(root)
     if not found.pictures:
         raise InputError(f'--data: expected pictures in {folder}, a folder of {found.layout}, got none; check the export')
     if not found.classes:
@@ -70,5 +72,5 @@ def _the_one(root: Path, folder: str) -> str:
         raise InputError(f'--data: expected pictures and annotations in {folder}, which is empty; check the path')
     pictures = len(pictures_in(root))
     raise InputError(
-        f'--data: expected {EXPECTED}; got {folder} with {pictures} pictures and none of these; annotate them, or check the folder'
+        f'--data: expected {EXPECTED}; got {folder} with {pictures} pictures and none of these; annotate them first'
     )

@@ -13,7 +13,9 @@ import numpy as np
 
 from convnext_dense.data.layouts.class_lists import VOC_BORDER, ClassList, read_class_list
 from convnext_dense.data.layouts.found import (
+    GROUND,
     IGNORE,
+    Faults,
     Found,
     Object,
     Picture,
@@ -26,10 +28,13 @@ from convnext_dense.data.layouts.found import (
     split_of,
 )
 from convnext_dense.data.layouts.labelme import encoded
-from convnext_dense.data.layouts.mask_files import colours, read_mask
+from convnext_dense.data.layouts.mask_files import colour_text, colours, read_mask
+from convnext_dense.data.layouts.masks import Pair, Told, look, settle_unknown
 from convnext_dense.data.pictures import is_file
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.text import listed as shown
 
+BACKGROUND = 'background'
 OBJECTS, CLASSES, IMAGES = 'SegmentationObject', 'SegmentationClass', 'JPEGImages'
 
 
@@ -61,7 +66,7 @@ def _tag(path: Path) -> str:
         return ''
 
 
-def read(root: Path) -> Found:
+def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> Found:
     """All pictures of JPEGImages, or beside the XML files.
 
     Raises:
@@ -78,7 +83,7 @@ def read(root: Path) -> Found:
     missing = [files[stem] for stem in files if stem not in paths]
     if missing:
         raise InputError(f'data: {missing[0]} has no picture in {folder}; add it or take the file out')
-    names = _names(trees, listed)
+    names = _names(trees, listed, (root / CLASSES).is_dir())
     splits = _splits(root)
     pictures, notes = [], []
     shift = _first_pixel(trees)
@@ -100,7 +105,9 @@ def read(root: Path) -> Found:
         notes.append(f'boxes are counted from {shift}')
     if hard:
         notes.append(f'{hard} difficult objects are neither learnt nor judged')
-    return Found('Pascal VOC', why, root, tuple(names), pictures, _values(root, names, listed, pictures), notes)
+    faults = faults or Faults()
+    values = _values(names, listed, pictures, told, faults)
+    return Found('Pascal VOC', why, root, tuple(names), pictures, values, notes, faults.found)
 
 
 def _tree(path: Path) -> ET.Element:
@@ -110,11 +117,17 @@ def _tree(path: Path) -> ET.Element:
         raise InputError(f'data: {path} is no XML ({last_line(error)}); mend it or take it out') from error
 
 
-def _names(trees: dict[str, ET.Element], listed: ClassList | None) -> list[str]:
-    """The list's, without the background; else those in the files, sorted."""
+def _names(trees: dict[str, ET.Element], listed: ClassList | None, with_masks: bool) -> list[str]:
+    """The list's, without the background; else those in the files, sorted; VOC's own twenty where they are among these."""
     if listed is not None:
-        return [name for name in listed.names if name.lower() != 'background']
-    return sorted({item.findtext('name', '') for tree in trees.values() for item in tree.iter('object')})
+        return [name for name in listed.names if name.lower() != BACKGROUND]
+    names = sorted({item.findtext('name', '') for tree in trees.values() for item in tree.iter('object')})
+    if with_masks:
+        from mmseg.datasets import PascalVOCDataset
+
+        twenty = PascalVOCDataset.METAINFO['classes'][1:]
+        return list(twenty) if set(names) <= set(twenty) else names
+    return names
 
 
 def _splits(root: Path) -> dict[str, str]:
@@ -180,7 +193,7 @@ def _add_masks(picture: Picture, path: Path, tree: ET.Element | None, listed: Cl
     kinds = read_mask(picture.mask)
     packed = colours(kinds) if kinds.ndim == 3 else kinds
     of_value = listed.values(packed_colours=kinds.ndim == 3)
-    names = [name for name in listed.names if name.lower() != 'background']
+    names = [name for name in listed.names if name.lower() != BACKGROUND]
     for number in numbers:
         inside = flat == number
         found, counts = np.unique(packed[inside], return_counts=True)
@@ -191,17 +204,28 @@ def _add_masks(picture: Picture, path: Path, tree: ET.Element | None, listed: Cl
             picture.objects.append(Object(names.index(name), box, encoded(inside)))
 
 
-def _values(root: Path, names: list[str], listed: ClassList | None, pictures: list[Picture]) -> Values | None:
+def _values(
+    names: list[str], listed: ClassList | None, pictures: list[Picture], told: Told | None, faults: Faults
+) -> Values | None:
     """What SegmentationClass's values mean: the list's colours, or VOC's own numbers, 0 the background."""
-    masks = [picture.mask for picture in pictures if picture.mask is not None]
-    if not masks:
+    pairs = [Pair(picture.path, picture.mask) for picture in pictures if picture.mask is not None]
+    if not pairs:
         return None
-    every = ['background', *names]
-    if read_mask(masks[0]).ndim == 3:
-        if listed is None:
-            raise InputError(
-                f'data: {masks[0]} is in colours, and nothing in {root} says which class they are; write labelmap.txt with '
-                'lines "name:red,green,blue::"'
-            )
-        return Values({v: every.index(n) for v, n in listed.values(packed_colours=True).items() if n in every} | {VOC_BORDER: IGNORE}, True)
-    return Values({index: index for index in range(len(every))} | {IGNORE: IGNORE})
+    seen, examples, coloured = look(pairs, told, faults)
+    if coloured:
+        of_colour = listed.values(packed_colours=True) if listed is not None else {}
+        meaning = {v: GROUND if name.lower() == BACKGROUND else names.index(name) for v, name in of_colour.items()}
+        meaning[VOC_BORDER] = IGNORE
+    else:
+        meaning = {number: number - 1 for number in range(1, len(names) + 1)} | {0: GROUND, IGNORE: IGNORE}
+    source = listed.source.name if listed is not None else f'{len(names)} classes ({shown(names)})'
+    settle_unknown(
+        seen,
+        meaning,
+        examples,
+        faults,
+        lambda v: f'{f"the colour {colour_text(v)}" if coloured else f"the value {v}"}, which is none of {source}',
+        'mend it, write labelmap.txt with lines "name:red,green,blue::", or',
+        colour_text if coloured else str,
+    )
+    return Values(meaning, coloured)

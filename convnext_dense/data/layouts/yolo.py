@@ -60,17 +60,13 @@ def read(root: Path) -> Found:
     source = _names_file(root)
     assert source is not None
     classes, splits = _read_names(source)
-    pictures, notes = [], []
-    thin = 0
+    pictures = []
     for path, split in _pictures(root, splits):
         size = picture_size(path)
         label = _label_file(path)
-        objects, left_out = _read_labels(label, size, classes) if label else ([], 0)
-        thin += left_out
+        objects = _read_labels(label, size, classes) if label else []
         pictures.append(Picture(path, below(path, root), size, objects, split=split))
-    if thin:
-        notes.append(f'{thin} polygons of less than three points are left out')
-    return Found('YOLO', looks(root), root, classes, pictures, notes=notes)
+    return Found('YOLO', looks(root), root, classes, pictures)
 
 
 def _names_file(root: Path) -> Path | None:
@@ -123,8 +119,7 @@ def _pictures(root: Path, splits: dict[str, list[str]]) -> list[tuple[Path, str]
             for path in _listed(place, root) if listing else pictures_in(place):
                 found.setdefault(path, split)
     if not found:  # no paths, or those of another machine
-        inside = [path for path in pictures_in(root)]
-        found = {path: split_of(*path.relative_to(root).parts[:-1]) for path in inside}
+        found = {path: split_of(*path.relative_to(root).parts[:-1]) for path in pictures_in(root)}
     return sorted(found.items(), key=lambda item: below(item[0], root))
 
 
@@ -196,8 +191,8 @@ def _label_file(picture: Path) -> Path | None:
     return beside if is_file(beside) else None
 
 
-def _read_labels(path: Path, size: Size, classes: tuple[str, ...]) -> tuple[list[Object], int]:
-    objects, thin = [], 0
+def _read_labels(path: Path, size: Size, classes: tuple[str, ...]) -> list[Object]:
+    objects = []
     for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
         words = line.split()
         if not words:
@@ -219,12 +214,10 @@ def _read_labels(path: Path, size: Size, classes: tuple[str, ...]) -> tuple[list
             objects.append(Object(label, _box(values[1:], size)))
         elif len(values) % 2 == 0:
             raise InputError(f'{where}: expected two numbers for each point, got {len(values) - 1}; mend it')
-        elif len(values) < 7:
-            thin += 1
         else:
             polygon = [round(v * size[i % 2], DIGITS) for i, v in enumerate(values[1:])]
             objects.append(Object(label, box_of([polygon]), [polygon]))
-    return objects, thin
+    return objects
 
 
 def _box(values: Sequence[float], size: Size) -> Box:

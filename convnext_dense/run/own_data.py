@@ -1,0 +1,275 @@
+"""`--data DIR`: a folder of any layout in place of a recipe's data set, with its classes in every head."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import copy
+import os
+import shutil
+import sys
+import tempfile
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from rich.progress import Progress
+
+from convnext_dense.data.check_ignored import heads
+from convnext_dense.data.layouts.choose_classes import (
+    BACKGROUND,
+    choose,
+    ignore,
+    in_order_of,
+    merge,
+    numbers,
+    with_background,
+)
+from convnext_dense.data.layouts.found import IGNORE, Faults, Found, Picture
+from convnext_dense.data.layouts.index import write
+from convnext_dense.data.layouts.masks import Told
+from convnext_dense.data.layouts.recognise import LAYOUTS, read_folder
+from convnext_dense.data.layouts.split import SHARE, split
+from convnext_dense.data.pipeline import steps
+from convnext_dense.errors import InputError
+from convnext_dense.run.nodes import dicts
+from convnext_dense.text import listed
+
+SEMANTIC, INSTANCE = TASKS = ('semantic', 'instance')
+LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
+DETECTION = ('coco/segm_mAP', 'coco/bbox_mAP')
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the commands that take a folder of any layout."""
+    group = parser.add_argument_group('own data')
+    group.add_argument('--data', metavar='DIR', help=f'annotated folder of any layout: {", ".join(LAYOUTS)}')
+    group.add_argument('--task', choices=TASKS, help="semantic: outlines become class masks (default: the recipe's)")
+    add_class_options(group)
+
+
+def add_class_options(group: Any) -> None:
+    """How a folder of any layout is read: what is learnt of it, and what validates."""
+    group.add_argument('--layout', choices=LAYOUTS, help='where more than one lies there')
+    group.add_argument('--classes', metavar='A,B', help='learn these alone')
+    group.add_argument('--merge', nargs='+', metavar='NAME=A,B', default=[], help='learn several classes as one')
+    group.add_argument(
+        '--ignore', nargs='+', metavar='VALUE', default=[], help="mask values, colours as '#ff0000' or classes to leave out"
+    )
+    group.add_argument('--val-share', type=float, default=SHARE, help='of the names, those that validate where no split is')
+    group.add_argument(
+        '--group-by', metavar='PATTERN', help='names that agree in it stay in one split; video: all but the last number'
+    )
+
+
+@dataclass
+class OwnData:
+    """What was read, and the records of its splits in `folder`, which a run that does not start leaves nothing of."""
+
+    found: Found
+    parts: dict[str, list[Picture]]
+    folder: Path
+    task: str
+    lines: list[str] = field(default_factory=list)
+    made: Path | None = None  # the outermost folder that was made for it
+
+    @contextmanager
+    def dropped_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(self.made or self.folder, ignore_errors=True)
+            raise
+
+
+def check_data_options(args: Namespace) -> None:
+    """Stop at options of own data without it, and at two data sets at once."""
+    given: dict[str, Any] = dict(layout=None, task=None, classes=None, merge=[], ignore=[], val_share=SHARE, group_by=None)
+    for name, default in given.items():
+        if args.data is None and getattr(args, name) != default:
+            raise InputError(f'--{name.replace("_", "-")}: expected --data DIR with it; name the folder')
+    for name in ('data_root', 'train_ann', 'val_ann'):
+        if args.data is not None and getattr(args, name, None) is not None:
+            raise InputError(f'--data and --{name.replace("_", "-")}: expected one of the two, got both; leave out one of them')
+
+
+def settle_own_data(
+    cfg: Config, args: Namespace, folder: str | None = None, trained: Sequence[str] | None = None, testing: bool = False
+) -> OwnData:
+    """Point the config's loaders, heads and evaluators at `args.data`.
+
+    Args:
+        folder: where the records of the splits stay; None: until the process ends.
+        trained: the classes of the model that is tested.
+        testing: whether all of a folder without splits is for testing.
+
+    Raises:
+        InputError: for what cannot be read, and annotations that are not of the recipe's kind.
+    """
+    task = task_of(cfg)
+    if args.task not in (None, task):
+        raise InputError(f'--task {args.task}: expected {task}, as the recipe {args.config} learns; name another recipe')
+    with reading() as told:
+        found = prepared(read(args, told), args, task, trained)
+    if testing and not any(picture.split for picture in found.pictures):
+        parts, how = dict(test=list(found.pictures)), 'all of it is tested'
+    else:
+        parts, how = split(found, args.val_share, args.group_by)
+    place, made = _folder(folder)
+    own = OwnData(found, parts, place, task, lines(found, parts, how), made)
+    with own.dropped_on_error():
+        for name, pictures in parts.items():
+            write(found, pictures, own.folder / f'{name}.json')
+        _check_overrides(args, len(found.classes))
+        _settle_loaders(cfg, own)
+        if task == SEMANTIC:
+            _settle_segmentor(cfg, own)
+        else:
+            _settle_detector(cfg, own)
+    return own
+
+
+def read(args: Namespace, told: Told | None, collect: bool = False) -> Found:
+    """The folder that the options name; `collect`: faults in masks are listed instead of stopping at them."""
+    return read_folder(args.data, args.layout, told, Faults(collect, numbers(args.ignore)))
+
+
+def task_of(cfg: Config) -> str:
+    return SEMANTIC if isinstance(cfg.get('model'), dict) and 'decode_head' in cfg.model else INSTANCE
+
+
+def prepared(found: Found, args: Namespace, task: str, trained: Sequence[str] | None = None) -> Found:
+    """What was found, for a task: the classes that are learnt, and what is no object."""
+    if task == SEMANTIC and found.values is None and not found.outlined:
+        raise InputError(
+            f'--data: expected outlines or masks for the classes of pixels, got boxes in {found.root} ({found.layout}); '
+            'name a detection recipe, or export polygons'
+        )
+    if task == INSTANCE and found.values is not None and not any(picture.objects for picture in found.pictures):
+        raise InputError(
+            f'--data: expected objects, got masks of classes in {found.root} ({found.layout}), which do not tell objects '
+            'apart; name an UperNet recipe, or export objects'
+        )
+    if task == SEMANTIC and found.values is not None:
+        left = [picture for picture in found.pictures if picture.mask is not None]
+        if len(left) < len(found.pictures):
+            found.notes.append(f'{len(found.pictures) - len(left)} pictures without a mask are left out')
+            found.pictures = left
+    if task == INSTANCE:
+        found.values = None
+    no_ground = BACKGROUND in args.ignore or (trained is not None and BACKGROUND not in trained)
+    found = with_background(found, no_ground) if task == SEMANTIC else found
+    found = merge(ignore(found, args.ignore), args.merge)
+    chosen = [name.strip() for name in args.classes.split(',') if name.strip()] if args.classes else None
+    found = choose(found, chosen)
+    return found if trained is None else in_order_of(found, trained)
+
+
+def lines(found: Found, parts: dict[str, list[Picture]], how: str) -> list[str]:
+    """What a folder was taken for, and why, in the order that a reader asks."""
+    counts = ', '.join(f'{len(pictures)} {name}' for name, pictures in parts.items() if pictures)
+    head = (
+        f'data: {found.root} is {found.layout} (by {found.why}): {len(found.pictures)} pictures ({counts}), '
+        f'{len(found.classes)} classes ({listed(found.classes)})'
+    )
+    return [head, f'data: {how}', *(f'data: {note}' for note in found.notes)]
+
+
+@contextmanager
+def reading() -> Iterator[Told | None]:
+    """A progress bar of the masks that are read, on a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(transient=True) as progress:
+        task = progress.add_task('reading masks', total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _folder(given: str | None) -> tuple[Path, Path | None]:
+    """The folder of the records, and the outermost that was made for it."""
+    if given is None:
+        path = Path(tempfile.mkdtemp(prefix='convnext_dense_data_'))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        return path, path
+    place = Path(os.path.abspath(given))
+    missing = [part for part in (place, *place.parents) if not part.exists()]
+    place.mkdir(parents=True, exist_ok=True)
+    return place, missing[-1] if missing else None
+
+
+def _check_overrides(args: Namespace, count: int) -> None:
+    for key, value in (args.cfg_options or {}).items():
+        if key.startswith('model.') and key.endswith('.num_classes') and value != count and 'rpn_head' not in key:
+            raise InputError(f'--cfg-options {key}: expected {count}, the classes of {args.data}; got {value}; leave it out')
+
+
+def _settle_loaders(cfg: Config, own: OwnData) -> None:
+    """The splits' data sets in the recipe's loaders, with their pipelines; without a test split, validation's."""
+    kind = dict(type='FolderDataset') if own.task == SEMANTIC else dict(type='CocoDataset')
+    for name, loader in LOADERS.items():
+        node = cfg.get(loader)
+        part = name if own.parts.get(name) else 'val' if own.parts.get('val') else 'test'
+        if not isinstance(node, dict) or not own.parts.get(part):
+            continue
+        old = next((step for step in steps(node.get('dataset')) if 'pipeline' in step), None)
+        if old is None:
+            raise InputError(f'{loader}: expected a data set with a pipeline in the recipe, got none; see a recipe')
+        spec: dict[str, Any] = dict(kind, data_root=str(own.found.root), ann_file=str(own.folder / f'{part}.json'))
+        spec['pipeline'] = copy.deepcopy(old['pipeline'])
+        if own.task == INSTANCE:
+            spec['data_prefix'] = dict(img=str(own.found.root))
+            spec |= {key: old[key] for key in ('filter_cfg', 'test_mode') if key in old}
+            if name == 'train':
+                spec['filter_cfg'] = dict(old.get('filter_cfg') or {}, filter_empty_gt=True)
+        else:
+            spec['metainfo'] = dict(classes=list(own.found.classes))
+        node['dataset'] = spec
+
+
+def _settle_segmentor(cfg: Config, own: OwnData) -> None:
+    found = own.found
+    for _, head in heads(cfg):
+        head['num_classes'] = len(found.classes)
+    options: dict[str, Any] = dict(type='LoadFolderAnnotations')
+    if found.values is not None:
+        options |= dict(values=[list(pair) for pair in sorted(found.values.classes.items())], colours=found.values.colours)
+    else:
+        ground = next((i for i, name in enumerate(found.classes) if name.lower() == BACKGROUND), IGNORE)
+        options['background'] = ground
+    for part in (*LOADERS.values(), 'tta_pipeline'):
+        for step in list(dicts(cfg.get(part) or {})):
+            if step.get('type') == 'LoadAnnotations':
+                for key in list(step):
+                    del step[key]
+                step.update(copy.deepcopy(options))
+
+
+def _settle_detector(cfg: Config, own: OwnData) -> None:
+    """Classes are settled with the files (`settle_coco`); objects without outlines leave the mask head out."""
+    for loader, evaluator in (('val_dataloader', 'val_evaluator'), ('test_dataloader', 'test_evaluator')):
+        for node in dicts(cfg.get(evaluator) or {}):
+            if 'ann_file' in node and cfg.get(loader):
+                node['ann_file'] = cfg[loader]['dataset']['ann_file']
+    if own.found.outlined:
+        return
+    count = Counter(one.outline is None for picture in own.found.pictures for one in picture.objects)
+    head = cfg.model.get('roi_head')
+    if not isinstance(head, dict):
+        return
+    head['mask_head'] = head['mask_roi_extractor'] = None
+    for part in LOADERS.values():
+        for step in dicts(cfg.get(part) or {}):
+            if step.get('with_mask'):
+                step['with_mask'] = False
+    for evaluator in ('val_evaluator', 'test_evaluator'):
+        for node in dicts(cfg.get(evaluator) or {}):
+            if 'segm' in (node.get('metric') or ()):
+                node['metric'] = ['bbox']
+    some = f'{count[True]} of {count.total()}' if count[False] else 'the'
+    own.lines.append(f'data: {some} objects have no outline: boxes alone are learnt, the mask head is left out')

@@ -8,6 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from convnext_dense.errors import InputError
 from convnext_dense.predict.config_text import check_types, dataset_meta, import_own, parse_config
+from convnext_dense.run.channels import settle_channels
 from convnext_dense.run.options import load_config
 
 
@@ -97,6 +98,16 @@ def test_the_recipes_pass(path) -> None:
     cfg = load_config(str(path))
     parts = [cfg.model, cfg.get('tta_model'), cfg.get('tta_pipeline'), cfg.test_dataloader.dataset.pipeline]
     check_types([part for part in parts if part], cfg.default_scope, [])
+
+
+@pytest.mark.parametrize('config', [SHAPES, SHAPES_COCO])
+def test_a_config_of_other_channels_passes(config: str) -> None:
+    cfg = load_config(config)
+    settle_channels(cfg, 4, [0.0] * 4, [1.0] * 4)
+    parts = [cfg.model, cfg.test_dataloader.dataset.pipeline]
+    assert 'channels' in str(parts)
+    check_types([*parts, *([cfg.tta_pipeline] if 'tta_pipeline' in cfg else [])], cfg.default_scope, [])
+    assert import_own(cfg) == []
 
 
 def test_scopes() -> None:

@@ -8,8 +8,10 @@ import shlex
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from channel_sets import picture
 from conftest import ROOT
 from detectors import DETECTORS, NEEDS_COMPILED
 from mmengine.config import Config
@@ -36,7 +38,7 @@ from convnext_dense.weights.convert import TARGETS
 from convnext_dense.weights.layouts import LAYOUTS
 
 pages = pytest.mark.parametrize('page_', PAGES, ids=lambda page_: page_.name)
-OWN_DATA, OTHER_FOLDERS, OTHER_OPTIMISER = page('data').blocks('python')
+OWN_DATA, OTHER_FOLDERS, OTHER_OPTIMISER, OTHER_CHANNELS = page('data').blocks('python')
 DETECTOR, SEGMENTOR, GROUPS = page('plugin').blocks('python')
 
 
@@ -276,6 +278,15 @@ def test_own_data_in_other_folders(tmp_path: Path, shapes: str) -> None:
     for loader, folder, length in (('train_dataloader', 'tr', 6), ('val_dataloader', 'va', 5), ('test_dataloader', 'va', 5)):
         data = DATASETS.build(cfg[loader].dataset)
         assert len(data) == length and f'/photos/{folder}/' in data[0]['data_samples'].img_path
+
+
+def test_other_than_three_channels(tmp_path: Path) -> None:
+    cfg, paths = load_config('upernet_convnext_t_ade20k'), [tmp_path / f'{i}.npy' for i in range(2)]
+    for path in paths:
+        np.save(path, picture(12))
+    exec(OTHER_CHANNELS, dict(cfg=cfg, paths=paths))
+    assert cfg.model.backbone.in_channels == 12
+    assert cfg.model.data_preprocessor.mean == pytest.approx(picture(12).reshape(-1, 12).mean(0).tolist())
 
 
 def test_another_optimiser(tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 import io
 import logging
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from channel_sets import picture, write_tiff
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
 from convnext_dense import InputError
+from convnext_dense.data.bands import displayed
 from convnext_dense.training.hooks import ProgressBarHook, SavePicturesHook
 
 
@@ -80,6 +84,20 @@ def test_pictures_with_equal_names_do_not_overwrite_each_other(tmp_path) -> None
         hook.after_test_iter(SimpleNamespace(visualizer=visualizer), 0, outputs=[sample])
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['same.png', 'two_same.png']
     assert Image.open(tmp_path / 'pictures' / 'same.png').size == (40, 30)
+
+
+def test_pictures_of_other_channels_are_drawn_by_their_first_bands(tmp_path) -> None:
+    write_tiff(tmp_path / 'a.tif', picture(5))
+    drawn = []
+
+    def add_datasample(name, image, data_sample, out_file) -> None:
+        drawn.append(image)
+        Path(out_file).touch()
+
+    sample = SegDataSample(metainfo=dict(img_path=str(tmp_path / 'a.tif')))
+    runner = SimpleNamespace(visualizer=SimpleNamespace(add_datasample=add_datasample))
+    SavePicturesHook(str(tmp_path), channels=5).after_test_iter(runner, 0, outputs=[sample])
+    assert np.array_equal(drawn[0], displayed(picture(5), (0, 1, 2)))
 
 
 def test_a_picture_that_could_not_be_written(tmp_path) -> None:

@@ -2,19 +2,21 @@
 
 import http.server
 import threading
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from channel_sets import picture
 from models import photograph, write_photograph
 from PIL import Image
 
 from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.errors import InputError
 from convnext_dense.predict import inputs
-from convnext_dense.predict.inputs import as_bgr, check_readable, count, downloaded, is_one, items
+from convnext_dense.predict.inputs import as_bgr, as_channels, check_readable, count, downloaded, is_one, items
 
 RGB = photograph(6, 8)
 
@@ -184,3 +186,29 @@ def test_urls_that_do_not_answer(server: str, monkeypatch) -> None:
     monkeypatch.setattr(inputs, 'MAX_DOWNLOAD', 10)
     with pytest.raises(UnreadableError, match='more than 10 bytes'):
         downloaded(f'{server}/a.jpg')
+
+
+def test_other_channels_in_memory_keep_their_values() -> None:
+    values = picture(4)
+    for given in (values, torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)):
+        found = as_channels(given, 'picture', 4)
+        assert found.dtype == np.float32 and np.array_equal(found, values)
+    grey = picture(1)[..., 0]
+    for given in (grey, Image.fromarray(grey), torch.from_numpy(grey.astype(np.float32))):
+        assert np.array_equal(as_channels(given, 'picture', 1)[..., 0], grey)
+    for given, line in ((values[..., :3], 'picture 3 is 3-channel data'), (np.full((5, 6, 4), np.inf), 'picture 3 has NaN')):
+        with pytest.raises(InputError, match=line):
+            as_channels(given, 'picture 3', 4)
+
+
+def test_arrays_in_files_are_pictures_of_a_model_of_other_channels(tmp_path: Path) -> None:
+    write_photograph(tmp_path / 'a.png')
+    np.save(tmp_path / 'b.npy', picture(4))
+    convert = partial(as_channels, channels=4)
+    assert [item.name for item in items(str(tmp_path), convert=convert)] == ['a', 'b']
+    assert [item.name for item in items(str(tmp_path))] == ['a']
+    (item,) = items(picture(4), convert=convert)
+    assert np.array_equal(item.given, picture(4))
+    assert len(list(items(np.stack([picture(4)] * 2), convert=convert))) == 2
+    with pytest.raises(InputError, match='got the video x.mp4'):
+        items('x.mp4', convert=convert)

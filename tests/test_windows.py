@@ -119,9 +119,9 @@ def test_a_reduced_picture_is_that_of_opencv_nearly(longest: int, monkeypatch) -
     picture = InMemory(RGB[..., ::-1])
     whole = reduced(picture, longest)
     assert max(whole.shape) == longest
-    expected = cv2.resize(picture.bgr, whole.shape[1::-1], interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(picture.image, whole.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(whole.astype(int) - expected).mean() < 2
-    assert reduced(picture, 200) is not None and np.array_equal(reduced(picture, 500), picture.bgr)
+    assert reduced(picture, 200) is not None and np.array_equal(reduced(picture, 500), picture.image)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,14 @@ def test_colours_and_turns_that_are_not_read(tmp_path: Path, options) -> None:
     tifffile.imwrite(tmp_path / 'a.tif', RGB[..., 0], **options)
     with pytest.raises(UnreadableError, match='expected grey or RGB as it lies'):
         Tiff(str(tmp_path / 'a.tif'))
+
+
+@pytest.mark.parametrize('channels', [1, 5, 12])
+def test_other_channels_are_reduced_each_for_itself(channels: int, monkeypatch) -> None:
+    image = np.random.default_rng(0).normal(0, 1, (90, 120, channels)).astype(np.float32)
+    whole = reduced(InMemory(image), 60)
+    assert whole.shape == (45, 60, channels) and whole.dtype == np.float32
+    for index in range(channels):
+        np.testing.assert_allclose(
+            whole[..., index], cv2.resize(image[..., index], (60, 45), interpolation=cv2.INTER_AREA), atol=1e-5
+        )

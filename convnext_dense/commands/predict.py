@@ -46,6 +46,9 @@ def parse_args() -> argparse.Namespace:
         '--tile', default='off', metavar='auto|N|off', help='predict in tiles of N pixels; auto: large pictures'
     )
     parser.add_argument('--overlap', type=float, default=OVERLAP, help='of a tile, the share that the next one sees, too')
+    parser.add_argument(
+        '--bands', metavar='3,2,1', help='of other than three channels: which are drawn, as red, green and blue; or one, grey'
+    )
     parser.add_argument('--every', type=int, default=1, metavar='N', help='of a video, each N-th frame')
     parser.add_argument('--recursive', action='store_true', help="look into folders' folders, too")
     parser.add_argument('--resume', action='store_true', help='leave out what --out has already')

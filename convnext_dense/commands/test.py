@@ -19,6 +19,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from rich.table import Table
 
+from convnext_dense.data.channels import channels_of
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.data.coco import BACKENDS
 from convnext_dense.errors import InputError, doing
@@ -84,7 +85,8 @@ def main() -> None:
     check_weights(cfg, model, data_classes(cfg, 'test_dataloader'))
     if args.show_dir:
         check_folder('--show-dir', args.show_dir)
-        cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir))
+        channels = channels_of(cfg.test_dataloader)
+        cfg.custom_hooks.append(dict(type='SavePicturesHook', folder=args.show_dir, channels=channels))
     if args.eval_backend:
         use_backend(cfg, args.eval_backend)
     check_evaluators(cfg, 'test_evaluator')

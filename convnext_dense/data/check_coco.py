@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from convnext_dense.data.channels import size_reader
 from convnext_dense.data.check_masks import HUGE, NUMBERS, is_number, mask_problems
 from convnext_dense.data.coco import class_names, read_coco
-from convnext_dense.data.pictures import TURNED, Size, UnreadableError, image_size, is_file
+from convnext_dense.data.pictures import TURNED, Size, UnreadableError, is_file
 from convnext_dense.data.pipeline import smallest_side
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
@@ -128,7 +129,7 @@ def _box(item: dict[str, Any]) -> list[float] | None:
 
 def _image_problems(path: Path, size: Size | None, pipeline: Any) -> Iterator[str]:
     try:
-        read, orientation = image_size(path)
+        read, orientation = size_reader(pipeline)(path)
     except UnreadableError as error:
         yield f'{path} {error}'
         return

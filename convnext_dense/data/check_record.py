@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from convnext_dense.data.channels import size_reader
 from convnext_dense.data.check_coco import spread
-from convnext_dense.data.pictures import UnreadableError, image_size
+from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.data.pipeline import smallest_side
 
 
@@ -23,7 +24,7 @@ def record_problems(dataset: Any, pipeline: Any, smallest: int, sample: int | No
 
 def _problems(path: Path, image: dict[str, Any], pipeline: Any, smallest: int) -> Iterator[str]:
     try:
-        size, _ = image_size(path)
+        size, _ = size_reader(pipeline)(path)
     except (UnreadableError, OSError) as error:
         yield f'{path} {error if isinstance(error, UnreadableError) else "is missing"}'
         return

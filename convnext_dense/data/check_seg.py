@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from convnext_dense.data.channels import size_reader
 from convnext_dense.data.check_coco import spread
 from convnext_dense.data.check_names import PICTURES, image_hint, mask_hint, names_below, stems
-from convnext_dense.data.pictures import Size, UnreadableError, image_size, is_file, is_folder, mask_values, values_of
+from convnext_dense.data.pictures import Size, UnreadableError, is_file, is_folder, mask_values, values_of
 from convnext_dense.data.pipeline import smallest_side, steps
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
@@ -147,7 +148,7 @@ class _Rules:
     """What a data set takes: values that name a class, the loader of its masks, and the least side of a picture."""
 
     def __init__(self, dataset: Any, pipeline: Any, smallest: int) -> None:
-        self.pipeline, self.smallest = pipeline, smallest
+        self.pipeline, self.smallest, self.read_size = pipeline, smallest, size_reader(pipeline)
         self.classes = len(dataset.metainfo['classes'])
         self.reduced = int(dataset.reduce_zero_label)
         self.dropped = dataset.label_map or {}
@@ -167,7 +168,7 @@ def _check_pair(image: Path, mask: Path, rules: _Rules, seen: set[float]) -> Ite
     """Problems of an image and its mask, whose values are added to `seen`."""
     image_size_read = values = None
     try:
-        image_size_read, _ = image_size(image)
+        image_size_read, _ = rules.read_size(image)
     except UnreadableError as error:
         yield f'{image} {error}'
     try:

@@ -81,7 +81,7 @@ def mask_values(path: Path, backend: str) -> NDArray:
         if image.format in LOSSY:
             raise UnreadableError(f'is a {image.format}, whose compression blurs class numbers; save masks losslessly, as PNG')
         mode = image.mode
-    with _as_unreadable():
+    with as_unreadable():
         values = _decode(path, 'unchanged', backend)
     if values is None or values.ndim != 2:
         raise UnreadableError(f'has mode {mode}; expected one channel of class numbers')
@@ -89,12 +89,18 @@ def mask_values(path: Path, backend: str) -> NDArray:
 
 
 def _decode(path: Path, flag: str, backend: str) -> NDArray | None:
+    with quiet_opencv(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return mmcv.imfrombytes(path.read_bytes(), flag=flag, backend=backend)
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """OpenCV would write to the terminal what the line says."""
     level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would write to the terminal what the line says
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            return mmcv.imfrombytes(path.read_bytes(), flag=flag, backend=backend)
+        yield
     finally:
         cv2.utils.logging.setLogLevel(level)
 
@@ -104,14 +110,14 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """A picture as Pillow opens it, its pixels not read; whatever is wrong with the file is an UnreadableError."""
     if path.is_dir():
         raise UnreadableError('is a folder; expected a picture')
-    with _as_unreadable(), Image.open(path) as image:
+    with as_unreadable(), Image.open(path) as image:
         if getattr(image, 'is_animated', False) and image.format not in ONE_OF_MANY:
             raise UnreadableError(f'is a {image.format} of {image.n_frames} frames; expected one picture')
         yield image
 
 
 @contextmanager
-def _as_unreadable() -> Iterator[None]:
+def as_unreadable() -> Iterator[None]:
     """Whatever a decoder raises at a foreign or broken file."""
     try:
         with warnings.catch_warnings():

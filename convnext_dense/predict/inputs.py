@@ -6,7 +6,7 @@ import glob
 import os
 import tempfile
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from convnext_dense.data.channels import ARRAYS, checked
 from convnext_dense.data.pictures import TooLargeError, UnreadableError, image_size, is_file, is_folder
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
@@ -27,6 +28,7 @@ PICTURES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts')
 TIMEOUT = 30  # seconds without an answer of a server
 MAX_DOWNLOAD = 2**30  # bytes
+Convert = Callable[[Any, str], NDArray]  # of a picture in memory and what it is called
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Item:
 
     name: str
     source: str
-    given: Any  # a path, a URL, an array (H, W, 3) of BGR bytes, or an UnreadableError
+    given: Any  # a path, a URL, an array as the model takes it, or an UnreadableError
     file: str = ''  # its path below what was given, or the name that a file of it would have
 
 
@@ -49,18 +51,22 @@ def is_one(given: Any) -> bool:
     return isinstance(given, (Image.Image, np.ndarray, torch.Tensor)) and getattr(given, 'ndim', 3) < 4
 
 
-def items(given: Any, recursive: bool = False, every: int = 1) -> Iterator[Item]:
+def items(given: Any, recursive: bool = False, every: int = 1, convert: Convert | None = None) -> Iterator[Item]:
     """The pictures in what is given, files in the order of their names; of a video each `every`-th frame.
+
+    `convert` makes of a picture in memory what a model of other channels takes; files of arrays are pictures, and videos none.
 
     Raises:
         InputError: for what is not there, a folder or pattern without pictures, and a type that is no picture.
     """
     if isinstance(given, (str, os.PathLike)):
-        return _of_path(os.fspath(given), recursive, every)
+        return _of_path(os.fspath(given), recursive, every, convert)
     if isinstance(given, (Image.Image, np.ndarray, torch.Tensor)):
-        return iter([Item('picture', 'picture', as_bgr(given), 'picture.jpg')]) if is_one(given) else _of_batch(given)
+        if not is_one(given):
+            return _of_batch(given, convert)
+        return iter([Item('picture', 'picture', (convert or as_bgr)(given, 'picture'), 'picture.jpg')])
     if isinstance(given, Iterable) and not isinstance(given, (bytes, dict, set)):
-        return _of_several(given, recursive, every)
+        return _of_several(given, recursive, every, convert)
     raise InputError(
         'input: expected a path, URL, PIL image, array (H, W, 3), tensor (3, H, W), or several of them; '
         f'got {type(given).__name__}'
@@ -74,36 +80,39 @@ def count(given: Any, recursive: bool = False) -> int | None:
         return None if any(found is None for found in counts) else sum(found for found in counts if found is not None)
     if is_one(given):
         if isinstance(given, (str, os.PathLike)) and not is_url(os.fspath(given)):
-            _of_path(os.fspath(given), recursive, 1)  # stops where it is not there
+            _of_path(os.fspath(given), recursive, 1, None)  # stops where it is not there
         return 1
     if isinstance(given, (str, os.PathLike)) and not _is_video(os.fspath(given)):
-        return len(_listed(os.fspath(given), recursive))
+        return len(_listed(os.fspath(given), recursive, (*PICTURES, *ARRAYS)))
     return None
 
 
-def _of_several(given: Iterable[Any], recursive: bool, every: int) -> Iterator[Item]:
+def _of_several(given: Iterable[Any], recursive: bool, every: int, convert: Convert | None) -> Iterator[Item]:
     """The pictures of each; arrays and pictures in memory are numbered, as frames of a video are."""
     for index, one in enumerate(given):
         if isinstance(one, Item):
             yield one
         elif isinstance(one, (Image.Image, np.ndarray, torch.Tensor)) and is_one(one):
-            yield Item(f'{index:06d}', f'picture {index}', as_bgr(one, f'picture {index}'), f'{index:06d}.jpg')
+            picture = (convert or as_bgr)(one, f'picture {index}')
+            yield Item(f'{index:06d}', f'picture {index}', picture, f'{index:06d}.jpg')
         elif isinstance(one, (str, os.PathLike)):
-            yield from _of_path(os.fspath(one), recursive, every)
+            yield from _of_path(os.fspath(one), recursive, every, convert)
         else:
             raise InputError(f'input {index}: expected a path, URL, PIL image, array or tensor, got {type(one).__name__}')
 
 
-def _of_batch(given: Any) -> Iterator[Item]:
+def _of_batch(given: Any, convert: Convert | None) -> Iterator[Item]:
     if given.ndim != 4:
         raise InputError(f'input: expected an array (H, W, 3) or a tensor (3, H, W), got shape {tuple(given.shape)}')
-    return _of_several(given, False, 1)
+    return _of_several(given, False, 1, convert)
 
 
-def _of_path(text: str, recursive: bool, every: int) -> Iterator[Item]:
+def _of_path(text: str, recursive: bool, every: int, convert: Convert | None) -> Iterator[Item]:
     path = Path(text)
     if not text:
         raise InputError('input: expected a path, got an empty one; is a variable not set?')
+    if convert is not None and _is_video(text):
+        raise InputError(f'input: expected pictures for a model of other than three channels of bytes, got the video {text}')
     if is_url(text):
         name = Path(urlparse(text).path).stem or 'picture'
         return (
@@ -112,7 +121,7 @@ def _of_path(text: str, recursive: bool, every: int) -> Iterator[Item]:
     if '://' in text:
         raise InputError(f'input: expected a path or a URL of http or https, got {text}')
     if is_folder(path) or _is_pattern(text):
-        found = _listed(text, recursive)
+        found = _listed(text, recursive, PICTURES if convert is None else (*PICTURES, *ARRAYS))
         base = path if is_folder(path) else Path(os.path.commonpath([os.path.dirname(p) or '.' for p in found]))
         return (Item(_below(p, base).with_suffix('').as_posix(), p, p, _below(p, base).as_posix()) for p in found)
     if not is_file(path):
@@ -130,17 +139,17 @@ def _of_video(text: str, name: str, every: int) -> Iterator[Item]:
         yield Item(name, text, UnreadableError(str(error).removeprefix('video: ').removeprefix(text).strip()))
 
 
-def _listed(text: str, recursive: bool) -> list[str]:
+def _listed(text: str, recursive: bool, suffixes: tuple[str, ...]) -> list[str]:
     """The pictures of a folder or a pattern, sorted."""
     path = Path(text)
     if is_folder(path):
         inside = sorted(path.rglob('*') if recursive else path.iterdir())
-        found = [str(p) for p in inside if p.suffix.lower() in PICTURES and is_file(p)]
+        found = [str(p) for p in inside if p.suffix.lower() in suffixes and is_file(p)]
         if not found:
             deeper = '' if recursive else '; --recursive (recursive=True) looks into its folders too'
             raise InputError(f'input: expected pictures ({", ".join(PICTURES)}) in {text}, found none{deeper}')
         return found
-    found = sorted(p for p in glob.glob(text, recursive=True) if Path(p).suffix.lower() in PICTURES and is_file(Path(p)))
+    found = sorted(p for p in glob.glob(text, recursive=True) if Path(p).suffix.lower() in suffixes and is_file(Path(p)))
     if not found:
         raise InputError(f'input: expected pictures that fit the pattern {text}, found none; check it')
     return found
@@ -235,3 +244,25 @@ def as_bgr(given: Any, what: str = 'picture') -> NDArray[np.uint8]:
         raise InputError(f'{what}: expected bytes (uint8) or floats from 0 to 1, got {values.dtype}')
     rgb = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3]
     return np.ascontiguousarray(rgb[..., ::-1].astype(np.uint8))
+
+
+def as_channels(given: Any, what: str, channels: int) -> NDArray[np.float32]:
+    """A picture in memory as (H, W, channels) with its own values, which are in the unit of the files that were trained on.
+
+    Arrays are (H, W, N), or (H, W) for one channel; tensors (N, H, W). PIL images are turned by their EXIF orientation.
+
+    Raises:
+        InputError: for other shapes and types, NaN and infinity.
+    """
+    if isinstance(given, Image.Image):
+        turned: Image.Image = ImageOps.exif_transpose(given)
+        values = np.asarray(turned.convert('RGB') if turned.mode == 'P' else turned)
+    elif isinstance(given, torch.Tensor):
+        values = given.detach().cpu().float().numpy()
+        values = values.transpose(1, 2, 0) if values.ndim == 3 else values
+    else:
+        values = given
+    try:
+        return np.ascontiguousarray(checked(values, channels), np.float32)
+    except UnreadableError as error:
+        raise InputError(f'{what} {error}') from error

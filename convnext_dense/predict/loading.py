@@ -45,6 +45,7 @@ def load_model(
     tta: bool = False,
     tile: int | str | None = None,
     overlap: float = OVERLAP,
+    bands: Sequence[int] | None = None,
 ) -> Model:
     """A trained segmentor or detector.
 
@@ -59,6 +60,7 @@ def load_model(
         tta: test-time augmentation, as the config has it.
         tile: pictures in tiles of so many pixels a side; 'auto' takes AUTO_SIDE for pictures of more than twice that.
         overlap: the share of a tile that the next one sees, too.
+        bands: of pictures of other than three channels, which three are drawn, counted from 0; or one, in grey.
 
     Raises:
         InputError: for a checkpoint without a config, weights that do not fit, and options that cannot be.
@@ -92,7 +94,8 @@ def load_model(
     inner = built.module if tta else built
     inner.load_state_dict(open_whole_model(path).state)
     trained, palette = _classes_and_palette(cfg, meta, inner)
-    options = Options(_device(device), precision, batch_size, score, _chosen(classes, trained), tiling, tile == 'auto')
+    chosen = _chosen(classes, trained)
+    options = Options(_device(device), precision, batch_size, score, chosen, tiling, tile == 'auto', bands)
     return Model(built.eval(), cfg, trained, palette, options)
 
 

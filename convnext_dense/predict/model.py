@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +17,13 @@ from mmseg.models.segmentors import BaseSegmentor
 from numpy.typing import NDArray
 from torch import nn
 
+from convnext_dense.data.bands import checked_bands, displayed
+from convnext_dense.data.channel_steps import LoadChannels
 from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_number, expect_whole
 from convnext_dense.predict.ahead import ahead
-from convnext_dense.predict.inputs import Item, check_readable, downloaded, is_one, is_url, items
+from convnext_dense.predict.inputs import Item, as_channels, check_readable, downloaded, is_one, is_url, items
 from convnext_dense.predict.least_score import least_score
 from convnext_dense.predict.result import Result, index_type, nothing_of
 from convnext_dense.predict.steps import build_pipeline
@@ -42,6 +45,7 @@ class Options(NamedTuple):
     chosen: tuple[int, ...] | None  # class indices
     tiling: Tiling | None = None
     only_large: bool = False  # tiles for pictures of more than twice their side alone
+    bands: Sequence[int] | None = None  # that are drawn
 
 
 class Prepared(NamedTuple):
@@ -52,6 +56,7 @@ class Prepared(NamedTuple):
     data: dict[str, Any] | None
     why: str = ''
     tiled: bool = False
+    image: NDArray | None = None  # what tiles are cut from
 
 
 class Model:
@@ -69,6 +74,10 @@ class Model:
         self.is_segmentor = isinstance(getattr(model, 'module', model), BaseSegmentor)  # out of test-time augmentation
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             self._load, self._rest = build_pipeline(cfg.test_dataloader.dataset.get('pipeline'))
+        self.channels = self._load.channels if isinstance(self._load, LoadChannels) else None  # None: three of bytes
+        if self.channels is None and options.bands is not None:
+            raise InputError('bands: expected a model of other than three channels of bytes, got one of them; leave it out')
+        self.bands = () if self.channels is None else checked_bands(options.bands, self.channels)
         self.tiler: Tiler | None = None
         if options.tiling is not None:
             self.tiler = Tiler(model, self._rest, options.tiling, options.batch_size, options.score, self._autocast)
@@ -80,7 +89,7 @@ class Model:
     def __call__(self, inputs: Any) -> Any:
         """A Result for one picture; a list of them for a list; an iterator for a folder, a pattern, a video and an iterator.
 
-        See `convnext_dense.predict.inputs.as_bgr` for pictures in memory.
+        See `as_bgr` and `as_channels` in `convnext_dense.predict.inputs` for pictures in memory.
 
         Raises:
             InputError: for what cannot be read; of an iterator, when it comes to it.
@@ -97,8 +106,13 @@ class Model:
         `every`-th frame is taken.
         """
         expect_whole('every', every, 1)
-        source = items(inputs, recursive, every)
+        source = self.items(inputs, recursive, every)
         return self._results(ahead(source, self.prepare, depth=2 * self.options.batch_size + 2), skip)
+
+    def items(self, inputs: Any, recursive: bool = False, every: int = 1) -> Iterator[Item]:
+        """The pictures in what is given, those in memory as this model takes them."""
+        convert = None if self.channels is None else partial(as_channels, channels=self.channels)
+        return items(inputs, recursive, every, convert)
 
     def _results(self, prepared: Iterable[Prepared], skip: Skip | None) -> Iterator[Result]:
         for batch in _batches(prepared, self.options.batch_size):
@@ -115,11 +129,11 @@ class Model:
         """Read a picture and bring it to the model's input, as in testing."""
         try:
             loaded = self._loaded(item)
-            bgr = as_bytes(loaded['img'])
+            bgr = self._looks(loaded['img'])
         except UnreadableError as error:
             return Prepared(item, np.empty((0, 0, 3), np.uint8), None, str(error))
         if self._in_tiles(bgr.shape[:2]):
-            return Prepared(item, bgr, None, tiled=True)
+            return Prepared(item, bgr, None, tiled=True, image=bgr if self.channels is None else loaded['img'])
         try:
             data = self._rest(loaded)
         except Exception as error:  # of any step
@@ -127,6 +141,12 @@ class Model:
             why = f'has {width}x{height} pixels, which the pipeline cannot bring to the model ({last_line(error)})'
             return Prepared(item, bgr, None, why)
         return Prepared(item, bgr, data)
+
+    def _looks(self, image: NDArray) -> NDArray[np.uint8]:
+        """What of a loaded picture is drawn: (H, W, 3) in BGR."""
+        if self.channels is None:
+            return as_bytes(image)
+        return np.ascontiguousarray(displayed(image, self.bands)[..., ::-1])
 
     def _in_tiles(self, size: tuple[int, ...]) -> bool:
         options = self.options
@@ -152,10 +172,13 @@ class Model:
         remote = is_url(item.given)
         path = downloaded(item.given) if remote else item.given
         try:
-            check_readable(path)
+            if self.channels is None:
+                check_readable(path)
             return found | self._load(dict(img_id=0, img_path=path)) | dict(img_path=item.source)
         except UnreadableError as error:
             raise UnreadableError(str(error).replace(path, item.source)) from error
+        except InputError as error:  # of LoadChannels, which names the path
+            raise UnreadableError(str(error).removeprefix(path).lstrip(': ')) from error
         except Exception as error:  # of the loading step
             raise UnreadableError(f'cannot be read ({last_line(error)})') from error
         finally:
@@ -175,7 +198,8 @@ class Model:
         return [self._result(one, sample) for one, sample in zip(batch, samples)]
 
     def _tiled(self, one: Prepared) -> Result:
-        picture = InMemory(one.bgr)
+        assert one.image is not None
+        picture = InMemory(one.image)
         if self.is_segmentor:
             return Result(**self._common(one), mask=np.concatenate(list(self.rows(picture))))
         assert self.tiler is not None

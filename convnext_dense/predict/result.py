@@ -47,7 +47,7 @@ class Result:
     name: str  # outputs are named after it
     source: str  # a path, a URL, or which frame
     file: str = field(repr=False)  # the picture's path below what was given
-    bgr: NDArray[np.uint8] = field(repr=False)  # (H, W, 3), as it was predicted on
+    bgr: NDArray[np.uint8] = field(repr=False)  # (H, W, 3), as it was predicted on; of other channels, what is drawn of them
     classes: tuple[str, ...] = field(repr=False)
     palette: tuple[tuple[int, int, int], ...] = field(repr=False)
     mask: NDArray[Any] | None = field(default=None, repr=False)

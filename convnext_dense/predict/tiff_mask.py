@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convnext_dense.data.channels import tiff_library
 from convnext_dense.predict.model import Model
 from convnext_dense.predict.result import index_type
-from convnext_dense.predict.windows import Tiff, tiff_library
+from convnext_dense.predict.windows import Tiff
 
 TILE = 256  # pixels a side of what is compressed together
 
@@ -35,7 +36,7 @@ def write_mask(model: Model, picture: Tiff, path: Path) -> Counter[str]:
     if not many:
         colours[:, : len(model.palette)] = np.array(model.palette, np.uint16).T * 257
     look: dict[str, Any] = dict(photometric='minisblack') if many else dict(photometric='palette', colormap=colours)
-    with tiff_library().TiffWriter(path) as file:
+    with tiff_library('tiles of a TIFF').TiffWriter(path) as file:
         file.write(
             tiles(map(counted, model.rows(picture)), picture.size[1]),
             shape=picture.size,

@@ -16,18 +16,19 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from convnext_dense.data.channels import TIFFS
 from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.errors import InputError, doing
 from convnext_dense.files import check_file, partial_file
 from convnext_dense.predict.ahead import ahead
-from convnext_dense.predict.inputs import VIDEOS, Item, count, items
+from convnext_dense.predict.inputs import VIDEOS, Item, count
 from convnext_dense.predict.model import Model
 from convnext_dense.predict.out_folder import OutFolder
 from convnext_dense.predict.result import CLASS_COLUMNS, OBJECT_COLUMNS, WRITTEN, Result
 from convnext_dense.predict.tiff_mask import write_mask
 from convnext_dense.predict.tiles import OVERLAP
 from convnext_dense.predict.video import CODECS, VideoWriter, pyav, rate
-from convnext_dense.predict.windows import TIFFS, Tiff, is_tiff
+from convnext_dense.predict.windows import Tiff, is_tiff
 from convnext_dense.run.command import PARTLY
 from convnext_dense.text import table_text
 from convnext_dense.training.guards import last_checkpoint
@@ -46,7 +47,7 @@ def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
         raise InputError(f'--max-pixels: expected 1 or more, got {args.max_pixels}')
     if args.every < 1:
         raise InputError(f'--every: expected 1 or more, got {args.every}')
-    tile = _tile(args.tile)
+    tile, bands = _tile(args.tile), _bands(args.bands)
     if tile is None and args.overlap != OVERLAP:
         raise InputError('--overlap: expected --tile with it')
     if single:
@@ -65,6 +66,7 @@ def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
         tta=args.tta,
         tile=tile,
         overlap=args.overlap,
+        bands=bands,
     )
     run = _Run(args, model, total)
     with doing('predicting'), _most_pixels(args.max_pixels):
@@ -95,10 +97,22 @@ def _tile(text: str) -> int | str | None:
     return text if text == 'auto' else int(text)
 
 
+def _bands(text: str | None) -> tuple[int, ...] | None:
+    """`--bands`, which counts from 1, as `load_model` takes it."""
+    if text is None:
+        return None
+    given = [one.strip() for one in text.split(',')]
+    if len(given) not in (1, 3) or not all(one.isdecimal() and int(one) for one in given):
+        raise InputError(f'--bands: expected one or three numbers of channels, counted from 1, such as 3,2,1; got {text!r}')
+    return tuple(int(one) - 1 for one in given)
+
+
 def _settings(args: Namespace) -> dict[str, object]:
     """What the files depend on."""
     names = ('config', 'score', 'classes', 'precision', 'tta', 'every', 'tile', 'overlap')
     found = {name: getattr(args, name) for name in names}
+    if args.bands is not None:
+        found['bands'] = args.bands
     found['input'] = [one if '://' in one else os.path.abspath(one) for one in args.input]
     path = last_checkpoint(args.model)
     found['checkpoint'] = path if '://' in path else [os.path.abspath(path), *stamp_of(path)[1:]]
@@ -137,7 +151,7 @@ class _Run:
         self.start = time.perf_counter()
 
     def to_folder(self, folder: OutFolder) -> None:
-        found = items(self.args.input, self.args.recursive, self.args.every)
+        found = self.model.items(self.args.input, self.args.recursive, self.args.every)
         before = len(folder.done)
         results = self._stream(folder.left(found))
         with self._bar(before) as advance:
@@ -157,7 +171,7 @@ class _Run:
         if suffix in TIFFS and self.model.tiler is not None:
             self._to_mask()
             return
-        results = self._stream(items(self.args.input, self.args.recursive, self.args.every))
+        results = self._stream(self.model.items(self.args.input, self.args.recursive, self.args.every))
         if suffix in WRITTEN:
             for result in results:
                 result.save(self.args.out)
@@ -179,6 +193,11 @@ class _Run:
     def _to_mask(self) -> None:
         """Class indices of a picture that is read and written by windows."""
         (path,) = self.args.input
+        if self.model.channels is not None:
+            raise InputError(
+                f'--out: expected a model of three channels of bytes for the mask {self.args.out}, made by windows; '
+                f'got one of {self.model.channels} channels: name a folder, with --format png'
+            )
         if not self.model.is_segmentor:
             raise InputError(f'--out: expected a segmentor for the mask {self.args.out}, got a detector; name a folder')
         if not is_tiff(path) or not os.path.isfile(path):

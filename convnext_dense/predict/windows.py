@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from convnext_dense.data.channels import TIFFS, tiff_library
 from convnext_dense.data.pictures import UnreadableError
-from convnext_dense.errors import InputError
 from convnext_dense.weights.open import reason
 
-TIFFS = ('.tif', '.tiff')
 # Where a GeoTIFF says where it lies: scale, tie points, transformation, and the keys, numbers and texts of its coordinates.
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 COLOURS = (1, 2)  # photometric interpretations: grey from black up, and RGB
+AREA = 4  # channels that OpenCV reduces by area
 BAND = 256  # rows, at least, that are kept together
 CACHE = 256 * 2**20  # bytes of decoded rows that are kept
 
@@ -28,28 +27,18 @@ class Windowed(Protocol):
 
     size: tuple[int, int]
 
-    def read(self, top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
-        """(height, width, 3) in BGR; the window lies within the picture."""
+    def read(self, top: int, left: int, height: int, width: int) -> NDArray:
+        """(height, width, 3) of bytes in BGR, or (height, width, N) of any channels; the window lies within the picture."""
 
 
 class InMemory:
-    """An array (H, W, 3) in BGR as a windowed picture."""
+    """An array (H, W, N) as a windowed picture."""
 
-    def __init__(self, bgr: NDArray[np.uint8]) -> None:
-        self.bgr, self.size = bgr, (bgr.shape[0], bgr.shape[1])
+    def __init__(self, image: NDArray) -> None:
+        self.image, self.size = image, (image.shape[0], image.shape[1])
 
-    def read(self, top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
-        return self.bgr[top : top + height, left : left + width]
-
-
-def tiff_library() -> ModuleType:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise InputError(
-            f'tiles of a TIFF: expected tifffile, which is not installed ({error}); pip install tifffile'
-        ) from error
-    return tifffile
+    def read(self, top: int, left: int, height: int, width: int) -> NDArray:
+        return self.image[top : top + height, left : left + width]
 
 
 class Band(NamedTuple):
@@ -67,7 +56,7 @@ class Tiff:
     """
 
     def __init__(self, path: str) -> None:
-        tifffile = tiff_library()
+        tifffile = tiff_library('tiles of a TIFF')
         try:
             self.file: Any = tifffile.TiffFile(path)
             self.page: Any = self.file.pages[0]
@@ -176,21 +165,24 @@ class Tiff:
         return decoded[0]
 
 
-def reduced(picture: Windowed, longest: int) -> NDArray[np.uint8]:
+def reduced(picture: Windowed, longest: int) -> NDArray:
     """The whole picture with its longer side brought to `longest` pixels, a band at a time; as it is where it is smaller."""
     height, width = picture.size
     if max(height, width) <= longest:
         return picture.read(0, 0, height, width)
     scale = longest / max(height, width)
     h, w = max(round(height * scale), 1), max(round(width * scale), 1)
-    rows = max(64 * 2**20 // (3 * width), 1)  # 64 MB at a time
-    out = np.empty((h, w, 3), np.uint8)
+    pixel = picture.read(0, 0, 1, 1)
+    rows = max(64 * 2**20 // (pixel.nbytes * width), 1)  # 64 MB at a time
+    out = np.empty((h, w, pixel.shape[2]), pixel.dtype)
     done = 0
     while done < h:
         stop = min(done + max(int(rows * scale), 1), h)
         top, bottom = round(done / scale), min(max(round(stop / scale), round(done / scale) + 1), height)
         band = picture.read(top, 0, bottom - top, width)
-        out[done:stop] = cv2.resize(band, (w, stop - done), interpolation=cv2.INTER_AREA)
+        for channel in range(0, out.shape[2], AREA):
+            part = cv2.resize(band[..., channel : channel + AREA], (w, stop - done), interpolation=cv2.INTER_AREA)
+            out[done:stop, :, channel : channel + AREA] = part.reshape(stop - done, w, -1)
         done = stop
     return out
 

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import mmcv
+import numpy as np
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from convnext_dense.data.bands import checked_bands, displayed
+from convnext_dense.data.channels import read_channels
 from convnext_dense.errors import InputError
 
 
@@ -88,11 +92,12 @@ class ProgressBarHook(Hook):
 class SavePicturesHook(Hook):
     """Draws each test image with its mask (left, where there is one) and its prediction (right) into `folder`.
 
-    Pictures are named after the image, with .png; equal names in subfolders keep the subfolder as a prefix.
+    Pictures are named after the image, with .png; equal names in subfolders keep the subfolder as a prefix. Of pictures
+    that are loaded with so many `channels`, the first three are drawn, stretched to bytes; or the first, grey.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str, channels: int | None = None) -> None:
+        self.folder, self.channels = Path(folder), channels
         self.written: set[str] = set()
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None) -> None:
@@ -100,11 +105,16 @@ class SavePicturesHook(Hook):
             path = Path(sample.img_path)
             name = path.stem if path.stem not in self.written else f'{path.parent.name}_{path.stem}'
             self.written.add(name)
-            image = mmcv.imread(str(path), channel_order='rgb')
+            image = self._image(path)
             out_file = str(self.folder / f'{name}.png')
             runner.visualizer.add_datasample(name, image, data_sample=sample.cpu(), out_file=out_file)
             if not Path(out_file).is_file():  # OpenCV says nothing where it cannot write
                 raise InputError(f'--show-dir: expected to write {out_file}, but could not; is the disk full?')
+
+    def _image(self, path: Path) -> NDArray[np.uint8]:
+        if self.channels is None:
+            return mmcv.imread(str(path), channel_order='rgb')
+        return displayed(read_channels(path, self.channels), checked_bands(None, self.channels))
 
 
 @HOOKS.register_module()

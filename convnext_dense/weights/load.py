@@ -1,7 +1,8 @@
 """Load published weights into a backbone or a whole model: recognised, complete, reported as "loaded N of N", or not at all.
 
 Anything missing but output norms, any shape that differs and any name that is neither the backbone's nor a known head's stops
-the run with a list. Output norms that a file lacks stay as initialised and are named; heads are left out and named.
+the run with a list. Output norms that a file lacks stay as initialised and are named; heads are left out and named. A stem for
+three colours is spread over the backbone's channels (`weights.stem`), and that is said.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from convnext_dense.weights.match import (
 )
 from convnext_dense.weights.open import about, open_checkpoint, shown, state_dict_of
 from convnext_dense.weights.read_once import keep, stamp_of, take
+from convnext_dense.weights.stem import spread_stem
 from convnext_dense.weights.whole import CLASS_LAYERS, model_type_of, to_whole
 
 
@@ -67,7 +69,7 @@ def match_or_stop(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = '', 
         state = {name.removeprefix(prefix): value for name, value in whole.items() if name.startswith(prefix)}
         if prefix and not state:
             raise InputError(f'prefix: expected the beginning of names, got {prefix!r}; the names are {listed(whole, 4)}')
-        match = match_backbone(state, backbone)
+        match = spread_stem(match_backbone(state, backbone), backbone.state_dict())
     except InputError as error:
         raise InputError(f'pre-trained weights {shown(path)}: {error}') from error
     if not match.fits:
@@ -107,6 +109,8 @@ def load_pretrained(backbone: ConvNeXt, checkpoint: Any = None, prefix: str = ''
     fresh = [norm for norm in norms if f'{norm}.weight' not in match.tensors]
     loaded = sum(not name.startswith(OUTPUT_NORMS) for name in match.tensors)
     parts = [f'backbone: loaded {loaded} of {match.total} (layout: {match.found.layout.name}) from {pretrained.path}']
+    if match.spread:
+        parts.append(match.spread)
     if fresh:
         parts.append(f'initialised: {", ".join(fresh)}')
     if match.left_out:

@@ -40,9 +40,10 @@ class Match:
 
 @dataclass(frozen=True)
 class BackboneMatch(Match):
-    """How weights fit a backbone, and what they were recognised as."""
+    """How weights fit a backbone, what they were recognised as, and how the stem was changed, if it was."""
 
     found: Found
+    spread: str = ''
 
 
 def not_known(state: Mapping[str, Tensor]) -> str:

@@ -21,7 +21,7 @@ TOOLS = {path.stem: re.search(r"run\('([\w-]+)'\)", path.read_text())[1] for pat
 
 def module_of(name: str) -> ModuleType:
     """The command's module."""
-    return import_module(f'convnext_dense.commands.{name}')
+    return import_module(f'convnext_dense.commands.{name.replace("-", "_")}')
 
 
 @cache

@@ -81,7 +81,7 @@ def test_masks_with_a_wrong_value(tmp_path: Path) -> None:
     Image.fromarray(mask).save(tmp_path / 'data/masks/val/p4.png')
     done, page = check(tmp_path, '--data', str(tmp_path / 'data'))
     assert done.returncode == 1 and 'error: ' in done.stdout and 'p4.png has the value 77' in done.stdout
-    assert 'wrong masks: 1' in page.headings and len(page.images) == 7 and 'of all pixels' in page.words
+    assert 'wrong masks: 1' in page.headings and len(page.images) >= 7 and 'of all pixels' in page.words
     done, page = check(tmp_path, '--data', str(tmp_path / 'data'), '--ignore', '77')
     assert done.returncode == 0 and 'wrong masks: 1' not in page.headings
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from layout_sets import CLASSES, One, coco_content, painted, toy, write_coco, write_indices
-from models import write_photograph
 from PIL import Image
 
 from convnext_dense.data.layouts.found import Faults
@@ -76,7 +75,8 @@ def test_twins(tmp_path: Path) -> None:
     for name, split_name in (('same.jpg', 'train'), ('leak.jpg', 'val')):
         path = Path(shutil.copy(first.path, tmp_path / 'toy' / name))
         parts[split_name].append(One(path, first.size, first.polygons))
-    write_photograph(other.path, 60, 80)
+    shades = np.random.default_rng(1).integers(0, 256, (6, 8), dtype=np.uint8)
+    Image.fromarray(shades).resize((80, 60), Image.Resampling.BICUBIC).convert('RGB').save(other.path)
     path = tmp_path / 'toy/alike.jpg'
     Image.open(other.path).save(path, quality=70)
     parts['val'].append(One(path, other.size, other.polygons))

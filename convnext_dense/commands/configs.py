@@ -19,6 +19,6 @@ def main() -> None:
         table.add_row(name, published_scores(path) or '-', title(path))
     print(table_text(table))
     print(
-        'published with the papers, arXiv 2201.03545 and 2301.00808 (V2): mIoU at a single scale / at several, box AP / mask AP,\n'
-        'or - where nothing was'
+        'published with the papers, arXiv 2201.03545 and 2301.00808 (V2): mIoU at a single scale / at several, '
+        'box AP / mask AP,\nor - where nothing was'
     )

@@ -3,7 +3,7 @@
     convnext-dense train mask_rcnn_dinov3_convnext_b_coco --data-root data/coco --pretrained FILE
 
 FILE is the one named below, given out by Meta once its licence is accepted, or a copy of the hub's
-facebook/dinov3-convnext-base-pretrain-lvd1689m. Published: no scores of this model. Not trained by us.
+facebook/dinov3-convnext-base-pretrain-lvd1689m. Published: no scores with these heads that we know. Not trained by us.
 """
 
 _base_ = './mask_rcnn_convnext_t_coco.py'

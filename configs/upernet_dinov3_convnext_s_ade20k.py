@@ -3,7 +3,7 @@
     convnext-dense train upernet_dinov3_convnext_s_ade20k --data-root ADEChallengeData2016 --pretrained FILE
 
 FILE is the one named below, given out by Meta once its licence is accepted, or a copy of the hub's
-facebook/dinov3-convnext-small-pretrain-lvd1689m. Published: no scores of this model. Not trained by us.
+facebook/dinov3-convnext-small-pretrain-lvd1689m. Published: no scores with these heads that we know. Not trained by us.
 """
 
 _base_ = './upernet_convnext_t_ade20k.py'

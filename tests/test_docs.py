@@ -199,7 +199,8 @@ def test_published_columns_equal_the_docstrings(path: Path) -> None:
     params = f'{figures.params} M' if figures and figures.params else '-'
     macs = f'{figures.macs} G' if figures else '-'
     assert cells[first : first + 3] == [scores.partition(' ')[2] if scores else '-', params, macs]
-    if figures:
+    assert (cells[-1] == '-') == (path.stem == 'upernet_convnextv2_huge_ade20k')  # too large to be counted here
+    if figures and cells[-1] != '-':
         assert float(cells[-1].split()[0]) == pytest.approx(figures.macs, rel=0.01)
 
 

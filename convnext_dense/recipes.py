@@ -11,8 +11,10 @@ import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-# The forms in which docstrings state published scores: at a single scale / at several with flip, of boxes / of masks.
-SCORES = re.compile(r'(mIoU) ([\d.]+), multi-scale and flip ([\d.]+);|box (AP) ([\d.]+), mask AP ([\d.]+);')
+# The forms in which docstrings state published scores: at a single scale / at several, of boxes / of masks.
+SCORES = re.compile(
+    r'(mIoU) ([\d.]+), multi-scale and flip ([\d.]+);|multi-scale (mIoU) ([\d.]+);|box (AP) ([\d.]+), mask AP ([\d.]+);'
+)
 
 
 def folder() -> Path:
@@ -48,6 +50,9 @@ def title(path: Path) -> str:
 
 
 def published_scores(path: Path) -> str | None:
-    """The scores in a config's docstring, as 'mIoU 46.0 / 46.7'; None where it states none."""
+    """The scores in a config's docstring, as 'mIoU 46.0 / 46.7', 'mIoU - / 52.1'; None where it states none."""
     found = SCORES.search(' '.join(docstring(path).split()))
-    return '{} {} / {}'.format(*filter(None, found.groups())) if found else None
+    if found is None:
+        return None
+    metric, *scores = filter(None, found.groups())
+    return f'{metric} {" / ".join(["-"] * (2 - len(scores)) + scores)}'

@@ -65,6 +65,13 @@ class Page:
 
 
 README = Page(ROOT / 'README.md')
+# Of docs/models.md, with published scores: V1's two and V2's, each of ADE20K and of COCO.
+SECTIONS = (
+    'UperNet on ADE20K',
+    'Mask R-CNN and Cascade Mask R-CNN on COCO',
+    'ConvNeXt V2 in UperNet on ADE20K',
+    'ConvNeXt V2 in Mask R-CNN on COCO',
+)
 DOCS = [Page(path) for path in sorted((ROOT / 'docs').glob('*.md'))]
 PAGES = [README, Page(ROOT / 'CONTRIBUTING.md'), *DOCS]
 

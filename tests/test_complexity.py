@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, SHAPES, call_tool
+from pages import page
 
-from convnext_dense.benchmark.complexity import Figures, count, published_figures
+from convnext_dense.benchmark.complexity import Figures, count, published_figures, usual_shape
+from convnext_dense.commands import complexity
+from convnext_dense.recipes import recipes
 from convnext_dense.run.options import load_config
 
 T = ROOT / 'configs/upernet_convnext_t_ade20k.py'
@@ -15,6 +18,27 @@ T = ROOT / 'configs/upernet_convnext_t_ade20k.py'
 def test_published_figures_are_read_from_the_docstring(tmp_path: Path) -> None:
     assert published_figures(T) == Figures(params=60, macs=939, height=512, width=2048)
     assert published_figures(Path(SHAPES)) is None
+    detector = published_figures(ROOT / 'configs/mask_rcnn_convnextv2_base_coco.py')
+    assert detector == Figures(params=None, macs=486, height=1280, width=800)
+
+
+def test_every_recipe_is_in_the_table_published_or_not(monkeypatch) -> None:
+    monkeypatch.setattr(complexity, 'count', lambda cfg, height, width: (1_500_000, height * width * 1000))
+    table = complexity.published_table()
+    rows = dict(zip(table.columns[0].cells, zip(*(column.cells for column in table.columns[1:]))))
+    assert set(rows) == {name for name in recipes() if not name.endswith('_shapes')}
+    assert rows['upernet_dinov3_convnext_t_ade20k'] == ('512x2048', '1.500 M', '-', '1.0 G', '-', '-')
+    assert rows['mask_rcnn_convnextv2_base_coco'] == ('1280x800', '1.500 M', '-', '1.0 G', '486 G', '-99.79 %')
+    assert rows['upernet_convnext_l_ade20k'] == ('640x2560', '1.500 M', '235 M', '1.6 G', '2458 G', '-99.93 %')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['upernet_convnextv2_atto_ade20k', 'mask_rcnn_dinov3_convnext_t_coco'])
+def test_measured_multiply_adds_of_the_page(name: str) -> None:
+    cfg = load_config(name)
+    _, macs = count(cfg, *usual_shape(cfg))
+    (row,) = [line for line in page('models').text.splitlines() if line.startswith(f'| `{name}`')]
+    assert row.endswith(f'| {macs / 1e9:.1f} G |')
 
 
 def test_multiply_adds_by_hand() -> None:

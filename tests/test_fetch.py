@@ -12,7 +12,7 @@ import torch
 from test_open import SMALL, weights
 
 from convnext_dense import ConvNeXt, InputError
-from convnext_dense.weights.fetch import open_resolved, resolve
+from convnext_dense.weights.fetch import DINOV3, open_resolved, resolve
 from convnext_dense.weights.load import load_pretrained
 
 
@@ -78,6 +78,7 @@ def test_hubs_without_their_library(monkeypatch, name: str, module: str) -> None
         (None, 'expected a path, got None'),
         (5, 'expected a path, got 5'),
         ('', "expected a path, got ''"),
+        ('no/dinov3_convnext_tiny.pth', f'expected the file no/dinov3_.*accept its licence at {DINOV3}, .*--pretrained FILE'),
     ],
 )
 def test_names_that_lead_nowhere(tmp_path, monkeypatch, name, message: str) -> None:

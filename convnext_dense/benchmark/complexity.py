@@ -17,14 +17,14 @@ from convnext_dense.run.settle import settle_norms
 from convnext_dense.training.guards import build_on_meta
 
 # The one form in which a config's docstring states them.
-FIGURES = re.compile(r'(\d+)M parameters,\s+(\d+)G\s+multiply-adds at (\d+)x(\d+)')
+FIGURES = re.compile(r'(?:(\d+)M parameters,\s+)?\b(\d+)G\s+multiply-adds at (\d+)x(\d+)')
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Published parameters in millions and multiply-adds in billions, at an input of height x width pixels."""
+    """Published parameters in millions (V2's detectors: none) and multiply-adds in billions, at height x width pixels."""
 
-    params: int
+    params: int | None
     macs: int
     height: int
     width: int
@@ -33,7 +33,15 @@ class Figures:
 def published_figures(path: Path) -> Figures | None:
     """The figures in a config's docstring; None if it states none."""
     found = FIGURES.search(docstring(path))
-    return Figures(*map(int, found.groups())) if found else None
+    if found is None:
+        return None
+    params, *rest = found.groups()
+    return Figures(int(params) if params else None, *map(int, rest))
+
+
+def usual_shape(cfg: Config) -> tuple[int, int]:
+    """Height and width at which figures are published: of detectors, and of segmentors that train at 512 pixels."""
+    return (1280, 800) if 'roi_head' in cfg.model else (512, 2048)
 
 
 BOX_PROPOSALS, MASK_PROPOSALS = 1000, 100  # of an image, in the published figures of two-stage detectors

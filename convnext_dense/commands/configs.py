@@ -18,4 +18,7 @@ def main() -> None:
     for name, path in recipes().items():
         table.add_row(name, published_scores(path) or '-', title(path))
     print(table_text(table))
-    print('published with the paper, arXiv 2201.03545: mIoU at a single scale / at several with flip, or box AP / mask AP')
+    print(
+        'published with the papers, arXiv 2201.03545 and 2301.00808 (V2): mIoU at a single scale / at several, '
+        'box AP / mask AP,\nor - where nothing was'
+    )

@@ -25,6 +25,7 @@ except ImportError:  # Windows
 
 # Names under which many repositories keep their weights: in torch's cache they get the URL's digest before them.
 COMMON = ('model', 'pytorch_model', 'checkpoint', 'weights', 'latest', 'best')
+DINOV3 = 'https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/'
 
 
 def resolve(checkpoint: str | os.PathLike[str]) -> str:
@@ -34,7 +35,7 @@ def resolve(checkpoint: str | os.PathLike[str]) -> str:
 
     Raises:
         InputError: for another scheme, if the download fails or is no weights, or the library is not installed, with the ways
-            around it.
+            around it; for a file of DINOv3's that is not there, with where it is given out.
     """
     path = as_path(checkpoint)
     checkpoint = checkpoint if isinstance(checkpoint, str) else str(path)
@@ -54,6 +55,11 @@ def resolve(checkpoint: str | os.PathLike[str]) -> str:
         raise InputError(
             f'pre-trained weights: expected a path, or a name that begins with http://, https://, hf-hub: or timm:; '
             f'got {shown(checkpoint)}'
+        )
+    if path.name.startswith('dinov3_') and kind_of_path(path) == 'nothing':
+        raise InputError(
+            f'pre-trained weights: expected the file {shown(checkpoint)}, which is not there; accept its licence at {DINOV3}, '
+            'download it and name it with --pretrained FILE, or start from scratch with --pretrained none'
         )
     return checkpoint
 

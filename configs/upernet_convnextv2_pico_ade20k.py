@@ -1,0 +1,17 @@
+"""UperNet with ConvNeXt V2-pico, FCMAE weights fine-tuned on ImageNet-1K, on ADE20K at 512x512.
+
+    convnext-dense train upernet_convnextv2_pico_ade20k --data-root ADEChallengeData2016
+
+Published: no scores of this size. Not trained by us.
+"""
+
+_base_ = './upernet_convnextv2_atto_ade20k.py'
+
+model = dict(
+    backbone=dict(
+        arch='pico',
+        init_cfg=dict(checkpoint='https://dl.fbaipublicfiles.com/convnext/convnextv2/im1k/convnextv2_pico_1k_224_ema.pt'),
+    ),
+    decode_head=dict(in_channels=[64, 128, 256, 512]),
+    auxiliary_head=dict(in_channels=256),
+)

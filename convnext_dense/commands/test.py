@@ -24,6 +24,7 @@ from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.data.coco import BACKENDS
 from convnext_dense.errors import InputError, doing
 from convnext_dense.files import check_file, check_folder, partial_file
+from convnext_dense.predict.as_trained import as_trained
 from convnext_dense.predict.tiler import use_tiles
 from convnext_dense.predict.tiles import OVERLAP, checked_tiling
 from convnext_dense.run.classes import settle_coco
@@ -41,6 +42,7 @@ from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.text import table_text
 from convnext_dense.training.guards import build_on_meta, check_evaluators, check_weights, last_checkpoint
+from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import trained_classes
 
 COCO = ('coco/bbox_', 'coco/segm_', 'coco/proposal_')  # the beginnings of metrics that make a column; others are a class's
@@ -76,7 +78,10 @@ def main() -> None:
     if args.out:
         check_file('--out', args.out, '.json')
     cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
-    lines = settle_own_data(cfg, args, trained=trained_classes(cfg.load_from), testing=True).lines if args.data else []
+    lines: list[str] = []
+    if args.data:
+        lines = as_trained(cfg, resolve(cfg.load_from), args.cfg_options or {})
+        lines += settle_own_data(cfg, args, trained=trained_classes(cfg.load_from), testing=True).lines
     lines += settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)
     settle_pretrained(cfg, None, needed=False)

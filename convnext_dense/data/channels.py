@@ -26,6 +26,7 @@ from convnext_dense.data.pipeline import steps
 from convnext_dense.errors import InputError, last_line
 
 MOST = 512  # channels that OpenCV resizes
+FEWER = 4  # times that there are columns and rows for each band
 TIFFS = ('.tif', '.tiff')
 ARRAYS = ('.npy',)
 PALETTE = 3  # photometric interpretation of a TIFF: numbers of colours, which are no values
@@ -196,7 +197,13 @@ def _of_npy(path: Path, channels: int | None) -> NDArray:
 
 
 def _bands_last(values: NDArray, channels: int | None) -> NDArray:
-    first = values.ndim == 3 and channels is not None and values.shape[0] == channels != values.shape[2]
+    """Without a number that is asked for, the bands come first where they are far fewer than the columns."""
+    if values.ndim != 3:
+        return values
+    if channels is None:
+        first = FEWER * values.shape[0] <= min(values.shape[1:])
+    else:
+        first = values.shape[0] == channels != values.shape[2]
     return np.moveaxis(values, 0, -1) if first else values
 
 

@@ -73,7 +73,7 @@ def check_fit_options(args: Namespace) -> None:
 
 def fit(cfg: Config, own: OwnData, args: Namespace, processes: int) -> list[str]:
     """Change the config for the data; the lines say what was set, and how it is set otherwise."""
-    free = _Free(args.cfg_options or {})
+    free = Free(args.cfg_options or {})
     lines: list[str | None] = []
     if own.task == SEMANTIC:
         lines += [_crop(cfg, own, args.crop, free), _class_weights(cfg, own, args.class_weights, free)]
@@ -85,7 +85,7 @@ def fit(cfg: Config, own: OwnData, args: Namespace, processes: int) -> list[str]
     return [f'fit: {line}' for line in lines if line]
 
 
-class _Free:
+class Free:
     """Whether the command line left an entry of the config to us."""
 
     def __init__(self, overrides: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ def _score(cfg: Config, own: OwnData) -> str:
     return 'coco/segm_mAP' if 'segm' in metrics else 'coco/bbox_mAP'
 
 
-def _crop(cfg: Config, own: OwnData, given: int | None, free: _Free) -> str | None:
+def _crop(cfg: Config, own: OwnData, given: int | None, free: Free) -> str | None:
     """The crop, and the short side that pictures are brought to, no larger than the pictures' own."""
     size = cfg.model.get('data_preprocessor', {}).get('size')
     if size is None or not free('model.data_preprocessor.size'):
@@ -128,7 +128,7 @@ def _crop(cfg: Config, own: OwnData, given: int | None, free: _Free) -> str | No
     return f'crop: {wanted}, where the recipe has {min(size)}: the pictures have {short} pixels on their short side; --crop N'
 
 
-def _class_weights(cfg: Config, own: OwnData, how: str, free: _Free) -> str | None:
+def _class_weights(cfg: Config, own: OwnData, how: str, free: Free) -> str | None:
     if how == 'off' or not free('model.decode_head.loss_decode'):
         return None
     counts = class_pixels(own)
@@ -160,7 +160,7 @@ def class_pixels(own: OwnData) -> np.ndarray:
     return counts[: len(found.classes)]
 
 
-def _repeat(cfg: Config, own: OwnData, share: float, free: _Free) -> str | None:
+def _repeat(cfg: Config, own: OwnData, share: float, free: Free) -> str | None:
     """Repeat factor sampling (arXiv 1908.03195): a picture is shown by the root of `share` over that of its rarest class."""
     if not share or not free('train_dataloader.dataset'):
         return None
@@ -175,7 +175,7 @@ def _repeat(cfg: Config, own: OwnData, share: float, free: _Free) -> str | None:
     return f'rare classes: pictures of {listed(rows)} of {len(train)} are shown more often; --repeat-rare 0 turns it off'
 
 
-def _rate(cfg: Config, processes: int, linear: bool, free: _Free) -> str | None:
+def _rate(cfg: Config, processes: int, linear: bool, free: Free) -> str | None:
     """By the root of the batch, as Adam's steps go (arXiv 2205.10287); --auto-scale-lr goes by the batch itself."""
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     optimizer = cfg.optim_wrapper.get('optimizer') or {}
@@ -193,7 +193,7 @@ def _rate(cfg: Config, processes: int, linear: bool, free: _Free) -> str | None:
 
 
 def _schedule(
-    cfg: Config, own: OwnData, epochs: int | None, processes: int, free: _Free, lines: list[str | None]
+    cfg: Config, own: OwnData, epochs: int | None, processes: int, free: Free, lines: list[str | None]
 ) -> tuple[int, int]:
     """Length, warm-up and decay for the pictures that there are; all steps, and the steps or epochs between validations."""
     batch, _ = effective_batch(cfg, processes)
@@ -243,7 +243,7 @@ def _scale_schedulers(cfg: Config, ratio: float, iterations: int) -> None:
             one['T_max'] = one['end'] - one.get('begin', 0)
 
 
-def _best(cfg: Config, own: OwnData, every: int, free: _Free) -> str | None:
+def _best(cfg: Config, own: OwnData, every: int, free: Free) -> str | None:
     hook = cfg.get('default_hooks', {}).get('checkpoint')
     if not isinstance(hook, dict) or not cfg.get('val_dataloader'):
         return None
@@ -254,7 +254,7 @@ def _best(cfg: Config, own: OwnData, every: int, free: _Free) -> str | None:
     return f'kept: the best checkpoint by {hook["save_best"]}, and the last {hook["max_keep_ckpts"]}'
 
 
-def _patience(cfg: Config, own: OwnData, patience: int, free: _Free) -> str | None:
+def _patience(cfg: Config, own: OwnData, patience: int, free: Free) -> str | None:
     if not patience or not free('custom_hooks') or not cfg.get('val_dataloader'):
         return None
     score = _score(cfg, own)
@@ -263,7 +263,7 @@ def _patience(cfg: Config, own: OwnData, patience: int, free: _Free) -> str | No
     return f'stops after {patience} validations without a better {score}; --patience N, 0 for never'
 
 
-def _ema(cfg: Config, off: bool, total: int, free: _Free) -> str | None:
+def _ema(cfg: Config, off: bool, total: int, free: Free) -> str | None:
     """An average of the weights over about a twentieth of the run."""
     if off or not free('custom_hooks') or any(one.get('type') == 'EMAHook' for one in cfg.get('custom_hooks') or []):
         return None

@@ -20,6 +20,7 @@ from typing import Any
 from mmengine.config import Config
 from rich.progress import Progress
 
+from convnext_dense.data.channel_stats import channel_stats
 from convnext_dense.data.check_ignored import heads
 from convnext_dense.data.layouts.choose_classes import (
     BACKGROUND,
@@ -37,6 +38,7 @@ from convnext_dense.data.layouts.recognise import LAYOUTS, read_folder
 from convnext_dense.data.layouts.split import SHARE, split
 from convnext_dense.data.pipeline import steps
 from convnext_dense.errors import InputError
+from convnext_dense.run.channels import settle_channels
 from convnext_dense.run.nodes import dicts
 from convnext_dense.text import listed
 
@@ -50,6 +52,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('own data')
     group.add_argument('--data', metavar='DIR', help=f'annotated folder of any layout: {", ".join(LAYOUTS)}')
     group.add_argument('--task', choices=TASKS, help="semantic: outlines become class masks (default: the recipe's)")
+    group.add_argument(
+        '--channels', type=int, metavar='N', help='TIFF, NPY and 16 bits as they are, of N channels (default: 3 of bytes)'
+    )
+    group.add_argument('--mean', type=float, nargs='+', metavar='X', help='of each channel (default: measured)')
+    group.add_argument('--std', type=float, nargs='+', metavar='X', help='likewise')
     add_class_options(group)
 
 
@@ -90,9 +97,12 @@ class OwnData:
 def check_data_options(args: Namespace) -> None:
     """Stop at options of own data without it, and at two data sets at once."""
     given: dict[str, Any] = dict(layout=None, task=None, classes=None, merge=[], ignore=[], val_share=SHARE, group_by=None)
+    given |= dict(channels=None, mean=None, std=None)
     for name, default in given.items():
         if args.data is None and getattr(args, name) != default:
             raise InputError(f'--{name.replace("_", "-")}: expected --data DIR with it; name the folder')
+    if (args.mean is None) != (args.std is None) or (args.mean is not None and args.channels is None):
+        raise InputError('--mean and --std: expected both, with --channels N; without them they are measured')
     for name in ('data_root', 'train_ann', 'val_ann'):
         if args.data is not None and getattr(args, name, None) is not None:
             raise InputError(f'--data and --{name.replace("_", "-")}: expected one of the two, got both; leave out one of them')
@@ -186,13 +196,13 @@ def lines(found: Found, parts: dict[str, list[Picture]], how: str) -> list[str]:
 
 
 @contextmanager
-def reading() -> Iterator[Told | None]:
-    """A progress bar of the masks that are read, on a terminal."""
+def reading(name: str = 'reading masks') -> Iterator[Told | None]:
+    """A progress bar of the files that are read, on a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     with Progress(transient=True) as progress:
-        task = progress.add_task('reading masks', total=None)
+        task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
@@ -206,6 +216,22 @@ def _folder(given: str | None) -> tuple[Path, Path | None]:
     missing = [part for part in (place, *place.parents) if not part.exists()]
     place.mkdir(parents=True, exist_ok=True)
     return place, missing[-1] if missing else None
+
+
+def channel_lines(cfg: Config, own: OwnData, args: Namespace) -> list[str]:
+    """Set the config to `args.channels`, by measured or given statistics; lines for the log.
+
+    Raises:
+        InputError: for pictures of another number of channels, and statistics that are none.
+    """
+    if args.channels is None:
+        return []
+    if args.mean is not None:
+        mean, std, line = args.mean, args.std, 'statistics: as given by --mean and --std'
+    else:
+        with reading('reading channels') as told:
+            mean, std, line = channel_stats([str(picture.path) for picture in own.parts['train']], args.channels, told)
+    return [line, settle_channels(cfg, args.channels, mean, std)]
 
 
 def _check_overrides(args: Namespace, count: int) -> None:
@@ -249,7 +275,7 @@ def _settle_segmentor(cfg: Config, own: OwnData) -> None:
         options['background'] = ground
     for part in (*LOADERS.values(), 'tta_pipeline'):
         for step in list(dicts(cfg.get(part) or {})):
-            if step.get('type') == 'LoadAnnotations':
+            if step.get('type') in ('LoadAnnotations', 'LoadFolderAnnotations'):
                 for key in list(step):
                     del step[key]
                 step.update(copy.deepcopy(options))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from convnext_dense.data.channels import ARRAYS, TIFFS, header_size
 from convnext_dense.data.pictures import EXIF_ORIENTATION, TURNED, Size, UnreadableError, is_file, opened
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed
@@ -107,8 +108,15 @@ def picture_size(path: Path) -> Size:
         InputError: for what is no picture.
     """
     try:
-        with opened(path) as image:
-            return oriented(image)
+        if path.suffix.lower() in ARRAYS:
+            return header_size(path)
+        try:
+            with opened(path) as image:
+                return oriented(image)
+        except UnreadableError:
+            if path.suffix.lower() not in TIFFS:
+                raise
+            return header_size(path)  # of many bands, which Pillow does not read
     except UnreadableError as error:
         raise InputError(f'data: {path} {error}; mend it or take it out') from error
 

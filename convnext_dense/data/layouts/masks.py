@@ -307,7 +307,7 @@ def _of_colours(numbers: list[int], given: ClassList | None, examples: dict[int,
     if len(numbers) > MOST_COLOURS:
         raise InputError(
             f'data: {examples[numbers[0]].mask} and others: expected colours of classes, got {len(numbers)} of them; are they '
-            'photographs, or resized masks? Save them without smoothing, and add classes.txt with lines "name: red, green, blue"'
+            'photographs, or resized masks? Save masks without smoothing, and add classes.txt of "name: red, green, blue"'
         )
     names = tuple(colour_text(v) for v in numbers)
     said = ['no list of classes lies there: each colour is a class; classes.txt with lines "name: red, green, blue" names them']

@@ -1,5 +1,6 @@
 """Whole published models: every weight, heads too, in both directions, through the tools as well."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,11 @@ def official_names(depths: tuple[int, ...]) -> set[str]:
     return {f'{layer}.{kind}' for layer in layers for kind in ('weight', 'bias')} | {f'{block}.gamma' for block in blocks}
 
 
-@pytest.mark.parametrize('path', sorted(ROOT.glob('configs/*.py')), ids=lambda path: path.stem)
+# Of V2 none was published with its heads, of DINOv3 neither.
+PUBLISHED = [path for path in sorted(ROOT.glob('configs/*.py')) if not re.search('convnextv2|dinov3', path.stem)]
+
+
+@pytest.mark.parametrize('path', PUBLISHED, ids=lambda path: path.stem)
 def test_published_downstream_files_fit_in_every_tensor(path: Path, tmp_path, monkeypatch) -> None:
     """The official release's and OpenMMLab's files of each shipped model: their names, every weight, heads too."""
     import convnext_dense.weights.load as load

@@ -1,4 +1,4 @@
-"""List everything that is wrong with a config's data sets, or with a folder of any layout, of which a page is written.
+"""List what is wrong with a config's data sets, or with a folder of any layout, which is drawn on a page, too.
 
     convnext-dense check upernet_convnext_t_ade20k --data-root ADEChallengeData2016
     convnext-dense check mask_rcnn_convnext_t_coco --data-root DIR --train-ann train.json --val-ann val.json

@@ -62,6 +62,7 @@ def test_multiply_adds_by_hand() -> None:
     assert params == (8 * 48 + 8 + 16) + 4 * block + 3 * (16 + 8 * 32 + 8) + 4 * 16 + (8 * 6 + 6)
 
 
+@pytest.mark.slow
 def test_t_is_within_one_percent_of_the_published_figure() -> None:
     """At a quarter of the sides, as work goes by pixels. The whole table, `tools/complexity.py --published`, takes minutes."""
     done = call_tool('complexity', str(T), '--shape', '128', '512')

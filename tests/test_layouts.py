@@ -335,6 +335,7 @@ def test_what_a_target_has_no_place_for_is_named() -> None:
     assert convert(state, 'transformers').left_out == convert(state, 'openmmlab').left_out == []
 
 
+@pytest.mark.slow
 def test_converted_weights_load_in_the_library() -> None:
     import timm
     import torchvision

@@ -38,6 +38,7 @@ def test_a_detector_of_mmdet_trains_and_predicts(name: str) -> None:
 
 
 @needs_lite
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name, error, message',
     [

@@ -15,6 +15,7 @@ def registered():
     prepare()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('key', 'rival'), [('backbone', 'official'), ('upernet', 'mmseg'), ('mask-rcnn', 'mmdet with torchvision')]
 )

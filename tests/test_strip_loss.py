@@ -130,3 +130,37 @@ def test_a_compiled_loss_is_one_graph() -> None:
     logits = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     compiled = torch.compile(lambda x: head.loss_by_feat(x, samples)['loss_ce'], backend='eager', fullgraph=True)
     torch.testing.assert_close(compiled(logits), head.loss_by_feat(logits, samples)['loss_ce'])
+
+
+@pytest.mark.parametrize('ignored', [False, True])
+def test_class_weights(ignored: bool) -> None:
+    """Where nothing is ignored as mmseg, which stops at an ignored pixel; there as PyTorch's own weighted mean."""
+    weights = [0.5, 2.0, 1.0, 3.0, 0.1, 1.0, 7.0]
+    labels = torch.randint(CLASSES, (2, 1, 70, 96), generator=torch.Generator().manual_seed(1))
+    if ignored:
+        labels[0, 0, :20] = 255
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    x = image(18, 24, batch=2)[:, :1].expand(-1, CLASSES, -1, -1) * torch.linspace(-1, 1, CLASSES)[:, None, None]
+    results = []
+    for model in pair():
+        head = model.decode_head
+        head.loss_decode = MODELS.build(dict(type='CrossEntropyLoss', class_weight=weights, loss_weight=0.4))
+        logits = x.clone().requires_grad_()
+        if ignored and not results:
+            with pytest.raises(IndexError):
+                head.loss_by_feat(logits, samples)
+            full = torch.nn.functional.interpolate(logits, size=(70, 96), mode='bilinear', align_corners=False)
+            loss = torch.nn.functional.cross_entropy(full, labels[:, 0], torch.tensor(weights), ignore_index=255)
+            losses = dict(loss_ce=0.4 * loss)
+        else:
+            losses = head.loss_by_feat(logits, samples)
+        results.append((losses['loss_ce'], *torch.autograd.grad(losses['loss_ce'], logits)))
+    for ours, theirs in zip(results[1], results[0]):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-8)
+
+
+def test_class_weights_where_all_is_ignored() -> None:
+    head = pair()[1].decode_head
+    head.loss_decode = MODELS.build(dict(type='CrossEntropyLoss', class_weight=[1.0] * CLASSES))
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.full((1, 70, 96), 255)))
+    assert head.loss_by_feat(torch.randn(1, CLASSES, 18, 24), [sample])['loss_ce'] == 0

@@ -136,6 +136,7 @@ def test_sixteen_bits_are_as_near_to_float32_as_mmseg(dtype, options):
     assert error <= 1.5 * usual
 
 
+@pytest.mark.slow
 def test_compiled_and_traced_heads_cut_no_graph():
     ours = head(FastUPerHead).eval()
     maps = pyramid(1, SIZES['multiples'], torch.float32)

@@ -9,8 +9,9 @@ from layout_sets import toy, write_coco
 from pycocotools.coco import COCO
 
 from convnext_dense.data.layouts.found import Found, Object, Picture, Values
-from convnext_dense.data.layouts.index import area, as_runs, drawn, write
+from convnext_dense.data.layouts.index import area, as_runs, drawn, read, write
 from convnext_dense.data.layouts.recognise import read_folder
+from convnext_dense.errors import InputError
 
 SQUARE = [[1.0, 2.0, 7.0, 2.0, 7.0, 6.0, 1.0, 6.0]]
 
@@ -48,3 +49,23 @@ def test_outlines() -> None:
     assert drawn(counts, (2, 2)).tolist() == [[False, True], [True, False]] and isinstance(
         as_runs(counts, (2, 2))['counts'], str
     )
+
+
+def test_a_record_is_read_back(tmp_path: Path) -> None:
+    objects = [
+        Object(0, (1, 2, 7, 6), SQUARE),
+        Object(1, (0, 0, 4, 5)),
+        Object(1, (1, 2, 7, 6), as_runs(SQUARE, (10, 8)), True),
+    ]
+    first = Picture(tmp_path / 'a.png', 'a.png', (10, 8), objects, mask=tmp_path / 'm.png')
+    other = Picture(tmp_path / 'b/ß.png', 'b/ß.png', (10, 8))
+    found = Found('toy', 'its files', tmp_path, ('cat', 'dog'), [first, other], Values({0: 255, 3: 1}, colours=True))
+    write(found, [first], tmp_path / 'train.json')
+    write(found, [other], tmp_path / 'val.json')
+    again, parts = read(tmp_path)
+    assert parts == dict(train=[first], val=[other]) and again == found
+    (tmp_path / 'val.json').write_text('{}')
+    with pytest.raises(InputError, match='val.json is no record of a run'):
+        read(tmp_path)
+    with pytest.raises(InputError, match='expected the records of the run in'):
+        read(tmp_path / 'nothing')

@@ -140,3 +140,23 @@ def test_all_of_a_folder_without_splits_is_tested(parts: Parts, tmp_path: Path, 
     (tmp_path / 'data/all.json').write_text(json.dumps(coco_content(ones, names[:3])))
     done = call_tool('test', SHAPES_COCO, detector_file, '--data', str(tmp_path / 'data'), '--work-dir', str(tmp_path / 'work'))
     assert done.returncode == 0 and 'on 6 images' in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_resumed_run_keeps_its_data(parts: Parts, tmp_path: Path) -> None:
+    """What is added to the folder meanwhile, or lost, is not read; other options are refused and the records stay."""
+    MASKS['indices'](tmp_path / 'data', painted(parts), TREES)
+    data, work = tmp_path / 'data', tmp_path / 'work'
+    assert train(SHAPES, data, work, '--epochs', '2', options=QUICK).returncode == 0
+    record = (work / 'data/train.json').read_bytes()
+    for one in parts['val']:
+        for kind, path in (('images', one.path), ('masks', data / f'masks/val/{one.path.stem}.png')):
+            (data / kind / 'train' / f'new_{one.path.stem}{path.suffix}').write_bytes(path.read_bytes())
+    done = train(SHAPES, data, work, '--epochs', '3', '--resume', options=QUICK)
+    assert done.returncode == 0, done.stderr
+    logs = sorted(work.glob('*/*.log'))
+    assert 'data: as recorded in' in logs[-1].read_text() and '4 train, 2 val' in logs[-1].read_text()
+    done = train(SHAPES, data, work, '--epochs', '4', '--resume', '--classes', 'sky', options=QUICK)
+    one_line(done.returncode, done.stderr, '--classes: expected --resume without it')
+    done = train(SHAPES, data, work, '--epochs', '4', '--resume', 'nowhere.pth', options=QUICK)
+    assert done.returncode == 2 and (work / 'data/train.json').read_bytes() == record

@@ -32,6 +32,7 @@ from convnext_dense.data.layouts.choose_classes import (
     with_background,
 )
 from convnext_dense.data.layouts.found import IGNORE, Faults, Found, Picture
+from convnext_dense.data.layouts.index import read as read_record
 from convnext_dense.data.layouts.index import write
 from convnext_dense.data.layouts.masks import Told
 from convnext_dense.data.layouts.recognise import LAYOUTS, read_folder
@@ -84,13 +85,15 @@ class OwnData:
     task: str
     lines: list[str] = field(default_factory=list)
     made: Path | None = None  # the outermost folder that was made for it
+    kept: bool = False  # whether the records are those of an earlier start
 
     @contextmanager
     def dropped_on_error(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            shutil.rmtree(self.made or self.folder, ignore_errors=True)
+            if not self.kept:
+                shutil.rmtree(self.made or self.folder, ignore_errors=True)
             raise
 
 
@@ -122,6 +125,8 @@ def settle_own_data(
         InputError: for what cannot be read, and annotations that are not of the recipe's kind.
     """
     task = task_of(cfg)
+    if getattr(args, 'resume', None) and folder is not None:
+        return _as_recorded(cfg, args, folder, task)
     if args.task not in (None, task):
         raise InputError(f'--task {args.task}: expected {task}, as the recipe {args.config} learns; name another recipe')
     with reading() as told:
@@ -135,13 +140,34 @@ def settle_own_data(
     with own.dropped_on_error():
         for name, pictures in parts.items():
             write(found, pictures, own.folder / f'{name}.json')
-        _check_overrides(args, len(found.classes))
-        _settle_loaders(cfg, own)
-        if task == SEMANTIC:
-            _settle_segmentor(cfg, own)
-        else:
-            _settle_detector(cfg, own)
+        _settle(cfg, args, own)
     return own
+
+
+def _as_recorded(cfg: Config, args: Namespace, folder: str, task: str) -> OwnData:
+    """The data that the run began with, whatever came into the folder since."""
+    for name in ('layout', 'task', 'classes', 'merge', 'ignore', 'group_by'):
+        if getattr(args, name):
+            option = f'--{name.replace("_", "-")}'
+            raise InputError(f'{option}: expected --resume without it, which goes on with the data as recorded in {folder}')
+    found, parts = read_record(Path(folder))
+    line = f'data: as recorded in {folder} when the run began: {_counts(parts)}; {args.data} is not read again'
+    own = OwnData(found, parts, Path(os.path.abspath(folder)), task, [line], kept=True)
+    _settle(cfg, args, own)
+    return own
+
+
+def _settle(cfg: Config, args: Namespace, own: OwnData) -> None:
+    _check_overrides(args, len(own.found.classes))
+    _settle_loaders(cfg, own)
+    if own.task == SEMANTIC:
+        _settle_segmentor(cfg, own)
+    else:
+        _settle_detector(cfg, own)
+
+
+def _counts(parts: dict[str, list[Picture]]) -> str:
+    return ', '.join(f'{len(pictures)} {name}' for name, pictures in parts.items() if pictures)
 
 
 def read(args: Namespace, told: Told | None, collect: bool = False) -> Found:
@@ -187,9 +213,8 @@ def prepared(found: Found, args: Namespace, task: str, trained: Sequence[str] | 
 
 def lines(found: Found, parts: dict[str, list[Picture]], how: str) -> list[str]:
     """What a folder was taken for, and why, in the order that a reader asks."""
-    counts = ', '.join(f'{len(pictures)} {name}' for name, pictures in parts.items() if pictures)
     head = (
-        f'data: {found.root} is {found.layout} (by {found.why}): {len(found.pictures)} pictures ({counts}), '
+        f'data: {found.root} is {found.layout} (by {found.why}): {len(found.pictures)} pictures ({_counts(parts)}), '
         f'{len(found.classes)} classes ({listed(found.classes)})'
     )
     return [head, f'data: {how}', *(f'data: {note}' for note in found.notes)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convnext_dense.data.layouts.found import Found, Object, Picture, below, box_of, label_of, pictures_in, split_of
+from convnext_dense.data.layouts.found import Found, Object, Picture, below, box_of, by_name, label_of, pictures_in, split_of
 from convnext_dense.data.layouts.labelme import encoded
 from convnext_dense.data.pictures import Size, is_file
 from convnext_dense.errors import InputError, last_line
@@ -54,7 +54,7 @@ def read(root: Path) -> Found:
         names = [name.text or '' for name in tree.findall('.//meta//labels/label/name')]
         names = names or sorted({shape.get('label', '') for image in tree.iter('image') for shape in image})
         classes += [name for name in dict.fromkeys(names) if name not in classes]
-        inside = pictures_in(root)
+        inside = by_name(pictures_in(root))
         for image in tree.iter('image'):
             pictures.append(_picture(image, path, root, inside, classes, left_out))
     notes = [f'{count} {kind} are left out' for kind, count in left_out.items()]
@@ -62,13 +62,13 @@ def read(root: Path) -> Found:
 
 
 def _picture(
-    image: ET.Element, source: Path, root: Path, inside: list[Path], classes: list[str], left_out: Counter[str]
+    image: ET.Element, source: Path, root: Path, inside: dict[str, list[Path]], classes: list[str], left_out: Counter[str]
 ) -> Picture:
     name = image.get('name', '')
     tries = [root / name, root / 'images' / name, source.parent / name, source.parent / 'images' / name]
     path = next((one for one in tries if is_file(one)), None)
     if path is None:
-        same = [one for one in inside if one.name == Path(name).name]
+        same = inside.get(Path(name).name, [])
         if len(same) != 1:
             raise InputError(f'data: {source} names {name}, which is not in {root}; add the picture or take out its entry')
         path = same[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,6 +146,14 @@ def by_stem(paths: list[Path]) -> dict[str, Path]:
                 f'data: expected one picture for each label, got {found[path.stem]} and {path} for {path.stem}; rename one'
             )
         found[path.stem] = path
+    return found
+
+
+def by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Paths by the last part of them."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.name, []).append(path)
     return found
 
 

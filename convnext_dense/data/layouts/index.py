@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as run_lengths
 
-from convnext_dense.data.layouts.found import Found, Object, Picture, Size
+from convnext_dense.data.layouts.found import Found, Object, Picture, Size, Values
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
 
 
@@ -25,7 +26,10 @@ def content(found: Found, pictures: Sequence[Picture]) -> dict[str, Any]:
             annotations.append(dict(id=len(annotations) + 1, image_id=number) | annotation(one, picture.size))
     categories = [dict(id=number, name=name) for number, name in enumerate(found.classes, 1)]
     whole: dict[str, Any] = dict(
-        info=dict(description=f'{found.layout} in {found.root}'), images=images, annotations=annotations, categories=categories
+        info=dict(description=f'{found.layout} in {found.root}', layout=found.layout, root=str(found.root), why=found.why),
+        images=images,
+        annotations=annotations,
+        categories=categories,
     )
     if found.values is not None:
         whole['values'] = dict(colours=found.values.colours, classes=sorted(found.values.classes.items()))
@@ -35,6 +39,49 @@ def content(found: Found, pictures: Sequence[Picture]) -> dict[str, Any]:
 def write(found: Found, pictures: Sequence[Picture], path: Path) -> None:
     with partial_file(str(path)) as partial:
         partial.write_text(json.dumps(content(found, pictures), ensure_ascii=False), encoding='utf-8')
+
+
+def read(folder: Path) -> tuple[Found, dict[str, list[Picture]]]:
+    """What `write` recorded in a folder: the splits, and all of them as they were found.
+
+    Raises:
+        InputError: for records that cannot be read.
+    """
+    parts: dict[str, list[Picture]] = {}
+    found: Found | None = None
+    for split in ('train', 'val', 'test'):
+        path = folder / f'{split}.json'
+        if not path.is_file():
+            continue
+        try:
+            whole = json.loads(path.read_text(encoding='utf-8'))
+            found = found or _found(whole)
+            parts[split] = _pictures(whole, found.root)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f'data: {path} is no record of a run ({last_line(error)}); start without --resume') from error
+        found.pictures += parts[split]
+    if found is None:
+        raise InputError(f'data: expected the records of the run in {folder}, found none; start without --resume')
+    return found, parts
+
+
+def _found(whole: dict[str, Any]) -> Found:
+    info, given = whole['info'], whole.get('values')
+    values = Values({int(v): int(i) for v, i in given['classes']}, given['colours']) if given else None
+    return Found(info['layout'], info['why'], Path(info['root']), tuple(c['name'] for c in whole['categories']), [], values)
+
+
+def _pictures(whole: dict[str, Any], root: Path) -> list[Picture]:
+    pictures = {}
+    for image in whole['images']:
+        mask = Path(image['mask_file']) if 'mask_file' in image else None
+        size = image['width'], image['height']
+        pictures[image['id']] = Picture(root / image['file_name'], image['file_name'], size, mask=mask)
+    for one in whole['annotations']:
+        x, y, w, h = one['bbox']
+        made = Object(one['category_id'] - 1, (x, y, x + w, y + h), one.get('segmentation'), bool(one['iscrowd']))
+        pictures[one['image_id']].objects.append(made)
+    return list(pictures.values())
 
 
 def annotation(one: Object, size: Size) -> dict[str, Any]:

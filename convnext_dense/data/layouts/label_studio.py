@@ -8,7 +8,18 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from convnext_dense.data.layouts.cvat import turned
-from convnext_dense.data.layouts.found import DIGITS, Found, Object, Picture, below, box_of, picture_size, pictures_in, split_of
+from convnext_dense.data.layouts.found import (
+    DIGITS,
+    Found,
+    Object,
+    Picture,
+    below,
+    box_of,
+    by_name,
+    picture_size,
+    pictures_in,
+    split_of,
+)
 from convnext_dense.data.layouts.json_files import contents
 from convnext_dense.data.pictures import Size
 from convnext_dense.errors import InputError
@@ -37,7 +48,7 @@ def read(root: Path) -> Found:
     Raises:
         InputError: for a picture that is not there, and results that are none.
     """
-    inside = pictures_in(root)
+    inside = by_name(pictures_in(root))
     left_out: Counter[str] = Counter()
     rows: list[tuple[Path, list[dict[str, Any]]]] = []
     for path, content in contents(root):
@@ -58,13 +69,13 @@ def read(root: Path) -> Found:
     return Found('Label Studio JSON', looks(root), root, tuple(names), sorted(pictures, key=lambda one: one.name), notes=notes)
 
 
-def _picture(task: dict[str, Any], source: Path, inside: list[Path]) -> Path:
+def _picture(task: dict[str, Any], source: Path, inside: dict[str, list[Path]]) -> Path:
     """The picture of a task: of its URL's name, which an upload begins with a code and a dash."""
     given = next((str(v) for k, v in task['data'].items() if k in ('image', 'img', 'picture') or '/' in str(v)), '')
     url = urlparse(given)
     name = Path(unquote(url.query.partition('d=')[2] or url.path)).name
     for wanted in (name, name.partition('-')[2]):
-        same = [path for path in inside if wanted and path.name == wanted]
+        same = inside.get(wanted, [])
         if len(same) == 1:
             return same[0]
     raise InputError(f'data: {source} names {given or "no picture"}, which is not in the folder; add the picture {name}')

@@ -11,6 +11,7 @@ from PIL import Image
 
 from convnext_dense.data.layouts.recognise import read_folder
 from convnext_dense.report.survey import perceptual_hash, slivers, survey
+from convnext_dense.report.thumbnail import thumbnail
 
 
 def test_pictures_and_masks(tmp_path: Path) -> None:
@@ -73,3 +74,19 @@ def test_turned_pictures(tmp_path: Path) -> None:
     image.save(tmp_path / 'turned.jpg', exif=exif)
     shutil.copy(tmp_path / 'turned.jpg', found.pictures[0].path)
     assert survey(found, found.pictures[:1], False)[0].size == (60, 80)
+
+
+def test_many_channels(tmp_path: Path) -> None:
+    import tifffile
+
+    write_coco(tmp_path / 'data', toy(tmp_path / 'toy'))
+    found = read_folder(str(tmp_path / 'data'))
+    values = np.random.default_rng(0).integers(0, 60000, (60, 80, 12), dtype=np.uint16)
+    for picture in found.pictures[:1]:
+        picture.path = tmp_path / 'a.tif'
+        tifffile.imwrite(picture.path, values, photometric='minisblack', planarconfig='contig')
+    seen, other = survey(found, found.pictures[:2], False, channels=12)
+    assert seen.size == (80, 60) and seen.mode == 'uint16 of 12 channels' and seen.look >= 0
+    assert seen.mean == pytest.approx(values.reshape(-1, 12).mean(0))
+    assert 'p1.jpg' in other.why and '12' in other.why
+    assert thumbnail(found, found.pictures[0], [(255, 0, 0)] * 3, channels=12).startswith('data:image/jpeg')

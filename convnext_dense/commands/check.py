@@ -77,12 +77,12 @@ def check_folder_of_data(args: argparse.Namespace) -> int:
         found = prepared(found, args, task)
         parts, how = split_of(args, found)
         pictures = [picture for several in parts.values() for picture in several]
-        rows = survey(found, pictures, task == SEMANTIC, bar('reading pictures'))
+        rows = survey(found, pictures, task == SEMANTIC, bar('reading pictures'), args.channels)
         seen = {picture.name: one for picture, one in zip(pictures, rows, strict=True)}
         rows_of_problems = problems(found, parts, seen)
         text = lines(found, parts, how)
         colours = palette(len(found.classes))
-        data = Data(found, parts, seen, rows_of_problems, text, task == SEMANTIC, anchors(args), colours)
+        data = Data(found, parts, seen, rows_of_problems, text, task == SEMANTIC, anchors(args), colours, args.channels)
         page = data_page(data, bar('drawing'))
     path = Path(args.out, 'index.html')
     path.parent.mkdir(parents=True, exist_ok=True)

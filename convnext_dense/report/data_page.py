@@ -48,6 +48,7 @@ class Data(NamedTuple):
     masks: bool
     anchors: Anchors | None
     palette: Sequence[tuple[int, int, int]]
+    channels: int | None = None
 
     @property
     def pictures(self) -> list[Picture]:
@@ -67,7 +68,7 @@ def data_page(data: Data, told: Callable[[int, int], None] | None = None) -> str
         done += 1
         if told is not None:
             told(done, total)
-        return thumbnail(data.found, picture, data.palette, problem.box if problem else None, data.masks)
+        return thumbnail(data.found, picture, data.palette, problem.box if problem else None, data.masks, data.channels)
 
     sections = [
         _head(data),

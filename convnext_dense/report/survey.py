@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convnext_dense.data.bands import displayed
+from convnext_dense.data.channels import read_channels
 from convnext_dense.data.layouts.choose_classes import BACKGROUND
 from convnext_dense.data.layouts.class_masks import Lookup, draw
 from convnext_dense.data.layouts.found import IGNORE, Found, Picture
@@ -49,14 +51,18 @@ class Seen:
 
 
 def survey(
-    found: Found, pictures: Sequence[Picture], masks: bool, told: Callable[[int, int], None] | None = None
+    found: Found,
+    pictures: Sequence[Picture],
+    masks: bool,
+    told: Callable[[int, int], None] | None = None,
+    channels: int | None = None,
 ) -> list[Seen]:
-    """Each picture, and with `masks` its class mask, read once, in threads."""
+    """Each picture, and with `masks` its class mask, read once, in threads; `channels` as in training, None for photographs."""
     lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
     ground = next((i for i, name in enumerate(found.classes) if name.lower() == BACKGROUND), IGNORE)
 
     def look(picture: Picture) -> Seen:
-        seen = _picture(picture)
+        seen = _picture(picture) if channels is None else _bands(picture, channels)
         if masks and not seen.why:
             try:
                 mask = _mask(picture, lookup, ground)
@@ -93,6 +99,19 @@ def _picture(picture: Picture) -> Seen:
     flat = values.reshape(-1, values.shape[2] if values.ndim == 3 else 1).astype(np.float64)
     mean, std = tuple(flat.mean(0).tolist()), tuple(flat.std(0).tolist())
     return Seen('', size, mode, digest, perceptual_hash(turned), mean, std)
+
+
+def _bands(picture: Picture, channels: int) -> Seen:
+    try:
+        digest = hashlib.sha256(picture.path.read_bytes()).hexdigest()
+        values = read_channels(picture.path, channels)
+    except (UnreadableError, OSError) as error:
+        return Seen(why=f'{picture.path} {error if isinstance(error, UnreadableError) else "is missing"}')
+    flat = values.reshape(-1, channels).astype(np.float64)
+    mean, std = tuple(flat.mean(0).tolist()), tuple(flat.std(0).tolist())
+    look = perceptual_hash(Image.fromarray(displayed(values, (0,))))
+    size = values.shape[1], values.shape[0]
+    return Seen('', size, f'{values.dtype} of {channels} channels', digest, look, mean, std)
 
 
 def _turned(image: Image.Image) -> Image.Image:

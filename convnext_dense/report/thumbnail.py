@@ -10,6 +10,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from convnext_dense.data.bands import checked_bands, displayed
+from convnext_dense.data.channels import read_channels
 from convnext_dense.data.layouts.class_masks import Lookup
 from convnext_dense.data.layouts.found import Box, Found, Picture
 from convnext_dense.data.layouts.index import drawn
@@ -27,11 +29,22 @@ HATCH = 4  # of these pixels every second one is dark where a pixel has no class
 Colour = tuple[int, int, int]
 
 
-def thumbnail(found: Found, picture: Picture, palette: Sequence[Colour], mark: Box | None = None, masks: bool = False) -> str:
+def thumbnail(
+    found: Found,
+    picture: Picture,
+    palette: Sequence[Colour],
+    mark: Box | None = None,
+    masks: bool = False,
+    channels: int | None = None,
+) -> str:
     """A JPEG as a data URL, '' for what cannot be read: class masks where `masks`, else objects; `mark` is a place in it."""
     try:
-        with opened(picture.path) as opened_image:
-            image = _eight_bits(opened_image)
+        if channels is not None:
+            values = read_channels(picture.path, channels)
+            image = Image.fromarray(displayed(values, checked_bands(None, channels)))
+        else:
+            with opened(picture.path) as opened_image:
+                image = _eight_bits(opened_image)
     except (UnreadableError, OSError):
         return ''
     scale = min(1.0, SIDE / max(image.size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,15 +109,11 @@ def picture_size(path: Path) -> Size:
         InputError: for what is no picture.
     """
     try:
-        if path.suffix.lower() in ARRAYS:
+        suffix = path.suffix.lower()
+        if suffix in ARRAYS or (suffix in TIFFS and find_spec('tifffile')):  # of many bands, which Pillow does not read
             return header_size(path)
-        try:
-            with opened(path) as image:
-                return oriented(image)
-        except UnreadableError:
-            if path.suffix.lower() not in TIFFS:
-                raise
-            return header_size(path)  # of many bands, which Pillow does not read
+        with opened(path) as image:
+            return oriented(image)
     except UnreadableError as error:
         raise InputError(f'data: {path} {error}; mend it or take it out') from error
 

@@ -4,6 +4,7 @@
     convnext-dense check mask_rcnn_convnext_t_coco --data-root DIR --train-ann train.json --val-ann val.json
     convnext-dense check --data my_folder                    # and check/index.html: pictures, classes, sizes, problems
     convnext-dense check --data my_folder --task semantic --out my_check
+    convnext-dense check CONFIG --data-root DIR --out my_check
 
 Reads from the config: the dataloaders' data sets. Every file is read: missing, broken and mismatched ones, values outside
 the classes, boxes outside the image, polygons of less than three points, ids that occur twice or not at all are listed.
@@ -14,7 +15,7 @@ Exit status 0: no problems, warnings at most. 1: problems. 2: wrong input.
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from convnext_dense.data.check import check_classes, check_split
 from convnext_dense.data.check_ignored import check_ignored
+from convnext_dense.data.layouts.found import Found, Picture
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder, partial_file
 from convnext_dense.report.data_page import Anchors, Data, data_page
+from convnext_dense.report.of_config import found_in_config
 from convnext_dense.report.problems import ERROR, Problem, problems
 from convnext_dense.report.survey import survey
 from convnext_dense.run.classes import settle_coco
@@ -45,6 +48,7 @@ from convnext_dense.run.own_data import (
 )
 
 SHOWN = 3  # warnings of a kind
+FOLDER = 'check'
 RECIPE = 'mask_rcnn_convnext_t_coco'  # whose anchors the objects are compared with, where no config is named
 
 
@@ -52,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     add_config_options(parser, needed=False)
     add_data_options(parser)
-    parser.add_argument('--out', metavar='DIR', default='check', help='with --data: folder of the page')
+    parser.add_argument('--out', metavar='DIR', help=f'folder of the page; default {FOLDER} with --data, no page with a config')
     return parser.parse_args()
 
 
@@ -68,6 +72,7 @@ def main() -> None:
 
 def check_folder_of_data(args: argparse.Namespace) -> int:
     """The number of errors in a folder of any layout; its page is written."""
+    args.out = args.out or FOLDER
     check_folder('--out', args.out)
     with progress() as bar:
         found = read(args, bar('reading masks'), collect=True)
@@ -76,24 +81,32 @@ def check_folder_of_data(args: argparse.Namespace) -> int:
         )
         found = prepared(found, args, task)
         parts, how = split_of(args, found)
-        pictures = [picture for several in parts.values() for picture in several]
-        rows = survey(found, pictures, task == SEMANTIC, bar('reading pictures'), args.channels)
-        seen = {picture.name: one for picture, one in zip(pictures, rows, strict=True)}
-        rows_of_problems = problems(found, parts, seen)
-        text = lines(found, parts, how)
-        colours = palette(len(found.classes))
-        data = Data(found, parts, seen, rows_of_problems, text, task == SEMANTIC, anchors(args), colours, args.channels)
-        page = data_page(data, bar('drawing'))
+        return write_page(args, found, parts, lines(found, parts, how), task == SEMANTIC, bar)
+
+
+def write_page(
+    args: argparse.Namespace,
+    found: Found,
+    parts: dict[str, list[Picture]],
+    text: Sequence[str],
+    masks: bool,
+    bar: Callable[[str], Callable[[int, int], None]],
+) -> int:
+    """The page into `args.out`, and what it says in lines; the number of errors."""
+    pictures = [picture for several in parts.values() for picture in several]
+    rows = survey(found, pictures, masks, bar('reading pictures'), args.channels)
+    seen = {picture.name: one for picture, one in zip(pictures, rows, strict=True)}
+    faults = problems(found, parts, seen)
+    data = Data(found, parts, seen, faults, text, masks, anchors(args), palette(len(found.classes)), args.channels)
+    page = data_page(data, bar('drawing'))
     path = Path(args.out, 'index.html')
     path.parent.mkdir(parents=True, exist_ok=True)
     with partial_file(str(path)) as partial:
         partial.write_text(page, encoding='utf-8')
-    for line in text:
+    for line in [*text, *listing(faults)]:
         print(line)
-    for line in listing(rows_of_problems):
-        print(line)
-    errors = sum(problem.level == ERROR for problem in rows_of_problems)
-    print(f'{errors} errors, {len(rows_of_problems) - errors} warnings; with their pictures in {path}')
+    errors = sum(problem.level == ERROR for problem in faults)
+    print(f'{errors} errors, {len(faults) - errors} warnings; with their pictures in {path}')
     return errors
 
 
@@ -163,6 +176,12 @@ def check_config(args: argparse.Namespace) -> int:
             print(f'{name}: {row}')
         print(f'{name}: {len(rows)} problems')
         found += len(rows)
+    if args.out is not None:
+        check_folder('--out', args.out)
+        with progress() as bar:
+            whole, parts = found_in_config(cfg, names)
+            text = [f'data: {args.config}: ' + ', '.join(f'{len(pictures)} {split}' for split, pictures in parts.items())]
+            found += write_page(args, whole, parts, text, whole.values is not None, bar)
     return found
 
 

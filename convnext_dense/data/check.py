@@ -34,11 +34,11 @@ def check_split(name: str, cfg: Config, mode: str = 'sample') -> list[str]:
     Raises:
         InputError: if the folders are not there or hold no image, with the expected tree.
     """
-    return [line for where, spec in _parts(cfg, name) for line in _problems(name, where, spec, cfg, mode)]
+    return [line for where, spec in data_sets(cfg, name) for line in _problems(name, where, spec, cfg, mode)]
 
 
 def _problems(name: str, where: str, spec: Any, cfg: Config, mode: str) -> list[str]:
-    dataset = _build(where, spec, cfg.get('default_scope'))
+    dataset = build_data_set(where, spec, cfg.get('default_scope'))
     check_resizes(f'{where}.pipeline', spec.get('pipeline'))
     if is_coco_class(type(dataset)):
         return [] if mode == 'off' else list(_coco_split(name, spec, cfg, mode))
@@ -76,7 +76,7 @@ def check_data(cfg: Config, names: Sequence[str], mode: str = 'sample') -> None:
 
 def _advice(cfg: Config, names: Sequence[str], problems: Sequence[str]) -> str:
     """What to do about problems: those of a COCO file's content are mended there, not by removing it."""
-    specs = [spec for name in names for _, spec in _parts(cfg, name) if 'ann_file' in spec]
+    specs = [spec for name in names for _, spec in data_sets(cfg, name) if 'ann_file' in spec]
     starts = tuple(f'{coco_files(spec).annotations}: ' for spec in specs if spec['ann_file'])
     of_file = [line.startswith(starts) for line in problems]
     missing = any(': image ' in line and ' is missing: ' in line for line, inside in zip(problems, of_file) if inside)
@@ -94,7 +94,7 @@ def check_classes(cfg: Config, names: Sequence[str]) -> None:
     first_where, first = None, None
     for name in names:
         check_num_classes(cfg, name)
-        loader = [(where, _build(where, spec, scope)) for where, spec in _parts(cfg, name)]
+        loader = [(where, build_data_set(where, spec, scope)) for where, spec in data_sets(cfg, name)]
         for where, dataset in loader:
             if first is None:
                 first_where, first = where, dataset
@@ -132,8 +132,8 @@ def _same(one: Any, other: Any) -> bool:
 
 def check_num_classes(cfg: Config, name: str) -> None:
     """Stop where a head predicts another number of classes than a data set names."""
-    for where, spec in _parts(cfg, name):
-        dataset = _build(where, spec, cfg.get('default_scope'))
+    for where, spec in data_sets(cfg, name):
+        dataset = build_data_set(where, spec, cfg.get('default_scope'))
         classes = dataset.metainfo.get('classes')
         for place, head in heads(cfg):
             predicted = head.get('num_classes')
@@ -146,11 +146,11 @@ def check_num_classes(cfg: Config, name: str) -> None:
 
 def data_classes(cfg: Config, name: str) -> tuple[str, ...]:
     """The classes of the data set under `cfg.{name}`."""
-    where, spec = _parts(cfg, name)[0]
-    return tuple(_build(where, spec, cfg.get('default_scope')).metainfo.get('classes') or ())
+    where, spec = data_sets(cfg, name)[0]
+    return tuple(build_data_set(where, spec, cfg.get('default_scope')).metainfo.get('classes') or ())
 
 
-def _parts(cfg: Config, name: str) -> list[tuple[str, Any]]:
+def data_sets(cfg: Config, name: str) -> list[tuple[str, Any]]:
     """The data sets' parts of the config, each with its place; none without such a loader."""
     loader = cfg.get(name) or {}
     if not isinstance(loader, dict) or (loader and not isinstance(loader.get('dataset'), dict)):
@@ -171,7 +171,7 @@ def _parts(cfg: Config, name: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _build(where: str, spec: Any, scope: str | None) -> Any:
+def build_data_set(where: str, spec: Any, scope: str | None) -> Any:
     """The data set without its files and pipeline."""
     spec = copy.deepcopy(spec)
     try:

@@ -70,7 +70,7 @@ def seg_problems(
     Raises:
         InputError: if there is no image, or no mask at all.
     """
-    pairs = _pairs(name, dataset, folders)
+    pairs = image_pairs(name, dataset, folders)
     problems = _strays(folders, dataset, {image for image, _ in pairs})
     problems += [f'{image} is missing (in the list {dataset.ann_file})' for image, _ in pairs if not is_file(image)]
     problems += [f'{image} has no mask {mask}' for image, mask in pairs if not is_file(mask)]
@@ -92,7 +92,7 @@ def _suffix(dataset: Any, key: str) -> str:
     return dataset.img_suffix if key == 'img_path' else dataset.seg_map_suffix
 
 
-def _pairs(name: str, dataset: Any, folders: dict[str, Path]) -> list[tuple[Path, Path]]:
+def image_pairs(name: str, dataset: Any, folders: dict[str, Path]) -> list[tuple[Path, Path]]:
     """The images and their masks, of which there are some."""
     try:
         pairs = [(Path(item['img_path']), Path(item['seg_map_path'])) for item in dataset.load_data_list()]

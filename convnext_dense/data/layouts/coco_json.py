@@ -62,7 +62,7 @@ def read(root: Path) -> Found:
             )
         split = split_of(path.stem, *path.relative_to(root).parts[:-1][::-1]) if len(found) > 1 or _has_split(path) else ''
         folder = find_images(str(root), path, '', content)
-        more, left_out = _pictures(content, categories, folder, root, split)
+        more, left_out = pictures_of(content, categories, folder, root, split)
         thin += left_out
         for picture in more:
             other = seen.setdefault(picture.path, str(path))
@@ -97,9 +97,10 @@ def _categories(content: dict[str, Any], notes: list[str]) -> list[dict[str, Any
     return categories
 
 
-def _pictures(
+def pictures_of(
     content: dict[str, Any], categories: list[dict[str, Any]], folder: Path, root: Path, split: str
 ) -> tuple[list[Picture], int]:
+    """The pictures of a COCO file, in the order of their names; and how many polygons were too thin to be one."""
     labels = {item['id']: index for index, item in enumerate(categories)}
     objects: dict[int, list[Object]] = {image['id']: [] for image in content['images']}
     thin = 0

@@ -208,7 +208,7 @@ def _schedule(
     epochs = epochs or min(max(round(STEPS / per_epoch), EPOCHS[0]), EPOCHS[1])
     iterations = epochs * per_epoch * accumulated
     loop[key] = epochs if by_epoch else iterations
-    every = max(1, loop[key] // VALIDATIONS)
+    every = max(1 if by_epoch else per_epoch * accumulated, loop[key] // VALIDATIONS)
     if free('train_cfg.val_interval'):
         loop['val_interval'] = every
     if free('param_scheduler'):

@@ -35,17 +35,8 @@ from convnext_dense.report.survey import survey
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
 from convnext_dense.run.options import add_config_options, load_config
-from convnext_dense.run.own_data import (
-    INSTANCE,
-    SEMANTIC,
-    add_data_options,
-    check_data_options,
-    lines,
-    prepared,
-    read,
-    split_of,
-    task_of,
-)
+from convnext_dense.run.own_data import lines, prepared, read, split_of, task_of
+from convnext_dense.run.own_options import INSTANCE, SEMANTIC, add_data_options, check_data_options
 
 SHOWN = 3  # warnings of a kind
 FOLDER = 'check'

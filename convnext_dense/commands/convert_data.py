@@ -14,7 +14,8 @@ from pathlib import Path
 
 from convnext_dense.data.layouts.conversion import KINDS, check_out, convert
 from convnext_dense.run.command import Parser
-from convnext_dense.run.own_data import INSTANCE, SEMANTIC, add_class_options, lines, prepared, read, reading, split_of
+from convnext_dense.run.own_data import lines, prepared, read, reading, split_of
+from convnext_dense.run.own_options import INSTANCE, SEMANTIC, add_class_options
 
 
 def parse_args() -> argparse.Namespace:

@@ -37,7 +37,8 @@ from convnext_dense.run.options import (
     set_work_dir,
 )
 from convnext_dense.run.outputs import check_outputs
-from convnext_dense.run.own_data import add_data_options, check_data_options, settle_own_data
+from convnext_dense.run.own_data import settle_own_data
+from convnext_dense.run.own_options import add_data_options, check_data_options
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.text import table_text

@@ -24,7 +24,8 @@ from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.memory import train_within_memory
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
 from convnext_dense.run.outputs import check_outputs
-from convnext_dense.run.own_data import add_data_options, channel_lines, check_data_options, settle_own_data
+from convnext_dense.run.own_data import channel_lines, settle_own_data
+from convnext_dense.run.own_options import add_data_options, check_data_options
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.training.guards import (

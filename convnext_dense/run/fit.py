@@ -24,7 +24,8 @@ from convnext_dense.data.layouts.found import IGNORE
 from convnext_dense.data.pipeline import steps
 from convnext_dense.errors import InputError
 from convnext_dense.models.archs import MIN_SIDE
-from convnext_dense.run.own_data import SEMANTIC, OwnData
+from convnext_dense.run.own_data import OwnData
+from convnext_dense.run.own_options import SEMANTIC
 from convnext_dense.run.settle import WARM_UPS, effective_batch
 from convnext_dense.text import listed
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from convnext_dense.data.layouts import coco_json, cvat, label_studio, labelme, masks, voc, yolo
 from convnext_dense.data.layouts.found import Faults, Found, pictures_in
-from convnext_dense.data.layouts.masks import Told
+from convnext_dense.data.layouts.mask_values import Told
 from convnext_dense.data.pictures import is_folder
 from convnext_dense.errors import InputError
 

@@ -29,7 +29,7 @@ from convnext_dense.data.layouts.found import (
 )
 from convnext_dense.data.layouts.labelme import encoded
 from convnext_dense.data.layouts.mask_files import colour_text, colours, read_mask
-from convnext_dense.data.layouts.masks import Pair, Told, look, settle_unknown
+from convnext_dense.data.layouts.mask_values import Pair, Told, look, settle_unknown
 from convnext_dense.data.pictures import is_file
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.text import listed as shown

@@ -42,7 +42,9 @@ def test_some_classes(objects: Found, masks: Found) -> None:
     assert found.classes == ('car', 'dog') and labels(found) == ['car', 'dog']
     assert choose(objects, None) is objects
     inside = choose(with_background(masks, ignored=False), ['dog'])
-    assert inside.classes == ('dog',) and inside.values.classes == {0: IGNORE, 1: IGNORE, 2: IGNORE, 3: 0, 255: IGNORE}
+    assert inside.classes == ('background', 'dog') and inside.values.classes == {0: 0, 1: 0, 2: 0, 3: 1, 255: IGNORE}
+    alone = choose(with_background(masks, ignored=True), ['dog'])
+    assert alone.classes == ('dog',) and alone.values.classes == {0: IGNORE, 1: IGNORE, 2: IGNORE, 3: 0, 255: IGNORE}
     ground = choose(with_background(masks, ignored=False), ['background', 'dog'])
     assert ground.values.classes == {0: 0, 1: 0, 2: 0, 3: 1, 255: IGNORE}
     with pytest.raises(InputError, match=r"--classes: expected some of car, van, dog, got 'doc'; did you mean 'dog'"):
@@ -77,3 +79,13 @@ def test_the_order_of_a_model(objects: Found, masks: Found) -> None:
     assert turned.values.classes == {0: 255, 1: 2, 2: 1, 3: 0, 255: 255}
     with pytest.raises(InputError, match=r'the classes of the model \(car, van\), got dog too'):
         in_order_of(objects, ('car', 'van'))
+
+
+def test_a_number_that_is_ignored(masks: Found) -> None:
+    """A class stays that another value has; a number alone is a grey one where masks are colours; others are in no mask."""
+    masks.values = Values({0: 0, 1: 0, 2: 1, 3: 2})
+    assert ignore(masks, ['1']).classes == ('car', 'van', 'dog') and ignore(masks, ['2']).classes == ('car', 'dog')
+    with pytest.raises(InputError, match='--ignore: .* got 9, which none has'):
+        ignore(masks, ['9'])
+    masks.values = Values({0: 0, 0x070707: 1, 0x0000FF: 2}, colours=True)
+    assert ignore(masks, ['7']).classes == ('car', 'dog') and ignore(masks, ['#0000ff']).classes == ('car', 'van')

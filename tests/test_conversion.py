@@ -104,3 +104,29 @@ def test_boxes_alone_make_no_masks(tmp_path: Path) -> None:
     found = Found('toy', 'toy', tmp_path, ('cat',), [Picture(tmp_path / 'a.png', 'a.png', (8, 8), [Object(0, (0, 0, 4, 4))])])
     with pytest.raises(InputError, match='--to masks: expected outlines or masks, got boxes'):
         convert(found, dict(train=found.pictures), tmp_path / 'out', KINDS[2])
+
+
+def test_names_stay_below_the_folder_that_is_written(tmp_path: Path) -> None:
+    """Pictures elsewhere, and two that differ in their suffix alone."""
+    for name in ('a.jpg', 'a.png', 'b.png'):
+        Image.new('RGB', (8, 8)).save(tmp_path / name)
+    pictures = [
+        Picture(tmp_path / name, str(tmp_path / name), (8, 8), [Object(0, (0, 0, 4, 4))]) for name in ('a.jpg', 'b.png')
+    ]
+    found = Found('toy', 'toy', tmp_path / 'elsewhere', ('cat',), pictures)
+    before = sorted(tmp_path.rglob('*'))
+    convert(found, dict(train=pictures), tmp_path / 'out', 'yolo')
+    assert sorted(path for path in tmp_path.rglob('*') if tmp_path / 'out' not in (path, *path.parents)) == before
+    assert len(list((tmp_path / 'out/images').rglob('*.*'))) == 2
+    other = Picture(tmp_path / 'a.png', str(tmp_path / 'a.png'), (8, 8), [])
+    with pytest.raises(InputError, match='expected one picture of each name, got'):
+        convert(found, dict(train=[*pictures, other]), tmp_path / 'other', 'yolo')
+
+
+def test_one_class_survives_the_way_there_and_back(tmp_path: Path) -> None:
+    write_coco(tmp_path / 'in', toy(tmp_path / 'toy'))
+    options = ['--to', 'masks', '--ignore', 'background', '--classes', 'fig']
+    done = call_tool('convert_data', str(tmp_path / 'in'), str(tmp_path / 'out'), *options)
+    assert done.returncode == 0, done.stderr
+    found = read_folder(str(tmp_path / 'out'))
+    assert found.classes == ('fig',) and found.values.classes == {0: 0, 255: 255}

@@ -53,14 +53,29 @@ def test_what_is_wrong(tmp_path: Path, shapes: str, words: str) -> None:
 
 
 def test_a_thin_polygon_and_a_missing_picture(tmp_path: Path) -> None:
-    found = read(tmp_path, '<polygon label="cat" points="1,1;2,2"/>')
+    box = '<box label="cat" xtl="1" ytl="2" xbr="9" ybr="12"/>'
+    found = read(tmp_path, box + '<polygon label="cat" points="1,1;2,2"/>')
     assert found.notes == ['1 polygons of less than three points are left out']
     with pytest.raises(InputError, match=r'annotations.xml names b.png, which is not in'):
         read(tmp_path, '', name='b.png')
 
 
 def test_a_broken_file(tmp_path: Path) -> None:
-    read(tmp_path, '')
+    read(tmp_path, '<box label="cat" xtl="1" ytl="2" xbr="9" ybr="12"/>')
     (tmp_path / 'annotations.xml').write_text('<annotations><version>1.1</version>')
     with pytest.raises(InputError, match='annotations.xml is no XML'):
+        read_folder(str(tmp_path))
+
+
+def test_many_files(tmp_path: Path) -> None:
+    """A job each; a picture in two of them is an error."""
+    box = '<box label="cat" xtl="1" ytl="2" xbr="9" ybr="12"/>'
+    labels = '<meta><labels><label><name>cat</name></label></labels></meta>'
+    for number in range(6):
+        write_photograph(tmp_path / f'job{number}/{number}.png', 60, 80)
+        image = f'<image id="0" name="{number}.png" width="80" height="60">{box}</image>'
+        (tmp_path / f'job{number}/annotations.xml').write_text(f'<annotations>{labels}{image}</annotations>')
+    assert len(read_folder(str(tmp_path)).pictures) == 6
+    (tmp_path / 'job5/annotations.xml').write_text((tmp_path / 'job4/annotations.xml').read_text())
+    with pytest.raises(InputError, match='4.png stands in .*job4.* and .*job5'):
         read_folder(str(tmp_path))

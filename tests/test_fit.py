@@ -55,6 +55,7 @@ def test_a_segmentor(tmp_path: Path) -> None:
 def test_a_detector(tmp_path: Path) -> None:
     cfg, lines = fitted(MASK_RCNN, tmp_path / 'data', epochs=18)
     assert [*lines] == ['rate', 'schedule', 'kept', 'stops', 'the'] and '18 epochs of 4 steps (7 pictures' in lines['schedule']
+    assert cfg.default_hooks.checkpoint.rule == 'greater' and cfg.auto_scale_lr.base_batch_size == 2
     assert cfg.train_cfg.max_epochs == 18 and cfg.train_cfg.val_interval == 1
     warm, decay = cfg.param_scheduler
     assert warm.end == 7 and decay.milestones == [14, 16] and decay.end == 18
@@ -92,6 +93,20 @@ def test_options(tmp_path: Path) -> None:
     assert cfg.train_cfg.max_iters == 8 and not cfg.get('custom_hooks')
 
 
+def test_accumulated_steps_are_iterations(tmp_path: Path) -> None:
+    given = {'optim_wrapper.accumulative_counts': 3}
+    root = tmp_path / 'data'
+    write_coco(root, toy(tmp_path / 'toy', 10))
+    cfg = load_config(UPERNET)
+    args = Namespace(
+        config=UPERNET, data=str(root), layout=None, task=None, classes=None, merge=[], ignore=[], val_share=0.2, group_by=None,
+        cfg_options=given, auto_scale_lr=False, **DEFAULTS | dict(epochs=5),
+    )  # fmt: skip
+    cfg.optim_wrapper.accumulative_counts = 3
+    fit(cfg, settle_own_data(cfg, args), args, 1)
+    assert cfg.train_cfg.max_iters == 5 * 2 * 3  # seven pictures, six an update
+
+
 def test_class_weights(tmp_path: Path) -> None:
     scenes = painted(toy(tmp_path / 'toy', size=(120, 100)))
     MASKS['indices'](tmp_path / 'data', scenes, ('building', 'sky', 'tree'))
@@ -108,7 +123,7 @@ def test_pixels_of_outlines(tmp_path: Path) -> None:
     write_coco(tmp_path / 'data', parts)
     args = Namespace(
         config=SHAPES, data=str(tmp_path / 'data'), layout=None, task=None, classes=None, merge=[], ignore=[], val_share=0.2,
-        group_by=None, cfg_options={},
+        group_by=None, cfg_options={}, epochs=None,
     )  # fmt: skip
     counts = class_pixels(settle_own_data(load_config(SHAPES), args))
     expected = [sum(int((one.mask == k).sum()) for one in painted(parts)['train']) for k in range(4)]

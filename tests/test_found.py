@@ -6,7 +6,16 @@ import pytest
 from models import write_photograph
 from PIL import Image
 
-from convnext_dense.data.layouts.found import box_of, by_stem, label_of, picture_size, pictures_in, split_of, whole_polygons
+from convnext_dense.data.layouts.found import (
+    box_of,
+    by_stem,
+    label_of,
+    picture_size,
+    pictures_in,
+    split_in,
+    split_of,
+    whole_polygons,
+)
 from convnext_dense.errors import InputError
 
 
@@ -18,13 +27,22 @@ from convnext_dense.errors import InputError
         (('a', 'Validation'), 'val'),
         (('test-dev',), 'test'),
         (('trainval',), ''),
-        (('my.testing.json',), 'test'),
         (('constrained',), ''),
+        (('train_station',), ''),
+        (('harbour_test',), ''),
+        (('train_images',), 'train'),
+        (('person_keypoints_val2017',), 'val'),
         ((), ''),
     ],
 )
 def test_a_split_by_its_name(names, split: str) -> None:
     assert split_of(*names) == split
+
+
+def test_a_split_in_the_name_of_a_file() -> None:
+    assert [split_in(name) for name in ('nuts_train', 'my.testing', 'instances_val2017', 'trainval', 'a')] == [
+        'train', 'test', 'val', '', '',
+    ]  # fmt: skip
 
 
 def test_the_size_after_the_turn(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ def test_two_levels_and_the_first_of_many(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f'"{name}"')
     for number in range(40):
         (tmp_path / f'a/{number:02d}.json').write_text(str(number))
-    found = [content for _, content in contents(tmp_path)]
-    assert found == ['z.json', *range(LOOKED_AT), 'a/b/y.json']
+    (tmp_path / 'a/20.json').write_text('[1, 2, 3]')
+    found = [content for _, content in contents(tmp_path, sample=True)]
+    assert found[:5] == ['z.json', *range(LOOKED_AT)] and [1, 2, 3] in found and found[-1] == 'a/b/y.json'
+    assert len(found) == 2 + 2 * LOOKED_AT and len(list(contents(tmp_path))) == 42
 
 
 def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_what_is_wrong(tmp_path: Path) -> None:
         read(tmp_path, shape([[1, 1], [5, 5]], 'mask', mask='no png'))
     read(tmp_path, shape(SQUARE))
     (tmp_path / 'b.json').write_text((tmp_path / 'a.json').read_text().replace('a.png', 'b.png'))
-    with pytest.raises(InputError, match='b.json is of the picture b.png, which is not beside it'):
+    with pytest.raises(InputError, match='b.json is of the picture b.png, which is not in the folder'):
         read_folder(str(tmp_path))
 
 
@@ -89,3 +89,24 @@ def test_a_broken_file(tmp_path: Path) -> None:
     (tmp_path / 'z.json').write_text('{"shapes": [')
     with pytest.raises(InputError, match='z.json is no JSON'):
         read_folder(str(tmp_path))
+
+
+def test_a_picture_in_a_folder_beside(tmp_path: Path) -> None:
+    """As LabelMe writes it where the JSON files have a folder of their own."""
+    (tmp_path / 'json').mkdir()
+    for number, given in enumerate(('../images/0.png', '..\\images\\1.png', '2.png')):
+        write_photograph(tmp_path / f'images/{number}.png', 60, 80)
+        content = dict(version='5', shapes=[shape(SQUARE)], imagePath=given, imageHeight=60, imageWidth=80)
+        (tmp_path / f'json/{number}.json').write_text(json.dumps(content))
+    found = read_folder(str(tmp_path))
+    assert [(picture.name, len(picture.objects)) for picture in found.pictures] == [(f'images/{n}.png', 1) for n in range(3)]
+    (tmp_path / 'json/3.json').write_text((tmp_path / 'json/0.json').read_text())
+    with pytest.raises(InputError, match='3.json and another file are of the picture .*images/0.png'):
+        read_folder(str(tmp_path))
+
+
+def test_the_size_in_the_file(tmp_path: Path) -> None:
+    """A picture of another size is told by the check, as of any layout."""
+    read(tmp_path, shape(SQUARE))
+    write_photograph(tmp_path / 'a.png', 120, 160)
+    assert read_folder(str(tmp_path)).pictures[0].size == (80, 60)

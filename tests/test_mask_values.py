@@ -71,7 +71,7 @@ def test_nothing_in_any_mask(tmp_path: Path, values) -> None:
 def test_an_unknown_value_that_is_ignored(tmp_path: Path) -> None:
     (tmp_path / 'classes.txt').write_text('cat\ndog\n')
     write(tmp_path, 0, 1, 4)
-    found = read_folder(str(tmp_path), faults=Faults(ignored=frozenset([4])))
+    found = read_folder(str(tmp_path), faults=Faults(ignored=frozenset(['4'])))
     assert found.values.classes[4] == IGNORE and found.classes == ('cat', 'dog')
 
 
@@ -90,8 +90,13 @@ def test_all_faults_in_one_reading(tmp_path: Path) -> None:
 
 def test_sixteen_bits(tmp_path: Path) -> None:
     write(tmp_path, 0)
-    Image.fromarray(np.full((40, 60), 700, np.uint16)).save(tmp_path / 'masks/a.png')
-    assert read_folder(str(tmp_path)).classes == ('class 700',)
+    mask = np.full((40, 60), 700, np.uint16)
+    Image.fromarray(mask).save(tmp_path / 'masks/a.png')
+    with pytest.raises(InputError, match='every mask has the value 700 alone: nothing to learn'):
+        read_folder(str(tmp_path))
+    mask[:9] = 3
+    Image.fromarray(mask).save(tmp_path / 'masks/a.png')
+    assert read_folder(str(tmp_path)).classes == ('class 3', 'class 700')
 
 
 def test_masks_of_two_kinds(tmp_path: Path) -> None:
@@ -103,3 +108,21 @@ def test_masks_of_two_kinds(tmp_path: Path) -> None:
 def test_a_mask_of_another_size(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'masks/a.png has 60x20 pixels, its picture .*images/a.png has 60x40'):
         read_folder(str(write(tmp_path, 0, 1, shape=(20, 60))))
+
+
+def test_smoothed_masks(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='expected numbers of classes, got 200 of them; are they resized or smoothed'):
+        _smooth(tmp_path)
+
+
+def _smooth(root: Path):
+    write(root, 0)
+    Image.fromarray(np.resize(np.arange(200, dtype=np.uint8), (40, 60))).save(root / 'masks/a.png')
+    return read_folder(str(root))
+
+
+def test_one_class_of_two_values(tmp_path: Path) -> None:
+    """0 is the one in the list, 255 is ignored: not background and foreground."""
+    (tmp_path / 'classes.txt').write_text('cat\n')
+    found = read_folder(str(write(tmp_path, 0, 255)))
+    assert found.classes == ('cat',) and found.values.classes == {0: 0, 255: IGNORE}

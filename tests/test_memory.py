@@ -1,5 +1,6 @@
 """A first step that does not fit: half the batch, twice accumulated, the same images an update, and the run goes on."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from conftest import QUICK, SHAPES, call_tool
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from convnext_dense.run.memory import is_out_of_memory, train_within_memory
+from convnext_dense.run.memory import as_halved, is_out_of_memory, train_within_memory
 from convnext_dense.run.options import load_config
 from convnext_dense.segmentation import LeanEncoderDecoder
 
@@ -34,7 +35,7 @@ def model(cfg: Config):
 
 def test_the_batch_is_halved_until_it_fits(cfg: Config, model) -> None:
     told = []
-    train_within_memory(cfg, model, lambda lines: told.append(lines) or Runner(cfg, 2))
+    train_within_memory(cfg, model, 1, lambda lines: told.append(lines) or Runner(cfg, 2))
     assert cfg.train_dataloader.batch_size == 2 and cfg.optim_wrapper.accumulative_counts == 4
     assert [len(lines) for lines in told] == [0, 1, 2]
     assert told[2][1] == (
@@ -49,7 +50,23 @@ def test_the_batch_is_halved_until_it_fits(cfg: Config, model) -> None:
 def test_where_it_cannot_be(cfg: Config, model, fits: int, done: int) -> None:
     """One image is too few for the batch norm of a pooled map; a later step is not the first."""
     with pytest.raises(torch.OutOfMemoryError):
-        train_within_memory(cfg, model, lambda lines: Runner(cfg, fits, done))
+        train_within_memory(cfg, model, 1, lambda lines: Runner(cfg, fits, done))
+
+
+def test_several_processes_do_not_decide_alone(cfg: Config, model) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        train_within_memory(cfg, model, 2, lambda lines: Runner(cfg, 4))
+    assert cfg.train_dataloader.batch_size == 8
+
+
+def test_a_resumed_run_is_halved_as_it_began(cfg: Config, model) -> None:
+    before = copy.deepcopy(cfg)
+    assert as_halved(cfg, model, before) == [] == as_halved(cfg, model, {})
+    train_within_memory(before, model, 1, lambda lines: Runner(before, 2))
+    (line,) = as_halved(cfg, model, before)
+    assert line.startswith('memory: as the run began: 2 images at a time, 4 times accumulated')
+    assert cfg.train_cfg.max_iters == before.train_cfg.max_iters == 8000
+    assert cfg.train_dataloader.batch_size == 2 and cfg.optim_wrapper.accumulative_counts == 4
 
 
 def test_what_is_no_lack_of_memory(cfg: Config, model) -> None:

@@ -63,14 +63,14 @@ def test_trained_tested_and_used_without_the_data(config: str, parts: Parts, tmp
     write_yolo(tmp_path / 'data', parts)
     work = tmp_path / 'work'
     assert train(config, tmp_path / 'data', work).returncode == 0
-    record = json.loads((work / 'data/val.json').read_text())
+    record = json.loads((work / 'records/val.json').read_text())
     assert [image['file_name'] for image in record['images']] == ['val/images/p4.jpg', 'val/images/p5.jpg']
     cfg = Config.fromfile(str(next(work.glob('*.py'))))
-    assert cfg.train_dataloader.dataset.ann_file == str(work / 'data/train.json')
+    assert cfg.train_dataloader.dataset.ann_file == str(work / 'records/train.json')
     done = call_tool('test', config, str(work), '--data', str(tmp_path / 'data'), '--work-dir', str(tmp_path / 'tested'))
     assert done.returncode == 0 and 'on 2 images' in done.stdout, done.stderr
     (tmp_path / 'data').rename(tmp_path / 'gone')
-    (work / 'data').rename(tmp_path / 'no_record')
+    (work / 'records').rename(tmp_path / 'no_record')
     monkeypatch.chdir(tmp_path)
     model = load_model(str(work))
     expected = ('background', *CLASSES) if config == SHAPES else CLASSES
@@ -104,12 +104,18 @@ def test_what_does_not_go_together(parts: Parts, tmp_path: Path) -> None:
         (SHAPES, ['--epochs', '3'], '--epochs: expected --data DIR with it'),
         (SHAPES, ['--data', data, '--task', 'instance'], '--task instance: expected semantic, as the recipe'),
         (SHAPES_COCO, ['--data', str(tmp_path / 'masks')], 'expected objects, got masks of classes .* name an UperNet recipe'),
-        (SHAPES_COCO, ['--data', data, '--val-share', '2'], None),
+        (SHAPES_COCO, ['--data', data, '--val-share', '2'], '--val-share: expected a share above 0'),
+        (SHAPES, ['--data', data, '--group-by', '('], '--group-by: expected'),
+        (
+            SHAPES,
+            ['--data', data, '--epochs', '1', '--cfg-options', 'train_cfg.max_iters=3'],
+            'expected one of the two, got both',
+        ),
+        (SHAPES_COCO, ['--data', data, '--crop', '64'], '--crop: expected a segmentor'),
+        (SHAPES, ['--data', data, '--repeat-rare', '0.5'], '--repeat-rare: expected a detector'),
         (SHAPES, ['--data', data, '--cfg-options', 'model.decode_head.num_classes=3'], 'num_classes: expected 4, .* got 3'),
         (SHAPES, ['--data', str(tmp_path / 'nothing')], 'which is not there'),
     ):
-        if words is None:
-            continue
         done = call_tool('train', config, '--work-dir', work, *args)
         one_line(done.returncode, done.stderr, words)
         assert not Path(work).exists()
@@ -133,13 +139,17 @@ def test_classes_that_the_model_does_not_have(parts: Parts, tmp_path: Path, segm
     one_line(done.returncode, done.stderr, 'expected the classes of the model .* got date, fig, hazelnut too')
 
 
-def test_all_of_a_folder_without_splits_is_tested(parts: Parts, tmp_path: Path, detector_file: str) -> None:
+@pytest.mark.parametrize(('share', 'count'), [([], 1), (['--val-share', '1'], 6)])
+def test_a_folder_without_splits_is_tested_as_it_validates(
+    share: list[str], count: int, parts: Parts, tmp_path: Path, detector_file: str
+) -> None:
     ones = [*parts['train'], *parts['val']]
     write_coco(tmp_path / 'data', dict(all=ones))
     names = load_model(detector_file).classes
     (tmp_path / 'data/all.json').write_text(json.dumps(coco_content(ones, names[:3])))
-    done = call_tool('test', SHAPES_COCO, detector_file, '--data', str(tmp_path / 'data'), '--work-dir', str(tmp_path / 'work'))
-    assert done.returncode == 0 and 'on 6 images' in done.stdout, done.stderr
+    data = str(tmp_path / 'data')
+    done = call_tool('test', SHAPES_COCO, detector_file, '--data', data, '--work-dir', str(tmp_path / 'work'), *share)
+    assert done.returncode == 0 and f'on {count} images' in done.stdout, done.stderr
 
 
 @pytest.mark.slow
@@ -148,7 +158,7 @@ def test_a_resumed_run_keeps_its_data(parts: Parts, tmp_path: Path) -> None:
     MASKS['indices'](tmp_path / 'data', painted(parts), TREES)
     data, work = tmp_path / 'data', tmp_path / 'work'
     assert train(SHAPES, data, work, '--epochs', '2', options=QUICK).returncode == 0
-    record = (work / 'data/train.json').read_bytes()
+    record = (work / 'records/train.json').read_bytes()
     for one in parts['val']:
         for kind, path in (('images', one.path), ('masks', data / f'masks/val/{one.path.stem}.png')):
             (data / kind / 'train' / f'new_{one.path.stem}{path.suffix}').write_bytes(path.read_bytes())
@@ -159,4 +169,28 @@ def test_a_resumed_run_keeps_its_data(parts: Parts, tmp_path: Path) -> None:
     done = train(SHAPES, data, work, '--epochs', '4', '--resume', '--classes', 'sky', options=QUICK)
     one_line(done.returncode, done.stderr, '--classes: expected --resume without it')
     done = train(SHAPES, data, work, '--epochs', '4', '--resume', 'nowhere.pth', options=QUICK)
-    assert done.returncode == 2 and (work / 'data/train.json').read_bytes() == record
+    assert done.returncode == 2 and (work / 'records/train.json').read_bytes() == record
+
+
+@pytest.mark.parametrize('config', [SHAPES, SHAPES_COCO])
+def test_a_failed_start_leaves_the_folder_as_it_is(config: str, parts: Parts, tmp_path: Path, monkeypatch) -> None:
+    """Also where the work directory is the folder above it, or the folder itself."""
+    write_coco(tmp_path / 'records', parts)
+    before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+    monkeypatch.chdir(tmp_path)
+    for work in ('.', 'records'):
+        done = call_tool('train', config, '--data', 'records', '--work-dir', work, '--pretrained', 'nowhere.pth')
+        one_line(done.returncode, done.stderr, 'nowhere.pth')
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+
+
+def test_an_error_names_the_folder_and_the_picture(parts: Parts, tmp_path: Path) -> None:
+    write_yolo(tmp_path / 'data', parts)
+    label = tmp_path / 'data/train/labels/p1.txt'
+    label.write_text('0 1.0 0.5 0.9 0.3\n')
+    for path in tmp_path.glob('data/*/labels/*.txt'):
+        if path != label:
+            path.write_text('0 0.5 0.5 0.3 0.3\n')
+    done = train(SHAPES_COCO, tmp_path / 'data', tmp_path / 'work')
+    one_line(done.returncode, done.stderr, r'data \(train\).*train/images/p1.jpg')
+    assert 'records' not in done.stderr and 'image 1' not in done.stderr

@@ -66,7 +66,7 @@ def test_train_and_test_alone() -> None:
         (found('a', 'b'), dict(share=0.0), '--val-share: expected a number between 0 and 1, got 0'),
         (found('a', 'b'), dict(share=1.0), '--val-share'),
         (found('a', 'b'), dict(group_by='('), '--group-by: expected'),
-        (found('a_1', 'a_2'), dict(group_by='video'), '--group-by puts all 2 pictures on one side'),
+        (found('a_1', 'a_2'), dict(group_by='video'), '--group-by video puts all 2 pictures on one side'),
         (found('a'), {}, 'expected two pictures or more, one to validate on; got 1'),
         (found('a', 'b', splits=dict(a='val', b='test')), {}, 'expected pictures to train on .* got them for val and test'),
     ],

@@ -38,7 +38,7 @@ from convnext_dense.run.options import (
 )
 from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.own_data import settle_own_data
-from convnext_dense.run.own_options import add_data_options, check_data_options
+from convnext_dense.run.own_options import add_data_options, check_channels, check_data_options
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.text import table_text
@@ -82,6 +82,7 @@ def main() -> None:
     lines: list[str] = []
     if args.data:
         lines = as_trained(cfg, resolve(cfg.load_from), args.cfg_options or {})
+        check_channels(cfg, args)
         lines += settle_own_data(cfg, args, trained=trained_classes(cfg.load_from), testing=True).lines
     lines += settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)

@@ -17,11 +17,12 @@ from contextlib import nullcontext
 
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
+from convnext_dense.predict.as_trained import carried_config
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
 from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
 from convnext_dense.run.launch import build_runner, prepare
-from convnext_dense.run.memory import train_within_memory
+from convnext_dense.run.memory import as_halved, train_within_memory
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
 from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.own_data import channel_lines, settle_own_data
@@ -78,8 +79,9 @@ def main() -> None:
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
     names = ('train_dataloader', 'val_dataloader')
-    own = settle_own_data(cfg, args, os.path.join(cfg.work_dir, 'data')) if args.data else None
-    with own.dropped_on_error() if own else nullcontext():
+    records = os.path.join(cfg.work_dir, 'records')
+    own = settle_own_data(cfg, args, records) if args.data else None
+    with own.named() if own else nullcontext():
         if own is not None:
             lines += own.lines + fit(cfg, own, args, world_size()) + channel_lines(cfg, own, args)
         lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
@@ -97,8 +99,12 @@ def main() -> None:
         classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
         with doing('building the run'):
             datasets = rehearse(cfg, model, ('train', 'val'))
+        if resume:
+            lines += as_halved(cfg, model, carried_config(resume))
         schedule = short_schedule(cfg, len(datasets['train_dataloader']), world_size())
         lines += [schedule] if schedule else []
         lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
     with doing('training'):
-        train_within_memory(cfg, model, lambda more: build_runner(cfg, [*lines, *more], datasets, args.new_heads))
+        if own is not None:
+            own.keep(cfg, records)
+        train_within_memory(cfg, model, world_size(), lambda more: build_runner(cfg, [*lines, *more], datasets, args.new_heads))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from convnext_dense.data.channels import size_reader
+from convnext_dense.data.channels import ARRAYS, TIFFS, channels_of, size_reader
 from convnext_dense.data.check_coco import spread
 from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.data.pipeline import smallest_side
@@ -23,10 +23,13 @@ def record_problems(dataset: Any, pipeline: Any, smallest: int, sample: int | No
 
 
 def _problems(path: Path, image: dict[str, Any], pipeline: Any, smallest: int) -> Iterator[str]:
+    photograph = channels_of(pipeline) is None
     try:
         size, _ = size_reader(pipeline)(path)
     except (UnreadableError, OSError) as error:
-        yield f'{path} {error if isinstance(error, UnreadableError) else "is missing"}'
+        other = photograph and path.suffix.lower() in (*TIFFS, *ARRAYS)
+        hint = '; --channels N reads other than photographs' if other else ''
+        yield f'{path} {error if isinstance(error, UnreadableError) else "is missing"}{hint}'
         return
     said = (image['width'], image['height'])
     if size != said:

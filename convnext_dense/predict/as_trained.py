@@ -22,11 +22,7 @@ def as_trained(cfg: Config, path: str, overrides: Mapping[str, Any]) -> list[str
     Raises:
         InputError: for a config in the checkpoint that cannot be read, or names foreign classes.
     """
-    meta = look_at_whole_model(path).get('meta')
-    text = meta.get('cfg') if isinstance(meta, Mapping) else None
-    if not text:
-        return []
-    carried, free = parse_config(text), Free(overrides)
+    carried, free = carried_config(path), Free(overrides)
     others = import_own(carried)
     changed = []
     for place in (*PLACES, CHANNELS):
@@ -37,6 +33,17 @@ def as_trained(cfg: Config, path: str, overrides: Mapping[str, Any]) -> list[str
         _set(cfg, place, copy.deepcopy(value))
         changed.append(place)
     return [f'as trained, by the checkpoint: {", ".join(changed)}'] if changed else []
+
+
+def carried_config(path: str) -> Config:
+    """The config in a checkpoint, as values; an empty one where it has none.
+
+    Raises:
+        InputError: for a text that is no config.
+    """
+    meta = look_at_whole_model(path).get('meta')
+    text = meta.get('cfg') if isinstance(meta, Mapping) else None
+    return parse_config(text) if text else Config()
 
 
 def _at(cfg: Config, place: str) -> Any:

@@ -37,7 +37,7 @@ def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]
     Raises:
         InputError: for a file that is no video, has no frames, or breaks off; what came before that has been given.
     """
-    av, index, seconds, ended = pyav(), -1, 0.0, 0.0
+    av, index, seconds, ended, last = pyav(), -1, 0.0, 0.0, 0.0
     try:
         with av.open(path) as container:
             if not container.streams.video:
@@ -45,6 +45,7 @@ def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]
             stream = container.streams.video[0]
             stream.thread_type = 'AUTO'
             seconds = _seconds(av, container, stream)
+            last = float(1 / stream.average_rate) if stream.average_rate else 0.0  # which the last picture stays
             for index, frame in enumerate(container.decode(stream)):
                 ended = max(ended, frame.time or 0)
                 if index % every == 0:
@@ -56,7 +57,7 @@ def frames(path: str, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]
         raise InputError(f'video: {path} {where} ({reason(error)}); copy or convert it again') from error
     if index < 0:
         raise InputError(f'video: {path} has no frames; copy or convert it again')
-    if seconds - ended > max(1, 0.02 * seconds):  # decoders of some containers end without an error
+    if seconds - ended - last > max(1, 0.02 * seconds):  # decoders of some containers end without an error
         raise InputError(
             f'video: {path} breaks off after frame {index} ({ended:.1f} of {seconds:.1f} seconds); copy or convert it again'
         )

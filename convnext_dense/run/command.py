@@ -36,8 +36,8 @@ def as_called(text: str) -> str:
     script = sys.argv[0]
     if not script.endswith('.py'):
         return text
-    text = re.sub('--no-python convnext-dense [a-z]+', lambda _: script, text)
-    return re.sub('convnext-dense [a-z]+', lambda _: f'python {script}', text)
+    text = re.sub('--no-python convnext-dense [a-z-]+', lambda _: script, text)
+    return re.sub('convnext-dense [a-z-]+', lambda _: f'python {script}', text)
 
 
 class Parser(argparse.ArgumentParser):

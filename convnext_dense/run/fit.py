@@ -57,6 +57,9 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
 DEFAULTS: dict[str, Any] = dict(epochs=None, patience=PATIENCE, no_ema=False, crop=None, class_weights='off', repeat_rare=RARE)
 
 
+SET_BY = dict(crop='model.data_preprocessor.size', patience='custom_hooks', no_ema='custom_hooks')
+
+
 def check_fit_options(args: Namespace) -> None:
     """Stop at numbers that cannot be."""
     for name, default in DEFAULTS.items():
@@ -74,7 +77,15 @@ def check_fit_options(args: Namespace) -> None:
 
 def fit(cfg: Config, own: OwnData, args: Namespace, processes: int) -> list[str]:
     """Change the config for the data; the lines say what was set, and how it is set otherwise."""
+    foreign = ('repeat_rare',) if own.task == SEMANTIC else ('crop', 'class_weights')
+    for name in foreign:
+        if getattr(args, name) != DEFAULTS[name]:
+            kind = 'detector' if own.task == SEMANTIC else 'segmentor'
+            raise InputError(f'--{name.replace("_", "-")}: expected a {kind}, which {args.config} is not; leave it out')
     free = Free(args.cfg_options or {})
+    for name, key in SET_BY.items():
+        if getattr(args, name) != DEFAULTS[name] and not free(key):
+            raise InputError(f'--{name.replace("_", "-")} and --cfg-options {key}: expected one of the two, got both')
     lines: list[str | None] = []
     if own.task == SEMANTIC:
         lines += [_crop(cfg, own, args.crop, free), _class_weights(cfg, own, args.class_weights, free)]
@@ -198,12 +209,16 @@ def _schedule(
 ) -> tuple[int, int]:
     """Length, warm-up and decay for the pictures that there are; all steps, and the steps or epochs between validations."""
     batch, _ = effective_batch(cfg, processes)
-    per_epoch = max(1, math.ceil(len(own.parts['train']) / batch))
+    # A detector's data set leaves out pictures without objects.
+    count = sum(bool(picture.objects) or own.task == SEMANTIC for picture in own.parts['train'])
+    per_epoch = max(1, math.ceil(count / batch))
     loop, accumulated = cfg.train_cfg, cfg.optim_wrapper.get('accumulative_counts', 1)
     by_epoch = 'max_epochs' in loop
     key = 'max_epochs' if by_epoch else 'max_iters'
     before = loop[key]
     if not free(f'train_cfg.{key}'):
+        if epochs is not None:
+            raise InputError(f'--epochs and --cfg-options train_cfg.{key}: expected one of the two, got both')
         every = loop.get('val_interval', 1)
         return (before * per_epoch if by_epoch else before), every
     epochs = epochs or min(max(round(STEPS / per_epoch), EPOCHS[0]), EPOCHS[1])
@@ -216,7 +231,7 @@ def _schedule(
         _scale_schedulers(cfg, loop[key] / before, iterations)
     warm = next((one['end'] for one in _schedulers(cfg) if one.get('type') in WARM_UPS and not one.get('by_epoch', True)), 0)
     lines.append(
-        f'schedule: {epochs} epochs of {per_epoch} steps ({len(own.parts["train"])} pictures, {batch} a step), {warm} '
+        f'schedule: {epochs} epochs of {per_epoch} steps ({count} pictures, {batch} a step), {warm} '
         f'iterations of warm-up, a validation every {loop["val_interval"]} {"epochs" if by_epoch else "iterations"}; --epochs N'
     )
     return iterations, loop['val_interval']

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from convnext_dense.errors import InputError
 from convnext_dense.run.nodes import dicts
 from convnext_dense.training.guards import check_batch_norm
+from convnext_dense.weights.load import look_at_whole_model
 
 WORDS = ("can't allocate memory", 'out of memory')  # of PyTorch's allocators, where they raise a plain RuntimeError
 
@@ -24,26 +25,47 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def train_within_memory(cfg: Config, model: nn.Module, build: Callable[[list[str]], Runner]) -> None:
+def train_within_memory(cfg: Config, model: nn.Module, processes: int, build: Callable[[list[str]], Runner]) -> None:
     """Train by the runner that `build` makes with more lines for its log; a first step that does not fit halves the batch.
 
     An update takes the same number of images; iterations, which are then twice as many, are counted anew in the config.
-    Afterwards, and where one image is too much, the error is raised.
+    Afterwards, where one image is too much, and in one of several processes, the error is raised.
     """
     lines: list[str] = []
+    start = _iteration(cfg)
     while True:
         runner = build(lines)
         try:
             runner.train()
             return
         except (RuntimeError, MemoryError) as error:
-            if runner.iter > 0 or not is_out_of_memory(error) or not _halved(cfg, model):
+            if processes > 1 or runner.iter > start or not is_out_of_memory(error) or not _halved(cfg, model):
                 raise
             lines = [*lines, _line(cfg)]
         del runner
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def as_halved(cfg: Config, model: nn.Module, before: Mapping[str, Any]) -> list[str]:
+    """Halve as the run did that is resumed, by the config that its checkpoint carries; a line where it did."""
+    loader, wrapper = before.get('train_dataloader') or {}, before.get('optim_wrapper') or {}
+    batch, steps = loader.get('batch_size', 0), wrapper.get('accumulative_counts', 1)
+    own, counts = cfg.train_dataloader.get('batch_size', 1), cfg.optim_wrapper.get('accumulative_counts', 1)
+    if not 0 < batch < own or batch * steps != own * counts:
+        return []
+    while cfg.train_dataloader.batch_size > batch and _halved(cfg, model):
+        pass
+    return [_line(cfg).replace('the first step did not fit', 'as the run began')]
+
+
+def _iteration(cfg: Config) -> int:
+    """Where the run begins, by the checkpoint that it resumes."""
+    if not cfg.get('resume') or not cfg.get('load_from'):
+        return 0
+    meta = look_at_whole_model(cfg.load_from).get('meta')
+    return int(meta.get('iter', 0)) if isinstance(meta, dict) else 0
 
 
 def _line(cfg: Config) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import copy
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,8 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,16 @@ from rich.progress import Progress
 
 from convnext_dense.data.channel_stats import channel_stats
 from convnext_dense.data.check_ignored import heads
+from convnext_dense.data.coco import MEND
 from convnext_dense.data.layouts.choose_classes import (
     BACKGROUND,
     choose,
     ignore,
     in_order_of,
     merge,
-    numbers,
     with_background,
 )
-from convnext_dense.data.layouts.found import IGNORE, Faults, Found, Picture
+from convnext_dense.data.layouts.found import IGNORE, Faults, Found, Picture, of_channels
 from convnext_dense.data.layouts.index import read as read_record
 from convnext_dense.data.layouts.index import write
 from convnext_dense.data.layouts.mask_values import Told
@@ -44,40 +46,65 @@ from convnext_dense.run.own_options import INSTANCE, SEMANTIC
 from convnext_dense.text import listed
 
 LOADERS = dict(train='train_dataloader', val='val_dataloader', test='test_dataloader')
-DETECTION = ('coco/segm_mAP', 'coco/bbox_mAP')
+MOST_CLASSES = 254  # of pixels, beside the background: masks are bytes, and 255 is none
 
 
 @dataclass
 class OwnData:
-    """What was read, and the records of its splits in `folder`, which a run that does not start leaves nothing of."""
+    """What was read, and the records of its splits in `folder`, which is a temporary one until the run starts."""
 
     found: Found
     parts: dict[str, list[Picture]]
     folder: Path
     task: str
     lines: list[str] = field(default_factory=list)
-    made: Path | None = None  # the outermost folder that was made for it
-    kept: bool = False  # whether the records are those of an earlier start
 
     @contextmanager
-    def dropped_on_error(self) -> Iterator[None]:
+    def named(self) -> Iterator[None]:
+        """An error about a record, which nobody wrote and which will be gone, as one about the folder and its pictures."""
         try:
             yield
-        except BaseException:
-            if not self.kept:
-                shutil.rmtree(self.made or self.folder, ignore_errors=True)
-            raise
+        except InputError as error:
+            text = str(error)
+            for part, pictures in self.parts.items():
+                record = str(self.folder / f'{part}.json')
+                if record in text:
+                    text = re.sub(r'\(image (\d+)\)', partial(_pictures_name, pictures), text)
+                    text = text.replace(record, f'{self.found.root} ({part})').replace(MEND, 'mend it there')
+            raise InputError(text) from error
+
+    def keep(self, cfg: Config, folder: str) -> None:
+        """The records in `folder`, for good, and the config's paths to them."""
+        place = Path(os.path.abspath(folder))
+        if place == self.folder:
+            return
+        place.mkdir(parents=True, exist_ok=True)
+        for part in self.parts:
+            write(self.found, self.parts[part], place / f'{part}.json')
+        for node in dicts(cfg):
+            if isinstance(node.get('ann_file'), str) and Path(node['ann_file']).parent == self.folder:
+                node['ann_file'] = str(place / Path(node['ann_file']).name)
+        self.folder = place
+
+
+def _pictures_name(pictures: Sequence[Picture], found: re.Match[str]) -> str:
+    number = int(found[1])
+    return f'({pictures[number].name})' if number < len(pictures) else found[0]
 
 
 def settle_own_data(
-    cfg: Config, args: Namespace, folder: str | None = None, trained: Sequence[str] | None = None, testing: bool = False
+    cfg: Config,
+    args: Namespace,
+    folder: str | None = None,
+    trained: Sequence[str] | None = None,
+    testing: bool = False,
 ) -> OwnData:
     """Point the config's loaders, heads and evaluators at `args.data`.
 
     Args:
-        folder: where the records of the splits stay; None: until the process ends.
+        folder: where a run that is resumed has the records of its splits.
         trained: the classes of the model that is tested.
-        testing: whether all of a folder without splits is for testing.
+        testing: whether it is tested: then what validates in training.
 
     Raises:
         InputError: for what cannot be read, and annotations that are not of the recipe's kind.
@@ -88,18 +115,31 @@ def settle_own_data(
     if args.task not in (None, task):
         raise InputError(f'--task {args.task}: expected {task}, as the recipe {args.config} learns; name another recipe')
     with reading() as told:
-        found = prepared(read(args, told), args, task, trained)
-    if testing and not any(picture.split for picture in found.pictures):
-        parts, how = dict(test=list(found.pictures)), 'all of it is tested'
-    else:
-        parts, how = split_of(args, found)
-    place, made = _folder(folder)
-    own = OwnData(found, parts, place, task, lines(found, parts, how), made)
-    with own.dropped_on_error():
-        for name, pictures in parts.items():
-            write(found, pictures, own.folder / f'{name}.json')
-        _settle(cfg, args, own)
+        found = read(args, told)
+        found = as_in_training(found, cfg) if testing and task == SEMANTIC else found
+        found = prepared(found, args, task, trained)
+    parts, how = split_of(args, found, testing)
+    place = Path(tempfile.mkdtemp(prefix='convnext_dense_data_'))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    own = OwnData(found, parts, place, task, lines(found, parts, how))
+    for name, pictures in parts.items():
+        write(found, pictures, own.folder / f'{name}.json')
+    _settle(cfg, args, own)
     return own
+
+
+def as_in_training(found: Found, cfg: Config) -> Found:
+    """Mask values as the model was trained on them: a few masks alone may not tell whether they count from 0 or 1."""
+    step = next((one for one in steps(cfg.get('test_dataloader')) if one.get('type') == 'LoadFolderAnnotations'), {})
+    values = found.values
+    if values is None or not step.get('values') or bool(step.get('colours')) != values.colours:
+        return found
+    meaning = {int(v): int(i) for v, i in step['values']}
+    same = max((i for i in meaning.values() if i != IGNORE), default=-1) < len(found.classes)
+    if not same or not values.seen <= meaning.keys() or meaning == values.classes:
+        return found
+    note = 'the values of the masks mean what they did in training'
+    return replace(found, values=replace(values, classes=meaning), notes=[*found.notes, note])
 
 
 def _as_recorded(cfg: Config, args: Namespace, folder: str, task: str) -> OwnData:
@@ -110,7 +150,7 @@ def _as_recorded(cfg: Config, args: Namespace, folder: str, task: str) -> OwnDat
             raise InputError(f'{option}: expected --resume without it, which goes on with the data as recorded in {folder}')
     found, parts = read_record(Path(folder))
     line = f'data: as recorded in {folder} when the run began: {_counts(parts)}; {args.data} is not read again'
-    own = OwnData(found, parts, Path(os.path.abspath(folder)), task, [line], kept=True)
+    own = OwnData(found, parts, Path(os.path.abspath(folder)), task, [line])
     _settle(cfg, args, own)
     return own
 
@@ -130,12 +170,20 @@ def _counts(parts: dict[str, list[Picture]]) -> str:
 
 def read(args: Namespace, told: Told | None, collect: bool = False) -> Found:
     """The folder that the options name; `collect`: faults in masks are listed instead of stopping at them."""
-    return read_folder(args.data, args.layout, told, Faults(collect, numbers(args.ignore)))
+    with of_channels(getattr(args, 'channels', None)):
+        return read_folder(args.data, args.layout, told, Faults(collect, frozenset(args.ignore)))
 
 
-def split_of(args: Namespace, found: Found) -> tuple[dict[str, list[Picture]], str]:
-    """The splits by the options, and how they came about."""
-    return split(found, args.val_share, args.group_by)
+def split_of(args: Namespace, found: Found, testing: bool = False) -> tuple[dict[str, list[Picture]], str]:
+    """The splits by the options, and how they came about; in testing, what validates is tested, or all by --val-share 1."""
+    named = any(picture.split for picture in found.pictures)
+    if testing and args.val_share == 1:
+        return dict(test=list(found.pictures)), 'all of it is tested'
+    training = 'epochs' in args  # of the commands, train has that option
+    parts, how = split(found, args.val_share, args.group_by, training)
+    if testing and not named:
+        return parts, f'{how}; these are tested, as in training (--val-share 1 tests all, training pictures too)'
+    return parts, how
 
 
 def task_of(cfg: Config) -> str:
@@ -161,6 +209,10 @@ def prepared(found: Found, args: Namespace, task: str, trained: Sequence[str] | 
             found.pictures = left
     if task == INSTANCE:
         found.values = None
+    elif len(found.classes) > MOST_CLASSES:
+        raise InputError(
+            f'--data: expected up to {MOST_CLASSES} classes of pixels, got {len(found.classes)}; --classes takes some'
+        )
     no_ground = BACKGROUND in args.ignore or (trained is not None and BACKGROUND not in trained)
     found = with_background(found, no_ground) if task == SEMANTIC else found
     found = merge(ignore(found, args.ignore), args.merge)
@@ -175,7 +227,9 @@ def lines(found: Found, parts: dict[str, list[Picture]], how: str) -> list[str]:
         f'data: {found.root} is {found.layout} (by {found.why}): {len(found.pictures)} pictures ({_counts(parts)}), '
         f'{len(found.classes)} classes ({listed(found.classes)})'
     )
-    return [head, f'data: {how}', *(f'data: {note}' for note in found.notes)]
+    empty = sum(not picture.objects for picture in found.pictures) if found.values is None else 0
+    without = [f'{empty} of {len(found.pictures)} pictures have no object'] if empty else []
+    return [head, *(f'data: {line}' for line in (how, *found.notes, *without))]
 
 
 @contextmanager
@@ -187,18 +241,6 @@ def reading(name: str = 'reading masks') -> Iterator[Told | None]:
     with Progress(transient=True) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _folder(given: str | None) -> tuple[Path, Path | None]:
-    """The folder of the records, and the outermost that was made for it."""
-    if given is None:
-        path = Path(tempfile.mkdtemp(prefix='convnext_dense_data_'))
-        atexit.register(shutil.rmtree, path, ignore_errors=True)
-        return path, path
-    place = Path(os.path.abspath(given))
-    missing = [part for part in (place, *place.parents) if not part.exists()]
-    place.mkdir(parents=True, exist_ok=True)
-    return place, missing[-1] if missing else None
 
 
 def channel_lines(cfg: Config, own: OwnData, args: Namespace) -> list[str]:

@@ -6,8 +6,12 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
+from mmengine.config import Config
+
+from convnext_dense.data.channel_steps import expect_channels
+from convnext_dense.data.channels import channels_of
 from convnext_dense.data.layouts.recognise import LAYOUTS
-from convnext_dense.data.layouts.split import SHARE
+from convnext_dense.data.layouts.split import SHARE, check_pattern
 from convnext_dense.errors import InputError
 
 SEMANTIC, INSTANCE = TASKS = ('semantic', 'instance')
@@ -34,7 +38,9 @@ def add_class_options(group: Any) -> None:
     group.add_argument(
         '--ignore', nargs='+', metavar='VALUE', default=[], help="mask values, colours as '#ff0000' or classes to leave out"
     )
-    group.add_argument('--val-share', type=float, default=SHARE, help='of the names, those that validate where no split is')
+    group.add_argument(
+        '--val-share', type=float, default=SHARE, help='of the names, those that validate where no split is; test: 1 for all'
+    )
     group.add_argument(
         '--group-by', metavar='PATTERN', help='names that agree in it stay in one split; video: all but the last number'
     )
@@ -47,8 +53,24 @@ def check_data_options(args: Namespace) -> None:
     for name, default in given.items():
         if args.data is None and getattr(args, name) != default:
             raise InputError(f'--{name.replace("_", "-")}: expected --data DIR with it; name the folder')
+    if args.channels is not None:
+        expect_channels(args.channels)
+    if args.group_by is not None:
+        check_pattern(args.group_by)
+    if not 0 < args.val_share <= 1:
+        raise InputError(f'--val-share: expected a share above 0, up to 1 in testing; got {args.val_share:g}')
     if (args.mean is None) != (args.std is None) or (args.mean is not None and args.channels is None):
         raise InputError('--mean and --std: expected both, with --channels N; without them they are measured')
     for name in ('data_root', 'train_ann', 'val_ann'):
         if args.data is not None and getattr(args, name, None) is not None:
             raise InputError(f'--data and --{name.replace("_", "-")}: expected one of the two, got both; leave out one of them')
+
+
+def check_channels(cfg: Config, args: Namespace) -> None:
+    """Stop a test of another number of channels than the model's, and statistics, which the checkpoint has."""
+    trained = cfg.model.get('backbone', {}).get('in_channels', 3)
+    if args.channels not in (None, trained):
+        raise InputError(f'--channels: expected {trained}, of the checkpoint; got {args.channels}; leave it out')
+    if args.mean is not None:
+        raise InputError('--mean and --std: expected by training alone; the checkpoint has them; leave them out')
+    args.channels = trained if channels_of(cfg.test_dataloader) is not None else None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convnext_dense.data.layouts.found import GROUND, IGNORE, Found, Values
+from convnext_dense.data.layouts.found import GROUND, IGNORE, Found
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed, suggest
 
@@ -24,15 +24,10 @@ def with_background(found: Found, ignored: bool) -> Found:
     if values is not None:
         ground = IGNORE if ignored else 0
         meaning = {GROUND: ground, IGNORE: IGNORE}
-        values = Values({v: meaning.get(i, i + shift) for v, i in values.classes.items()}, values.colours)
+        values = replace(values, classes={v: meaning.get(i, i + shift) for v, i in values.classes.items()})
     how = 'are ignored' if ignored else f'are the class {BACKGROUND!r} (--ignore {BACKGROUND} leaves them out)'
     classes = found.classes if ignored else (BACKGROUND, *found.classes)
     return replace(found, classes=classes, pictures=pictures, values=values, notes=[*found.notes, f'pixels of no object {how}'])
-
-
-def numbers(given: Sequence[str]) -> frozenset[int]:
-    """The mask values and packed colours among what is to be ignored."""
-    return frozenset(int(one[1:], 16) if one.startswith('#') else int(one) for one in given if re.fullmatch(NUMBER, one))
 
 
 def ignore(found: Found, given: Sequence[str]) -> Found:
@@ -43,7 +38,7 @@ def ignore(found: Found, given: Sequence[str]) -> Found:
     """
     for one in given:
         if re.fullmatch(NUMBER, one) and found.values is not None and one not in found.classes:
-            found = _without_value(found, next(iter(numbers([one]))), one)
+            found = _without_value(found, _number(one, found.values.colours), one)
         elif one in found.classes:
             found = _renamed(found, {name: (None if name == one else name) for name in found.classes})
         elif one != BACKGROUND:
@@ -53,19 +48,28 @@ def ignore(found: Found, given: Sequence[str]) -> Found:
     return found
 
 
+def _number(text: str, colours: bool) -> int:
+    """A mask's value, or a packed colour; a number alone is a grey one where masks are colours."""
+    if text.startswith('#'):
+        return int(text[1:], 16)
+    return int(text) * 0x010101 if colours else int(text)
+
+
 def _without_value(found: Found, number: int, text: str) -> Found:
     values = found.values
     assert values is not None
+    if number not in values.classes:
+        raise InputError(f'--ignore: expected a value or colour that a mask has, got {text}, which none has; leave it out')
     label = values.classes.get(number, IGNORE)
     others = [v for v, index in values.classes.items() if index == label and v != number]
-    changed = Values(values.classes | {number: IGNORE}, values.colours)
+    changed = replace(values, classes=values.classes | {number: IGNORE})
     found = replace(found, values=changed, notes=[*found.notes, f'{text} is ignored'])
     gone = found.classes[label] if label != IGNORE and not others else None
     return _renamed(found, {name: (None if name == gone else name) for name in found.classes})
 
 
 def choose(found: Found, classes: Sequence[str] | None) -> Found:
-    """Some of the classes, in their order; objects of others are left out, pixels of others ignored, or background's.
+    """Some of the classes, in their order, and the background, which takes pixels of others; their objects are left out.
 
     Raises:
         InputError: for a name that the data does not have.
@@ -78,8 +82,8 @@ def choose(found: Found, classes: Sequence[str] | None) -> Found:
                 f'--classes: expected some of {listed(found.classes)}, got {name!r}; {suggest(name, found.classes)}'
             )
     ground = next((name for name in found.classes if name.lower() == BACKGROUND), None)
-    others = ground if ground is not None and ground in classes else None
-    return _renamed(found, {name: (name if name in classes else others) for name in found.classes})
+    kept = {*classes, ground}  # without it one class would be right everywhere
+    return _renamed(found, {name: (name if name in kept else ground) for name in found.classes})
 
 
 def merge(found: Found, given: Sequence[str]) -> Found:
@@ -118,7 +122,7 @@ def _renamed(found: Found, target: dict[str, str | None]) -> Found:
     values = found.values
     if values is not None:
         mapped = {v: IGNORE if label == IGNORE else index[label] for v, label in values.classes.items()}
-        values = Values(mapped, values.colours)
+        values = replace(values, classes=mapped)
     return replace(found, classes=names, pictures=pictures, values=values)
 
 
@@ -137,6 +141,6 @@ def in_order_of(found: Found, classes: Sequence[str]) -> Found:
     index = [list(classes).index(name) for name in found.classes]
     values = found.values
     if values is not None:
-        values = Values({v: IGNORE if i == IGNORE else index[i] for v, i in values.classes.items()}, values.colours)
+        values = replace(values, classes={v: IGNORE if i == IGNORE else index[i] for v, i in values.classes.items()})
     pictures = [replace(p, objects=[replace(o, label=index[o.label]) for o in p.objects]) for p in found.pictures]
     return replace(found, classes=tuple(classes), pictures=pictures, values=values)

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,22 @@ def convert(found: Found, parts: dict[str, list[Picture]], out: Path, kind: str)
 
 def _named_anew(parts: dict[str, list[Picture]]) -> dict[str, list[Picture]]:
     """Names without the folders that say split or kind, as long as they stay different."""
-    plain = {split: [replace(one, name=_plain(one.name)) for one in pictures] for split, pictures in parts.items()}
-    same = all(len({one.name for one in pictures}) == len(pictures) for pictures in plain.values())
-    return plain if same else parts
+    for generic in ((*IMAGES, *SPLITS), ()):
+        made = {split: [replace(one, name=_plain(one.name, generic)) for one in several] for split, several in parts.items()}
+        if all(len({_stem(one) for one in several}) == len(several) for several in made.values()):
+            return made
+    several = next(several for several in made.values() if len({_stem(one) for one in several}) < len(several))
+    twice = [one.name for one in several if sum(_stem(other) == _stem(one) for other in several) > 1]
+    raise InputError(f'data: expected one picture of each name, got {twice[0]} and {twice[1]}; rename one')
 
 
-def _plain(name: str) -> str:
-    *folders, last = name.split('/')
-    return '/'.join([*(one for one in folders if one.lower() not in (*IMAGES, *SPLITS)), last])
+def _stem(picture: Picture) -> str:
+    return str(PurePosixPath(picture.name).with_suffix(''))
+
+
+def _plain(name: str, generic: Sequence[str]) -> str:
+    *folders, last = (part for part in name.split('/') if part not in ('', '..'))
+    return '/'.join([*(one for one in folders if one.lower() not in generic), last])
 
 
 def _coco(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> list[str]:
@@ -79,6 +87,7 @@ def _coco(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> l
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = content(found, pictures)
     whole.pop('values', None)
+    whole['info'] = dict(description=whole['info']['description'])  # or it would pass for the record of a run
     for image in whole['images']:
         image.pop('mask_file', None)
     path.write_text(json.dumps(whole, ensure_ascii=False), encoding='utf-8')

@@ -18,7 +18,7 @@ NO_AREA = ('polyline', 'points', 'skeleton', 'cuboid', 'tag', 'ellipse')
 
 
 def _files(root: Path) -> list[Path]:
-    found = [path for pattern in ('*.xml', '*/*.xml') for path in sorted(root.glob(pattern))[:4]]
+    found = [path for pattern in ('*.xml', '*/*.xml') for path in sorted(root.glob(pattern))]
     return [path for path in found if _is(path)]
 
 
@@ -43,6 +43,7 @@ def read(root: Path) -> Found:
     """
     pictures: list[Picture] = []
     classes: list[str] = []
+    seen: dict[Path, Path] = {}
     left_out: Counter[str] = Counter()
     for path in _files(root):
         try:
@@ -56,7 +57,10 @@ def read(root: Path) -> Found:
         classes += [name for name in dict.fromkeys(names) if name not in classes]
         inside = by_name(pictures_in(root))
         for image in tree.iter('image'):
-            pictures.append(_picture(image, path, root, inside, classes, left_out))
+            picture = _picture(image, path, root, inside, classes, left_out)
+            if seen.setdefault(picture.path, path) != path:
+                raise InputError(f'data: {picture.path} stands in {seen[picture.path]} and {path}; take it out of one')
+            pictures.append(picture)
     notes = [f'{count} {kind} are left out' for kind, count in left_out.items()]
     return Found('CVAT XML', looks(root), root, tuple(classes), sorted(pictures, key=lambda one: one.name), notes=notes)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +23,12 @@ IGNORE = 255  # of a mask: no class, by mmseg's losses and metrics
 GROUND = -1  # of a mask: a pixel of no object, the class 'background' or none as the run wants it
 DIGITS = 4  # of coordinates in pixels: shares of a width are rounded to them, so that every layout gives the same number
 SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', dev='val', test='test', testing='test')
+
+# Words beside that of a split in a name: train_station is no split.
+BESIDE = (
+    'images', 'image', 'imgs', 'img', 'labels', 'masks', 'annotations', 'annotation', 'annot', 'instances', 'set', 'data',
+    'coco', 'obj', 'split', 'dataset', 'person', 'keypoints', 'json',
+)  # fmt: skip
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels
 Outline = list[list[float]] | dict[str, Any]  # polygons of x, y, x, y, …; or a mask in run lengths, as pycocotools takes them
@@ -56,6 +65,7 @@ class Values:
 
     classes: dict[int, int]
     colours: bool = False
+    seen: frozenset[int] = frozenset()  # of them, those in the masks
 
 
 class Wrong(NamedTuple):
@@ -68,7 +78,7 @@ class Wrong(NamedTuple):
 class Faults:
     """What to do about faults in masks: stop at the first; or, to list them all, `collect` them. Some values are `ignored`."""
 
-    def __init__(self, collect: bool = False, ignored: frozenset[int] = frozenset()) -> None:
+    def __init__(self, collect: bool = False, ignored: frozenset[str] = frozenset()) -> None:
         self.collect, self.ignored = collect, ignored
         self.found: list[Wrong] = []
 
@@ -102,6 +112,22 @@ class Found:
         return all(one.outline is not None for picture in self.pictures for one in picture.objects)
 
 
+class _Asked:
+    """How many channels the pictures are read with, in all threads; None for photographs."""
+
+    channels: int | None = None
+
+
+@contextmanager
+def of_channels(channels: int | None) -> Iterator[None]:
+    """Inside, `picture_size` reads files of so many channels."""
+    before, _Asked.channels = _Asked.channels, channels
+    try:
+        yield
+    finally:
+        _Asked.channels = before
+
+
 def picture_size(path: Path) -> Size:
     """Width and height as training reads the picture, from its first bytes alone.
 
@@ -111,7 +137,7 @@ def picture_size(path: Path) -> Size:
     try:
         suffix = path.suffix.lower()
         if suffix in ARRAYS or (suffix in TIFFS and find_spec('tifffile')):  # of many bands, which Pillow does not read
-            return header_size(path)
+            return header_size(path, _Asked.channels)
         with opened(path) as image:
             return oriented(image)
     except UnreadableError as error:
@@ -125,9 +151,12 @@ def oriented(image: Image.Image) -> Size:
 
 
 def pictures_in(folder: Path, recursive: bool = True) -> list[Path]:
-    """The pictures in a folder, links followed, hidden ones left out, sorted."""
-    found = folder.rglob('*') if recursive else folder.iterdir()
-    return sorted(p for p in found if p.suffix.lower() in PICTURES and not p.name.startswith('.') and is_file(p))
+    """The pictures in a folder, links followed, hidden files and folders left out, sorted."""
+    found = []
+    for top, inner, names in os.walk(folder, followlinks=True):
+        inner[:] = [name for name in inner if recursive and not name.startswith('.')]
+        found += [Path(top, name) for name in names if not name.startswith('.') and Path(name).suffix.lower() in PICTURES]
+    return sorted(path for path in found if is_file(path))
 
 
 def by_stem(paths: list[Path]) -> dict[str, Path]:
@@ -155,13 +184,19 @@ def by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def split_of(*names: str) -> str:
-    """The split that one of the names means, such as 'valid' or 'instances_train2017'; '' for none."""
+    """The split that one of the names means, such as 'valid', 'train_images' or 'instances_train2017'; '' for none."""
     for name in names:
-        for part in name.lower().replace('-', '_').replace('.', '_').split('_'):
-            split = SPLITS.get(part.rstrip('0123456789'))
-            if split:
-                return split
+        words = [word.rstrip('0123456789') for word in re.split(r'[-_. ]', name.lower())]
+        splits = [SPLITS[word] for word in words if word in SPLITS]
+        if splits and all(word in SPLITS or word in BESIDE or not word for word in words):
+            return splits[0]
     return ''
+
+
+def split_in(stem: str) -> str:
+    """The split that a word in the name of an annotation file means, such as 'nuts_train'."""
+    words = [word.rstrip('0123456789') for word in re.split(r'[-_. ]', stem.lower())]
+    return next((SPLITS[word] for word in words if word in SPLITS), '')
 
 
 def label_of(name: str, classes: list[str] | tuple[str, ...], where: object) -> int:

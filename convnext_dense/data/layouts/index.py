@@ -41,6 +41,12 @@ def write(found: Found, pictures: Sequence[Picture], path: Path) -> None:
         partial.write_text(json.dumps(content(found, pictures), ensure_ascii=False), encoding='utf-8')
 
 
+def is_record(content: dict[str, Any]) -> bool:
+    """Whether a file's content is what `write` writes."""
+    info = content.get('info')
+    return isinstance(info, dict) and {'layout', 'root', 'why'} <= info.keys()
+
+
 def read(folder: Path) -> tuple[Found, dict[str, list[Picture]]]:
     """What `write` recorded in a folder: the splits, and all of them as they were found.
 

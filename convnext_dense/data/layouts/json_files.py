@@ -14,11 +14,14 @@ from convnext_dense.errors import InputError, last_line
 LOOKED_AT = 4  # files of a folder with more of them: those of one picture each are alike
 
 
-def contents(root: Path) -> Iterator[tuple[Path, Any]]:
-    """JSON files of the folder and of two levels below, with their content; of a folder of many the first."""
+def contents(root: Path, sample: bool = False) -> Iterator[tuple[Path, Any]]:
+    """JSON files of the folder and of two levels below, with their content; of many in a folder a `sample`, the largest too."""
     for folder in folders(root):
         paths = sorted(folder.glob('*.json'))
-        yield from ((path, read_json(path)) for path in (paths if len(paths) <= 3 * LOOKED_AT else paths[:LOOKED_AT]))
+        if sample and len(paths) > 3 * LOOKED_AT:
+            largest = sorted(paths, key=lambda path: path.stat().st_size)[-LOOKED_AT:]
+            paths = list(dict.fromkeys([*paths[:LOOKED_AT], *largest]))
+        yield from ((path, read_json(path)) for path in paths)
 
 
 def folders(root: Path) -> list[Path]:

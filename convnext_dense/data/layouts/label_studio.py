@@ -39,7 +39,7 @@ def _is(content: Any) -> bool:
 
 
 def looks(root: Path) -> str:
-    return next((below(path, root) for path, content in contents(root) if _is(content)), '')
+    return next((below(path, root) for path, content in contents(root, sample=True) if _is(content)), '')
 
 
 def read(root: Path) -> Found:

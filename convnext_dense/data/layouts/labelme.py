@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
@@ -15,7 +16,17 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as run_lengths
 
-from convnext_dense.data.layouts.found import Found, Object, Picture, below, box_of, picture_size, pictures_in, split_of
+from convnext_dense.data.layouts.found import (
+    Found,
+    Object,
+    Picture,
+    below,
+    box_of,
+    by_name,
+    picture_size,
+    pictures_in,
+    split_of,
+)
 from convnext_dense.data.layouts.json_files import contents, read_json
 from convnext_dense.data.pictures import Size, is_file
 from convnext_dense.errors import InputError
@@ -29,7 +40,7 @@ def _is(content: Any) -> bool:
 
 
 def looks(root: Path) -> str:
-    return next((below(path, root) for path, content in contents(root) if _is(content)), '')
+    return next((below(path, root) for path, content in contents(root, sample=True) if _is(content)), '')
 
 
 def read(root: Path) -> Found:
@@ -40,12 +51,17 @@ def read(root: Path) -> Found:
     """
     pictures: dict[Path, Picture] = {}
     shapes: list[tuple[Picture, Path, list[dict[str, Any]]]] = []
+    inside = by_name(pictures_in(root))
     for path in sorted(root.rglob('*.json')):
         content = read_json(path)
         if not _is(content):
             continue
-        picture = _picture(path, content['imagePath'])
-        found = Picture(picture, below(picture, root), picture_size(picture), split=_split(picture, root))
+        picture = _picture(path, content['imagePath'], inside)
+        if picture in pictures:
+            raise InputError(f'data: {path} and another file are of the picture {picture}; expected one: mend imagePath')
+        said = content.get('imageWidth'), content.get('imageHeight')
+        size = (int(said[0]), int(said[1])) if all(isinstance(v, int) and v > 0 for v in said) else picture_size(picture)
+        found = Picture(picture, below(picture, root), size, split=_split(picture, root))
         pictures[picture] = found
         shapes.append((found, path, content['shapes']))
     for path in pictures_in(root):
@@ -63,14 +79,15 @@ def _split(path: Path, root: Path) -> str:
     return split_of(*path.relative_to(root).parts[:-1]) if path.is_relative_to(root) else ''
 
 
-def _picture(path: Path, given: Any) -> Path:
-    """Where imagePath leads, on the machine of its annotator or here; else the picture of the file's own name."""
+def _picture(path: Path, given: Any, inside: dict[str, list[Path]]) -> Path:
+    """Where imagePath leads, on the machine of its annotator or here; else the one picture of that, or of the file's name."""
     name = PureWindowsPath(str(given))
-    tries = [path.parent / name.as_posix(), path.parent / name.name]
+    tries = [Path(os.path.normpath(path.parent / name.as_posix())), path.parent / name.name]
     tries += [beside for beside in sorted(path.parent.glob(f'{_plain(path.stem)}.*')) if beside.suffix != '.json']
-    found = next((one for one in tries if is_file(one)), None)
+    same = inside.get(name.name, [])
+    found = next((one for one in tries if is_file(one)), same[0] if len(same) == 1 else None)
     if found is None:
-        raise InputError(f'data: {path} is of the picture {given}, which is not beside it; add it or take the file out')
+        raise InputError(f'data: {path} is of the picture {given}, which is not in the folder; add it or take the file out')
     return found
 
 
@@ -127,7 +144,9 @@ def _object(shape: dict[str, Any], kind: str, points: list[list[float]], label: 
     if kind == 'rectangle':
         return Object(label, box)
     if kind == 'mask':
-        return Object(label, box, _mask(shape, box, size, path))
+        runs = _mask(shape, box, size, path)
+        x, y, w, h = (float(v) for v in run_lengths.toBbox(runs))
+        return Object(label, (x, y, x + w, y + h), runs)
     return Object(label, box, [flat])
 
 

@@ -17,6 +17,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.text import listed
 
 MOST_COLOURS = 256  # of masks without a list of classes
+MOST_VALUES = 100  # likewise
 # The 19 classes among the ids of labelIds, in the order of the train ids (cityscapesScripts, helpers/labels.py).
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
@@ -76,9 +77,9 @@ def meaning_of(
         raise InputError('data: all masks are empty: expected class numbers, got none; check the export')
     if colourful:
         return _of_colours(numbers, given, examples, faults)
-    if set(numbers) <= {0, IGNORE} and IGNORE in numbers:
+    if set(numbers) <= {0, IGNORE} and IGNORE in numbers and (given is None or len(given.names) == 2):
         names: tuple[str, ...] = ('background', 'foreground')
-        names = given.names if given is not None and len(given.names) == 2 else names
+        names = given.names if given is not None else names
         return (
             names,
             Values({0: 0, IGNORE: 1}),
@@ -89,10 +90,16 @@ def meaning_of(
     if given is not None:
         return _of_list(numbers, given, examples, faults)
     rest = [v for v in numbers if v != IGNORE]
+    if len(rest) > MOST_VALUES:
+        raise InputError(
+            f'data: {examples[rest[0]].mask} and others: expected numbers of classes, got {len(rest)} of them; are they '
+            'resized or smoothed masks? Save masks without smoothing; if all are classes, name them in classes.txt'
+        )
+    if len(rest) == 1:
+        raise InputError(f'data: every mask has the value {rest[0]} alone: nothing to learn; check the export')
     names = tuple(f'class {v}' for v in rest)
-    said = [
-        f'no list of classes lies there: the values {listed(rest)} are classes, 255 is ignored; classes.txt would name them'
-    ]
+    ignored = f'255 is ignored, in {seen[IGNORE]} masks' if IGNORE in seen else '255 would be ignored'
+    said = [f'no list of classes lies there: the values {listed(rest)} are classes, {ignored}']
     return names, Values({v: i for i, v in enumerate(rest)} | {IGNORE: IGNORE}), said
 
 
@@ -101,7 +108,7 @@ def _of_list(numbers: list[int], given: ClassList, examples: dict[int, Pair], fa
     names, most = given.names, len(given.names)
     if given.numbers is None and most in numbers:
         meaning = {v: v - 1 for v in range(1, len(names) + 1)} | {0: IGNORE, IGNORE: IGNORE}
-        said = [f'the values go to {most}, of {len(names)} classes in {given.source.name}: from 1 on, 0 is ignored']
+        said = [f'the value {most} is there, of {len(names)} classes in {given.source.name}: they count from 1, 0 is ignored']
     else:
         of_value = given.values(packed_colours=False)
         meaning = {v: names.index(name) for v, name in of_value.items()} | {IGNORE: IGNORE}
@@ -153,7 +160,7 @@ def settle_unknown(
 ) -> None:
     """Values that mean nothing are a fault each, and then no class; those that are ignored are none."""
     for value in sorted(set(numbers) - set(meaning)):
-        if value not in faults.ignored:
+        if not {text(value), str(value & 255) if value % 0x010101 == 0 else ''} & faults.ignored:
             faults.add(
                 examples[value].image, f'{examples[value].mask} has {words(value)}', f"{advice} pass --ignore '{text(value)}'"
             )

@@ -23,12 +23,13 @@ from convnext_dense.data.layouts.found import (
     split_of,
 )
 from convnext_dense.data.layouts.mask_values import Pair, Told, look, meaning_of, of_ade20k, of_cityscapes
+from convnext_dense.data.pictures import is_file
 from convnext_dense.errors import InputError
 
-IMAGES = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'pictures', 'leftimg8bit')
+IMAGES = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'pictures', 'leftimg8bit', 'img_dir')
 MASKS = (
-    'masks', 'mask', 'labels', 'label', 'annotations', 'annotation', 'annots', 'ann', 'segmentationclass', 'segmentation',
-    'segmentations', 'seg', 'gt', 'gtfine', 'ground_truth', 'groundtruth',
+    'masks', 'mask', 'labels', 'label', 'annotations', 'annotation', 'annots', 'annot', 'ann', 'ann_dir', 'segmentationclass',
+    'segmentation', 'segmentations', 'seg', 'gt', 'gtfine', 'ground_truth', 'groundtruth',
 )  # fmt: skip
 CITYSCAPES = ('_gtFine_labelTrainIds.png', '_gtFine_labelIds.png')
 
@@ -47,7 +48,17 @@ def folders(root: Path) -> list[Folders]:
         masks = [inner[name] for name in MASKS if name in inner and _has_masks(inner[name])]
         if images is not None and masks:
             found.append(Folders(images, masks[0]))
+        elif images is None:
+            found += [Folders(inner[a], inner[b]) for a in inner for b in _mask_names(a) if b in inner and _has_masks(inner[b])]
     return found
+
+
+def _mask_names(images: str) -> list[str]:
+    """What a folder of masks is called beside one of pictures: train and train_labels, train_images and train_masks."""
+    base = images.removesuffix('images').removesuffix('imgs')
+    if base != images:
+        return [f'{base}masks', f'{base}labels', f'{base}annotations']
+    return [f'{images}{between}{name}' for between in '_- ' for name in ('masks', 'mask', 'labels', 'gt')] + [f'{images}annot']
 
 
 def _has_masks(folder: Path) -> bool:
@@ -65,6 +76,9 @@ def _beside(root: Path) -> str:
         for ending in ('_mask.png', '_seg.png', '_label.png'):
             if sum(name.endswith(ending) for name in names) >= max(1, len(names) // 3):
                 return ending
+        photographs = {Path(name).stem for name in names if Path(name).suffix.lower() in LOSSY}
+        if photographs and photographs == {Path(name).stem for name in names if name.endswith('.png')}:
+            return '.png'
     return ''
 
 
@@ -84,6 +98,8 @@ def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> 
     """
     kind, pairs, notes = _pairs(root)
     listed_classes = read_class_list(root)
+    if not pairs:
+        raise InputError(f'data: expected masks with the names of the pictures in {root}, got none; rename them')
     faults = faults or Faults()
     seen, examples, colourful = look(pairs, told, faults)
     if kind == 'ADE20K':
@@ -96,6 +112,7 @@ def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> 
         Picture(pair.image, below(pair.image, root), picture_size(pair.image), mask=pair.mask, split=_split(pair.image, root))
         for pair in pairs
     ]
+    values.seen = frozenset(seen)
     return Found(kind, looks(root), root, classes, pictures, values, [*notes, *more], faults.found)
 
 
@@ -134,7 +151,7 @@ def _matched(place: Folders) -> tuple[list[Pair], list[str]]:
         InputError: where fewer than half of the pictures have a mask, or names differ in case alone.
     """
     images = pictures_in(place.images)
-    masks = pictures_in(place.masks)
+    masks = sorted([*pictures_in(place.masks), *(p for p in place.masks.rglob('*.gif') if is_file(p))])
     keys = {path: below(path.with_suffix(''), place.images) for path in images}
     names = [below(path, place.masks) for path in masks]
     ending = common_ending(list(keys.values()), [n for n in names if Path(n).suffix.lower() in LOSSLESS])

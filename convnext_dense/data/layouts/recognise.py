@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from convnext_dense.data.layouts import coco_json, cvat, label_studio, labelme, masks, voc, yolo
-from convnext_dense.data.layouts.found import Faults, Found, pictures_in
+from convnext_dense.data.layouts.found import Faults, Found, pictures_in, split_of
 from convnext_dense.data.layouts.mask_values import Told
 from convnext_dense.data.pictures import is_folder
 from convnext_dense.errors import InputError
+from convnext_dense.text import listed
 
 
 class Layout(NamedTuple):
@@ -30,6 +31,7 @@ LAYOUTS = {
     'label-studio': Layout(label_studio.looks, label_studio.read),
     'masks': Layout(masks.looks, masks.read),
 }
+FAR = 10  # times the longer side, from which on a coordinate is none
 EXPECTED = (
     'COCO JSON, YOLO with data.yaml, Pascal VOC, LabelMe, CVAT XML, Label Studio JSON, or images/ and masks/ of the same names'
 )
@@ -52,6 +54,7 @@ def read_folder(folder: str, layout: str | None = None, told: Told | None = None
         raise InputError(
             f'--data: expected a folder with pictures and annotations, got {folder} which is {what}; check the path'
         )
+    root = _unwrapped(root)
     chosen = layout or _the_one(root, folder)
     if layout is not None and not LAYOUTS[layout].looks(root):
         raise InputError(f'--layout {layout}: expected its files in {folder}, found none; leave it out to have them looked for')
@@ -59,8 +62,38 @@ def read_folder(folder: str, layout: str | None = None, told: Told | None = None
     if not found.pictures:
         raise InputError(f'--data: expected pictures in {folder}, a folder of {found.layout}, got none; check the export')
     if not found.classes:
-        raise InputError(f'--data: expected classes in {folder}, a folder of {found.layout}, got none; is anything annotated?')
+        raise InputError(
+            f'--data: expected classes in {folder}, a folder of {found.layout}, got none; are there polygons or boxes?'
+        )
+    _check(found, folder)
     return found
+
+
+def _unwrapped(root: Path) -> Path:
+    """The folder in it, where it holds that alone, as an archive unpacks."""
+    inside = [path for path in root.iterdir() if not path.name.startswith(('.', '__MACOSX'))]
+    alone = inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in masks.IMAGES else None
+    alone = None if alone is not None and split_of(alone.name) else alone
+    return root if alone is None else _unwrapped(alone)
+
+
+def _check(found: Found, folder: str) -> None:
+    """Stop where nothing is annotated, classes have one name, or a coordinate is none of its picture."""
+    twice = sorted({name for name in found.classes if found.classes.count(name) > 1})
+    if twice:
+        raise InputError(
+            f'--data: expected classes of different names in {folder}, got {listed(twice)} more than once; rename one'
+        )
+    if found.values is None and not any(picture.objects for picture in found.pictures):
+        raise InputError(f'--data: expected annotations in {folder}, a folder of {found.layout}, got none in any picture')
+    for picture in found.pictures:
+        limit = FAR * max(picture.size)
+        for one in picture.objects:
+            if not all(-limit <= v <= limit for v in one.box):
+                raise InputError(
+                    f'data: {picture.name}: expected coordinates in a picture of {picture.size[0]}x{picture.size[1]}, got a '
+                    f'{found.classes[one.label]} at {", ".join(f"{v:g}" for v in one.box)}; mend it'
+                )
 
 
 def _the_one(root: Path, folder: str) -> str:
@@ -77,5 +110,5 @@ def _the_one(root: Path, folder: str) -> str:
         raise InputError(f'--data: expected pictures and annotations in {folder}, which is empty; check the path')
     pictures = len(pictures_in(root))
     raise InputError(
-        f'--data: expected {EXPECTED}; got {folder} with {pictures} pictures and none of these; annotate them first'
+        f'--data: expected {EXPECTED}; got {folder} with {pictures} pictures and none of these; export it as one of them'
     )

@@ -7,6 +7,7 @@ of its palette, is the border that belongs to none.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from convnext_dense.data.layouts.found import (
     Found,
     Object,
     Picture,
+    Size,
     Values,
     below,
+    box_of,
     by_stem,
     label_of,
     picture_size,
@@ -84,13 +87,14 @@ def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> 
     if missing:
         raise InputError(f'data: {missing[0]} has no picture in {folder}; add it or take the file out')
     names = _names(trees, listed, (root / CLASSES).is_dir())
-    splits = _splits(root)
+    splits = _splits(root, paths)
     pictures, notes = [], []
     shift = _first_pixel(trees)
     hard = 0
     objects_folder, classes_folder = root / OBJECTS, root / CLASSES
     for stem, path in sorted(paths.items()):
-        size = picture_size(path)
+        size = _size(trees[stem]) if stem in trees else None
+        size = size or picture_size(path)
         mask = classes_folder / f'{stem}.png'
         picture = Picture(path, below(path, root), size, mask=mask if is_file(mask) else None)
         picture.split = splits.get(stem) or split_of(*path.relative_to(root).parts[:-1])
@@ -110,6 +114,15 @@ def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> 
     return Found('Pascal VOC', why, root, tuple(names), pictures, values, notes, faults.found)
 
 
+def _size(tree: ET.Element) -> Size | None:
+    """Width and height by the XML; None where it does not say, or 0 as some tools do."""
+    try:
+        size = int(tree.findtext('size/width', '')), int(tree.findtext('size/height', ''))
+    except ValueError:
+        return None
+    return size if min(size) > 0 else None
+
+
 def _tree(path: Path) -> ET.Element:
     try:
         return ET.parse(path).getroot()
@@ -121,7 +134,7 @@ def _names(trees: dict[str, ET.Element], listed: ClassList | None, with_masks: b
     """The list's, without the background; else those in the files, sorted; VOC's own twenty where they are among these."""
     if listed is not None:
         return [name for name in listed.names if name.lower() != BACKGROUND]
-    names = sorted({item.findtext('name', '') for tree in trees.values() for item in tree.iter('object')})
+    names = sorted({item.findtext('name', '').strip() for tree in trees.values() for item in tree.iter('object')})
     if with_masks:
         from mmseg.datasets import PascalVOCDataset
 
@@ -130,7 +143,7 @@ def _names(trees: dict[str, ET.Element], listed: ClassList | None, with_masks: b
     return names
 
 
-def _splits(root: Path) -> dict[str, str]:
+def _splits(root: Path, stems: Container[str]) -> dict[str, str]:
     """Of ImageSets: Main's, or Segmentation's."""
     found: dict[str, str] = {}
     for folder in ('Segmentation', 'Main', 'Layout'):
@@ -138,10 +151,14 @@ def _splits(root: Path) -> dict[str, str]:
             path = root / 'ImageSets' / folder / f'{split}.txt'
             if is_file(path):
                 for line in filter(str.strip, path.read_text(encoding='utf-8-sig').splitlines()):
-                    stem = Path(line.split()[0]).stem if len(line.split()) <= 2 else Path(line.strip()).stem
+                    words = line.split()
+                    names = [line.strip(), words[0], Path(line.strip()).stem, Path(words[0]).stem]
+                    stem = next((name for name in names if name in stems), None)
+                    if stem is None:
+                        raise InputError(
+                            f'data: {path} names {words[0]}, which is not in {root / IMAGES}; add it or take it out'
+                        )
                     found.setdefault(stem, split)
-                    if not any(is_file(root / IMAGES / f'{stem}{end}') for end in ('.jpg', '.png', '.jpeg', '.JPG')):
-                        raise InputError(f'data: {path} names {stem}, which is not in {root / IMAGES}; add it or take it out')
     return found
 
 
@@ -162,7 +179,11 @@ def _number(box: ET.Element, key: str) -> float | None:
 def _objects(tree: ET.Element, names: list[str], path: Path, shift: int) -> list[Object]:
     found = []
     for item in tree.iter('object'):
-        label = label_of(item.findtext('name', ''), names, path)
+        label = label_of(item.findtext('name', '').strip(), names, path)
+        points = [float(point.findtext(key, 'nan')) for point in item.findall('polygon/pt') for key in ('x', 'y')]
+        if len(points) >= 6 and item.findtext('deleted', '0') != '1':  # LabelMe 3.0's
+            found.append(Object(label, box_of([points]), [points]))
+            continue
         box = item.find('bndbox')
         numbers = [None] * 4 if box is None else [_number(box, key) for key in ('xmin', 'ymin', 'xmax', 'ymax')]
         if any(v is None for v in numbers):

@@ -6,6 +6,7 @@ data.yaml; Darknet's and CVAT's exports have obj.names, LabelImg's and Label Stu
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,10 @@ def looks(root: Path) -> str:
     if source is not None and (labels is not None or source.suffix in ('.yaml', '.yml')):
         return f'{source.name}' + (f' and {below(labels, root)}' if labels else '')
     if labels is not None:
+        nameless = next(iter([*root.glob('*.yaml'), *root.glob('*.yml')]), None)
+        what = f'{nameless} has no names' if nameless else f'{root} has no data.yaml that names the classes'
         raise InputError(
-            f'data: {labels} looks like a YOLO label, and {root} has no data.yaml that names the classes; write one with '
-            'the line "names: [first, second]"'
+            f'data: {labels} looks like a YOLO label, and {what}; write one with the line "names: [first, second]"'
         )
     return ''
 
@@ -60,13 +62,42 @@ def read(root: Path) -> Found:
     source = _names_file(root)
     assert source is not None
     classes, splits = _read_names(source)
-    pictures = []
-    for path, split in _pictures(root, splits):
-        size = picture_size(path)
-        label = _label_file(path)
+    pictures, found = [], _pictures(root, splits)
+    labels = {path: _label_file(path) for path, _ in found}
+    gone = [one for several in splits.values() for one in several if found and _place(root, one) is None]
+    notes = _check_labels(root, labels) + [f'{source.name} names {one}, which is not there' for one in gone]
+    for path, split in found:
+        size, label = picture_size(path), labels[path]
         objects = _read_labels(label, size, classes) if label else []
         pictures.append(Picture(path, below(path, root), size, objects, split=split))
-    return Found('YOLO', looks(root), root, classes, pictures)
+    return Found('YOLO', looks(root), root, classes, pictures, notes=notes)
+
+
+def _check_labels(root: Path, labels: dict[Path, Path | None]) -> list[str]:
+    """A line where labels have no picture.
+
+    Raises:
+        InputError: where a label's name differs from its picture's in case or in the form of a letter alone.
+    """
+    used = {path for path in labels.values() if path is not None}
+    alone = [path for path in sorted(root.rglob('*')) if path.suffix.lower() == '.txt' and path not in used and _is_label(path)]
+    without = {_same_name(path): path for path, label in labels.items() if label is None}
+    for path in alone:
+        picture = without.get(_same_name(path))
+        if picture is not None:
+            raise InputError(
+                f'data: {path} and {picture} have names that differ in case, or in how a letter is written, alone; rename one'
+            )
+    return [f'{len(alone)} label files without a picture are left out, such as {alone[0].name}'] if alone else []
+
+
+def _same_name(path: Path) -> str:
+    return unicodedata.normalize('NFC', path.stem).lower()
+
+
+def _is_label(path: Path) -> bool:
+    words = _first_line(path).split()
+    return path.stem.lower() not in NO_LABELS and len(words) >= 5 and words[0].isdigit() and _shares(words[1:]) is not None
 
 
 def _names_file(root: Path) -> Path | None:
@@ -75,6 +106,13 @@ def _names_file(root: Path) -> Path | None:
         if isinstance(content, dict) and 'names' in content:
             return path
     return next((root / name for name in LISTS if is_file(root / name)), None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except (OSError, ValueError) as error:
+        raise InputError(f'data: {path} cannot be read as UTF-8 ({last_line(error)}); save it in UTF-8') from error
 
 
 def _yaml(path: Path) -> Any:
@@ -87,7 +125,7 @@ def _yaml(path: Path) -> Any:
 def _read_names(source: Path) -> tuple[tuple[str, ...], dict[str, list[str]]]:
     """The classes, and the folders or lists of each split."""
     if source.suffix not in ('.yaml', '.yml'):
-        lines = source.read_text(encoding='utf-8-sig').splitlines()
+        lines = _text(source).splitlines()
         return tuple(line.strip() for line in lines if line.strip()), {}
     content = _yaml(source)
     names = content['names']
@@ -98,12 +136,17 @@ def _read_names(source: Path) -> tuple[tuple[str, ...], dict[str, list[str]]]:
         names = [names[number] for number in numbers]
     if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
         raise InputError(f'data: {source}: expected names, a list of different class names, got {names!r}; mend it')
+    if content.get('nc') not in (None, len(names)):
+        raise InputError(f'data: {source}: expected as many names as nc says, {content["nc"]}, got {len(names)}; mend it')
+    if 'kpt_shape' in content:
+        raise InputError(f'data: {source} is of key points, which are not learnt here; export boxes or polygons')
     splits = {}
     for key in ('train', 'val', 'valid', 'test'):
         given = content.get(key)
         if given:
-            base = str(content.get('path') or '')
-            splits[split_of(key)] = [str(Path(base, one)) for one in (given if isinstance(given, list) else [given])]
+            base = str(content.get('path') or '').replace('\\', '/')
+            several = given if isinstance(given, list) else [given]
+            splits[split_of(key)] = [str(Path(base, str(one).replace('\\', '/'))) for one in several]
     return tuple(map(str, names)), splits
 
 
@@ -117,6 +160,8 @@ def _pictures(root: Path, splits: dict[str, list[str]]) -> list[tuple[Path, str]
                 continue
             listing = place.suffix == '.txt'
             for path in _listed(place, root) if listing else pictures_in(place):
+                if listing and found.get(path, split) != split:
+                    raise InputError(f'data: {path} stands in the lists of {found[path]} and {split}; take it out of one')
                 found.setdefault(path, split)
     if not found:  # no paths, or those of another machine
         found = {path: split_of(*path.relative_to(root).parts[:-1]) for path in pictures_in(root)}
@@ -137,8 +182,9 @@ def _listed(place: Path, root: Path) -> list[Path]:
         InputError: for one that is not there.
     """
     found = []
-    for line in filter(None, map(str.strip, place.read_text(encoding='utf-8-sig').splitlines())):
-        tries = [Path(line), place.parent / line, root / line, root / Path(line).name]
+    for line in filter(None, map(str.strip, _text(place).splitlines())):
+        parts = Path(line).parts
+        tries = [Path(line), place.parent / line, *(root / Path(*parts[i:]) for i in range(len(parts)))]
         path = next((p for p in tries if is_file(p)), None)
         if path is None:
             raise InputError(f'data: {place} names {line}, which is not there; add the picture or take out the line')
@@ -158,8 +204,7 @@ def _label_folders(root: Path) -> list[Path]:
 def _labels_in(folder: Path) -> list[Path]:
     """Text files that hold objects: an empty one, of a picture without any, tells nothing."""
     for path in sorted(folder.glob('*.txt'))[:50]:
-        words = _first_line(path).split()
-        if path.stem.lower() not in NO_LABELS and len(words) >= 5 and words[0].isdigit() and _shares(words[1:]):
+        if _is_label(path):
             return [path]
     return []
 
@@ -183,17 +228,18 @@ def _label_file(picture: Path) -> Path | None:
     """images/a.jpg has labels/a.txt, in place of the last folder of that name; or a.txt lies beside it."""
     parts = list(picture.parts)
     for index in range(len(parts) - 2, -1, -1):
-        if parts[index] == 'images':
-            label = Path(*parts[:index], 'labels', *parts[index + 1 :]).with_suffix('.txt')
-            if is_file(label):
-                return label
+        if parts[index].lower() == 'images':
+            for name in ('labels', 'Labels', 'LABELS'):
+                label = Path(*parts[:index], name, *parts[index + 1 :]).with_suffix('.txt')
+                if is_file(label):
+                    return label
     beside = picture.with_suffix('.txt')
     return beside if is_file(beside) else None
 
 
 def _read_labels(path: Path, size: Size, classes: tuple[str, ...]) -> list[Object]:
     objects = []
-    for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
+    for number, line in enumerate(_text(path).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -213,7 +259,8 @@ def _read_labels(path: Path, size: Size, classes: tuple[str, ...]) -> list[Objec
         if len(values) == 5:
             objects.append(Object(label, _box(values[1:], size)))
         elif len(values) % 2 == 0:
-            raise InputError(f'{where}: expected two numbers for each point, got {len(values) - 1}; mend it')
+            confidence = '; is the last one a confidence? Take it off' if len(values) == 6 else '; mend it'
+            raise InputError(f'{where}: expected two numbers for each point, got {len(values) - 1}{confidence}')
         else:
             polygon = [round(v * size[i % 2], DIGITS) for i, v in enumerate(values[1:])]
             objects.append(Object(label, box_of([polygon]), [polygon]))

@@ -35,7 +35,7 @@ from convnext_dense.report.survey import survey
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
 from convnext_dense.run.options import add_config_options, load_config
-from convnext_dense.run.own_data import lines, prepared, read, split_of, task_of
+from convnext_dense.run.own_data import chosen_split, lines, prepared, read, task_of
 from convnext_dense.run.own_options import INSTANCE, SEMANTIC, add_data_options, check_data_options
 
 SHOWN = 3  # warnings of a kind
@@ -71,7 +71,7 @@ def check_folder_of_data(args: argparse.Namespace) -> int:
             task_of(load_config(args.config, args.cfg_options)) if args.config else SEMANTIC if found.values else INSTANCE
         )
         found = prepared(found, args, task)
-        parts, how = split_of(args, found)
+        parts, how = chosen_split(args, found)
         return write_page(args, found, parts, lines(found, parts, how), task == SEMANTIC, bar)
 
 

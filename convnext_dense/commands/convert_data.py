@@ -14,7 +14,7 @@ from pathlib import Path
 
 from convnext_dense.data.layouts.conversion import KINDS, check_out, convert
 from convnext_dense.run.command import Parser
-from convnext_dense.run.own_data import lines, prepared, read, reading, split_of
+from convnext_dense.run.own_data import chosen_split, lines, prepared, read, reading
 from convnext_dense.run.own_options import INSTANCE, SEMANTIC, add_class_options
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     check_out(out, args.data)
     with reading() as told:
         found = prepared(read(args, told), args, SEMANTIC if args.to == 'masks' else INSTANCE)
-    parts, how = split_of(args, found)
+    parts, how = chosen_split(args, found)
     print('\n'.join(lines(found, parts, how)))
     existed = out.exists()
     try:

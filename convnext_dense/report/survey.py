@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,9 +16,8 @@ from PIL import Image
 
 from convnext_dense.data.bands import displayed
 from convnext_dense.data.channels import read_channels
-from convnext_dense.data.layouts.choose_classes import BACKGROUND
 from convnext_dense.data.layouts.class_masks import Lookup, draw
-from convnext_dense.data.layouts.found import IGNORE, Found, Picture
+from convnext_dense.data.layouts.found import Found, Picture
 from convnext_dense.data.pictures import UnreadableError, opened
 from convnext_dense.errors import InputError
 
@@ -59,13 +58,12 @@ def survey(
 ) -> list[Seen]:
     """Each picture, and with `masks` its class mask, read once, in threads; `channels` as in training, None for photographs."""
     lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
-    ground = next((i for i, name in enumerate(found.classes) if name.lower() == BACKGROUND), IGNORE)
 
     def look(picture: Picture) -> Seen:
         seen = _picture(picture) if channels is None else _bands(picture, channels)
         if masks and not seen.why:
             try:
-                mask = _mask(picture, lookup, ground)
+                mask = _mask(picture, lookup, found.ground)
             except InputError as error:
                 seen.why = str(error).removeprefix('data: ')
                 return seen
@@ -76,15 +74,11 @@ def survey(
 
     rows: list[Seen] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for seen in _ordered(pool, look, pictures):
+        for seen in pool.map(look, pictures):
             rows.append(seen)
             if told is not None:
                 told(len(rows), len(pictures))
     return rows
-
-
-def _ordered(pool: ThreadPoolExecutor, look: Callable[[Picture], Seen], pictures: Sequence[Picture]) -> Iterator[Seen]:
-    return iter(pool.map(look, pictures))
 
 
 def _picture(picture: Picture) -> Seen:

@@ -18,9 +18,7 @@ from mmengine.config import Config
 
 from convnext_dense.data.check_coco import spread
 from convnext_dense.data.check_ignored import heads
-from convnext_dense.data.layouts.choose_classes import BACKGROUND
 from convnext_dense.data.layouts.class_masks import Lookup, draw
-from convnext_dense.data.layouts.found import IGNORE
 from convnext_dense.data.pipeline import steps
 from convnext_dense.errors import InputError
 from convnext_dense.models.archs import MIN_SIDE
@@ -162,12 +160,11 @@ def class_pixels(own: OwnData) -> np.ndarray:
     """Pixels of each class in the training masks; of many, a sample's."""
     found, counts = own.found, np.zeros(256, np.int64)
     lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
-    ground = next((i for i, name in enumerate(found.classes) if name.lower() == BACKGROUND), IGNORE)
     for picture in spread(own.parts['train'], SAMPLE):
         if lookup is not None and picture.mask is not None:
             mask = lookup(picture.mask)
         else:
-            mask = draw([(one.label, one.outline) for one in picture.objects if not one.crowd], picture.size, ground)
+            mask = draw([(one.label, one.outline) for one in picture.objects if not one.crowd], picture.size, found.ground)
         counts += np.bincount(mask.ravel(), minlength=256)
     return counts[: len(found.classes)]
 

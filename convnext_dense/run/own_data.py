@@ -25,14 +25,13 @@ from convnext_dense.data.channel_stats import channel_stats
 from convnext_dense.data.check_ignored import heads
 from convnext_dense.data.coco import MEND
 from convnext_dense.data.layouts.choose_classes import (
-    BACKGROUND,
     choose,
     ignore,
     in_order_of,
     merge,
     with_background,
 )
-from convnext_dense.data.layouts.found import IGNORE, Faults, Found, Picture, of_channels
+from convnext_dense.data.layouts.found import BACKGROUND, IGNORE, Faults, Found, Picture, of_channels
 from convnext_dense.data.layouts.index import read as read_record
 from convnext_dense.data.layouts.index import write
 from convnext_dense.data.layouts.mask_values import Told
@@ -118,7 +117,7 @@ def settle_own_data(
         found = read(args, told)
         found = as_in_training(found, cfg) if testing and task == SEMANTIC else found
         found = prepared(found, args, task, trained)
-    parts, how = split_of(args, found, testing)
+    parts, how = chosen_split(args, found, testing)
     place = Path(tempfile.mkdtemp(prefix='convnext_dense_data_'))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     own = OwnData(found, parts, place, task, lines(found, parts, how))
@@ -174,7 +173,7 @@ def read(args: Namespace, told: Told | None, collect: bool = False) -> Found:
         return read_folder(args.data, args.layout, told, Faults(collect, frozenset(args.ignore)))
 
 
-def split_of(args: Namespace, found: Found, testing: bool = False) -> tuple[dict[str, list[Picture]], str]:
+def chosen_split(args: Namespace, found: Found, testing: bool = False) -> tuple[dict[str, list[Picture]], str]:
     """The splits by the options, and how they came about; in testing, what validates is tested, or all by --val-share 1."""
     named = any(picture.split for picture in found.pictures)
     if testing and args.val_share == 1:
@@ -296,8 +295,7 @@ def _settle_segmentor(cfg: Config, own: OwnData) -> None:
     if found.values is not None:
         options |= dict(values=[list(pair) for pair in sorted(found.values.classes.items())], colours=found.values.colours)
     else:
-        ground = next((i for i, name in enumerate(found.classes) if name.lower() == BACKGROUND), IGNORE)
-        options['background'] = ground
+        options['background'] = found.ground
     for part in (*LOADERS.values(), 'tta_pipeline'):
         for step in list(dicts(cfg.get(part) or {})):
             if step.get('type') in ('LoadAnnotations', 'LoadFolderAnnotations'):

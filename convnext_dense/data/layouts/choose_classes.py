@@ -6,18 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convnext_dense.data.layouts.found import GROUND, IGNORE, Found
+from convnext_dense.data.layouts.found import BACKGROUND, GROUND, IGNORE, Found
 from convnext_dense.errors import InputError
 from convnext_dense.text import listed, suggest
 
-BACKGROUND = 'background'
 NUMBER = r'\d+|#[0-9a-fA-F]{6}'  # a mask's value or colour
 
 
 def with_background(found: Found, ignored: bool) -> Found:
     """What is outside of all objects is a class of its own, the first, or ignored; masks may know of no outside."""
     values = found.values
-    if BACKGROUND in map(str.lower, found.classes) or (values is not None and GROUND not in values.classes.values()):
+    if found.ground != IGNORE or (values is not None and GROUND not in values.classes.values()):
         return found
     shift = 0 if ignored else 1
     pictures = [replace(p, objects=[replace(o, label=o.label + shift) for o in p.objects]) for p in found.pictures]
@@ -81,7 +80,7 @@ def choose(found: Found, classes: Sequence[str] | None) -> Found:
             raise InputError(
                 f'--classes: expected some of {listed(found.classes)}, got {name!r}; {suggest(name, found.classes)}'
             )
-    ground = next((name for name in found.classes if name.lower() == BACKGROUND), None)
+    ground = None if found.ground == IGNORE else found.classes[found.ground]
     kept = {*classes, ground}  # without it one class would be right everywhere
     return _renamed(found, {name: (name if name in kept else ground) for name in found.classes})
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.layouts.choose_classes import BACKGROUND
 from convnext_dense.data.layouts.class_masks import Lookup, draw
 from convnext_dense.data.layouts.found import IGNORE, SPLITS, Found, Object, Picture
 from convnext_dense.data.layouts.index import content, drawn
@@ -142,7 +141,6 @@ def _data_yaml(found: Found, parts: dict[str, list[Picture]], out: Path) -> None
 
 def _masks(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> list[str]:
     lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
-    ground = next((i for i, name in enumerate(found.classes) if name.lower() == BACKGROUND), IGNORE)
     for picture in pictures:
         if lookup is not None:
             if picture.mask is None:
@@ -150,7 +148,7 @@ def _masks(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> 
             mask = lookup(picture.mask)
         else:
             outlines: list[tuple[int, Any]] = [(one.label, one.outline) for one in picture.objects if not one.crowd]
-            mask = draw(outlines, picture.size, ground)
+            mask = draw(outlines, picture.size, found.ground)
         path = (out / 'masks' / split / picture.name).with_suffix('.png')
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask).save(path)

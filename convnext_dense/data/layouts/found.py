@@ -20,6 +20,7 @@ from convnext_dense.text import listed
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.npy')
 IGNORE = 255  # of a mask: no class, by mmseg's losses and metrics
+BACKGROUND = 'background'
 GROUND = -1  # of a mask: a pixel of no object, the class 'background' or none as the run wants it
 DIGITS = 4  # of coordinates in pixels: shares of a width are rounded to them, so that every layout gives the same number
 SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', dev='val', test='test', testing='test')
@@ -105,6 +106,11 @@ class Found:
     values: Values | None = None
     notes: list[str] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
+
+    @property
+    def ground(self) -> int:
+        """The class of pixels of no object: the background's, or IGNORE where it is not learnt."""
+        return next((index for index, name in enumerate(self.classes) if name.lower() == BACKGROUND), IGNORE)
 
     @property
     def outlined(self) -> bool:

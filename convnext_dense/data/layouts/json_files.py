@@ -46,3 +46,8 @@ def _read(path: Path, changed: int, size: int) -> Any:
         return json.loads(path.read_text(encoding='utf-8-sig'))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f'data: {path} is no JSON ({last_line(error)}); mend it or take it out') from error
+
+
+def forget() -> None:
+    """Drop the contents that were kept for the next reader."""
+    _read.cache_clear()

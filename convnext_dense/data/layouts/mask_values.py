@@ -190,7 +190,7 @@ def of_ade20k(
     return (
         kept,
         Values({v: i for i, v in enumerate(there)} | {0: IGNORE, IGNORE: IGNORE}),
-        [f'{few}; 0 is no class and ignored'],
+        [f'{few}; 0 is no class and ignored; a classes.txt beside them names others'],
     )
 
 

@@ -126,7 +126,8 @@ def _pairs(root: Path) -> tuple[str, list[Pair], list[str]]:
     places = folders(root)
     for place in places:
         if place.images.name.lower() == 'leftimg8bit' and place.masks.name.lower() == 'gtfine':
-            return 'Cityscapes', _cityscapes_pairs(place), notes
+            pairs, alone = _cityscapes_pairs(place)
+            return 'Cityscapes', pairs, ([f'{alone} pictures without a mask are left out'] if alone else [])
         more, said = _matched(place)
         found += more
         notes += said
@@ -191,10 +192,12 @@ def _key(name: str, stem_ending: str) -> str:
     return str(Path(name).with_suffix('').as_posix()).removesuffix(stem_ending)
 
 
-def _cityscapes_pairs(place: Folders) -> list[Pair]:
+def _cityscapes_pairs(place: Folders) -> tuple[list[Pair], int]:
     for ending in CITYSCAPES:
         masks = {path.name.removesuffix(ending): path for path in sorted(place.masks.rglob(f'*{ending}'))}
         if masks:
             images = sorted(place.images.rglob('*_leftImg8bit.*'))
-            return [Pair(p, masks[key]) for p in images if (key := p.stem.removesuffix('_leftImg8bit')) in masks]
+            keys = {path: path.stem.removesuffix('_leftImg8bit') for path in images}
+            pairs = [Pair(path, masks[key]) for path, key in keys.items() if key in masks]
+            return pairs, len(images) - len(pairs)
     raise InputError(f'data: expected masks *{CITYSCAPES[1]} in {place.masks}, found none; write them by cityscapesScripts')

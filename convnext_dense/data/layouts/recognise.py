@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from convnext_dense.data.layouts import coco_json, cvat, label_studio, labelme, masks, voc, yolo
 from convnext_dense.data.layouts.found import Faults, Found, pictures_in, split_of
+from convnext_dense.data.layouts.json_files import forget
 from convnext_dense.data.layouts.mask_values import Told
 from convnext_dense.data.pictures import is_folder
 from convnext_dense.errors import InputError
@@ -59,6 +60,7 @@ def read_folder(folder: str, layout: str | None = None, told: Told | None = None
     if layout is not None and not LAYOUTS[layout].looks(root):
         raise InputError(f'--layout {layout}: expected its files in {folder}, found none; leave it out to have them looked for')
     found = LAYOUTS[chosen].read(root, told, faults) if chosen in ('masks', 'voc') else LAYOUTS[chosen].read(root)
+    forget()  # a large file is not to stay in memory
     if not found.pictures:
         raise InputError(f'--data: expected pictures in {folder}, a folder of {found.layout}, got none; check the export')
     if not found.classes:

@@ -14,6 +14,7 @@ import numpy as np
 
 from convnext_dense.data.layouts.class_lists import VOC_BORDER, ClassList, read_class_list
 from convnext_dense.data.layouts.found import (
+    BACKGROUND,
     GROUND,
     IGNORE,
     Faults,
@@ -37,7 +38,6 @@ from convnext_dense.data.pictures import is_file
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.text import listed as shown
 
-BACKGROUND = 'background'
 OBJECTS, CLASSES, IMAGES = 'SegmentationObject', 'SegmentationClass', 'JPEGImages'
 
 

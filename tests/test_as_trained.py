@@ -84,3 +84,33 @@ def test_twelve_channels_through_the_commands(tmp_path: Path) -> None:
     assert done.returncode == 2 and '12' in done.stderr and not Path(f'{work}4').exists(), done.stderr
     done = call_tool('train', SHAPES, '--data', data, '--mean', '1', '--work-dir', f'{work}4')
     assert done.returncode == 2 and '--mean and --std: expected both' in done.stderr
+
+
+def test_a_few_masks_are_read_as_in_training() -> None:
+    """Of classes counted from 1 the last is missing: alone, they would count from 0."""
+    from convnext_dense.data.layouts.found import Found, Values
+    from convnext_dense.run.own_data import as_in_training
+
+    cfg = load_config(RECIPE)
+    values = [[0, 255], [1, 0], [2, 1], [255, 255]]
+    cfg.test_dataloader.dataset.pipeline[2] = dict(type='LoadFolderAnnotations', values=values, colours=False)
+    found = Found('toy', 'toy', Path(), ('road', 'car'), [], Values({0: 0, 1: 1, 255: 255}, False, frozenset([0, 1])))
+    again = as_in_training(found, cfg)
+    assert again.values.classes == {0: 255, 1: 0, 2: 1, 255: 255} and again.notes == [
+        'the values of the masks mean what they did in training'
+    ]
+    other = Found('toy', 'toy', Path(), ('road', 'car'), [], Values({0: 0, 7: 1}, False, frozenset([0, 7])))
+    assert as_in_training(other, cfg) is other
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--channels', '7'], '--channels: expected 3, of the checkpoint; got 7'),
+        (['--channels', '3', '--mean', '1', '--std', '1'], '--mean and --std: expected by training alone'),
+    ],
+)
+def test_options_that_the_checkpoint_decides(words: list[str], message: str, segmentor_file: str, tmp_path: Path) -> None:
+    MASKS['indices'](tmp_path / 'data', painted(toy(tmp_path / 'toy')), ('building', 'sky', 'tree'))
+    done = call_tool('test', SHAPES, segmentor_file, '--data', str(tmp_path / 'data'), *words)
+    assert done.returncode == 2 and message in done.stderr

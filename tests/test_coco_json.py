@@ -74,3 +74,66 @@ def test_keypoints_beside_instances_are_not_read(root: Path) -> None:
         (root / f'annotations/captions_{name}2017.json').write_text(json.dumps(dict(images=[], annotations=[])))
     found = read_folder(str(root))
     assert [p.split for p in found.pictures] == ['train'] * 4 + ['val'] * 2 and 'instances_train2017' in found.why
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (
+            lambda c: c['annotations'][1].update(category_id=99),
+            'annotation 1 has category_id 99, which is not among',
+        ),
+        (lambda c: c['annotations'][1].update(image_id=99), 'annotation 1 has image_id 99, which is not among the image ids'),
+        (lambda c: c['images'][1].update(id=0), 'images of different ids, got 0 more than once'),
+        (lambda c: c['annotations'][1].update(segmentation=[1.0, 2, 3, 4, 5, 6]), r'expected polygons \[\[x, y'),
+        (lambda c: (c['annotations'][1].pop('segmentation'), c['annotations'][1].pop('bbox')), 'expected bbox of four numbers'),
+        (lambda c: c['categories'][1].update(name='date'), None),
+    ],
+)
+def test_annotations_that_have_no_place(root: Path, change, words: str | None) -> None:
+    edit(root / 'train.json', change)
+    if words is None:
+        edit(root / 'val.json', change)
+    with pytest.raises(InputError, match=words or 'classes of different names in .*, got date more than once'):
+        read_folder(str(root))
+
+
+def test_what_may_be_left_out(root: Path) -> None:
+    """Boxes where there are polygons, sizes where there are pictures."""
+    expected = read_folder(str(root)).pictures
+
+    def change(content: dict) -> None:
+        for item in content['annotations']:
+            item.pop('bbox')
+        for image in content['images']:
+            image.pop('width')
+
+    edit(root / 'train.json', change)
+    assert read_folder(str(root)).pictures == expected
+
+
+@pytest.mark.parametrize('name', ['/data/upload/1/{}', 'C:\\photos\\{}', '../../{}'])
+def test_names_of_another_machine(root: Path, name: str) -> None:
+    expected = read_folder(str(root)).pictures
+
+    def change(content: dict) -> None:
+        for image in content['images']:
+            image['file_name'] = name.format(image['file_name'])
+
+    for split in ('train', 'val'):
+        edit(root / f'{split}.json', change)
+    assert read_folder(str(root)).pictures == expected
+    (root / 'images/p0.jpg').rename(root / 'images/P0.jpg')
+    with pytest.raises(InputError, match='expected one picture p0.jpg in .*, got none; its name differs in case'):
+        read_folder(str(root))
+
+
+def test_a_file_for_each_of_many_pictures(tmp_path: Path) -> None:
+    parts = toy(tmp_path / 'toy', 30)
+    ones = [*parts['train'], *parts['val']]
+    write_coco(tmp_path / 'set', parts)
+    for split in ('train', 'val'):
+        (tmp_path / f'set/{split}.json').unlink()
+    for number, one in enumerate(ones):
+        (tmp_path / f'set/{number}.json').write_text(json.dumps(coco_content([one])))
+    assert len(read_folder(str(tmp_path / 'set')).pictures) == 30

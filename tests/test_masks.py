@@ -58,3 +58,33 @@ def test_cityscapes(tmp_path: Path, by_train_id: bool) -> None:
     assert found.layout == 'Cityscapes' and len(found.classes) == 19 and [p.split for p in found.pictures] == ['train', 'val']
     assert found.classes[found.values.classes[13 if by_train_id else 26]] == 'car'
     assert found.values.classes[255] == IGNORE
+
+
+@pytest.mark.parametrize(
+    ('images', 'masks', 'ending'),
+    [
+        ('train', 'train_labels', '_L.png'),
+        ('train', 'trainannot', '.png'),
+        ('train_images', 'train_masks', '_mask.gif'),
+        ('img_dir/train', 'ann_dir/train', '.png'),
+        ('photos', 'annot', '.png'),
+        ('all', 'all', '.png'),
+    ],
+)
+def test_folders_of_other_names(tmp_path: Path, images: str, masks: str, ending: str) -> None:
+    for stem in 'abc':
+        write_photograph(tmp_path / images / f'{stem}.jpg', 40, 60)
+        (tmp_path / masks).mkdir(parents=True, exist_ok=True)
+        mask = np.zeros((40, 60), np.uint8)
+        mask[5:20] = 1
+        Image.fromarray(mask).save(tmp_path / masks / f'{stem}{ending}')
+    (tmp_path / 'notes.txt').touch()
+    found = read_folder(str(tmp_path))
+    assert len(found.pictures) == 3 and found.classes == ('class 0', 'class 1')
+
+
+def test_masks_of_no_picture(tmp_path: Path) -> None:
+    write(tmp_path, 0, 1, stem='a')
+    (tmp_path / 'masks/a.png').rename(tmp_path / 'masks/other.png')
+    with pytest.raises(InputError, match='0 of 1 pictures in .* have a mask'):
+        read_folder(str(tmp_path))

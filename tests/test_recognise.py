@@ -107,3 +107,37 @@ def test_masks_are_counted_as_they_are_read(parts: Parts, tmp_path: Path) -> Non
 
 def test_every_layout_has_a_name() -> None:
     assert {*LAYOUTS} == {'coco', 'yolo', 'voc', 'labelme', 'cvat', 'label-studio', 'masks'}
+
+
+@pytest.mark.parametrize('name', ['coco', 'yolo', 'voc'])
+def test_a_folder_in_a_folder(name: str, parts: Parts, tmp_path: Path) -> None:
+    """As archives unpack; but a split that is alone stays one."""
+    inner = tmp_path / 'out/nuts.v1i'
+    inner.mkdir(parents=True)
+    OBJECTS[name](inner, parts)
+    (tmp_path / 'out/.DS_Store').touch()
+    assert len(read_folder(str(tmp_path / 'out')).pictures) == 6
+
+
+def test_nothing_annotated(parts: Parts, tmp_path: Path) -> None:
+    write_coco(tmp_path, {split: [one._replace(polygons=()) for one in ones] for split, ones in parts.items()})
+    with pytest.raises(InputError, match='expected annotations in .*, got none in any picture'):
+        read_folder(str(tmp_path))
+
+
+def test_coordinates_of_another_world(parts: Parts, tmp_path: Path) -> None:
+    far = parts['train'][0]._replace(polygons=((1, [1.0, 1, 5e12, 1, 5, 1e9]),))
+    write_coco(tmp_path, parts | dict(train=[far, *parts['train'][1:]]))
+    with pytest.raises(InputError, match=r'images/p0.jpg: expected coordinates in a picture of 80x60, got a fig at'):
+        read_folder(str(tmp_path))
+
+
+def test_hidden_and_linked_folders(parts: Parts, tmp_path: Path) -> None:
+    write_indices(tmp_path / 'real', painted(parts), TREES)
+    (tmp_path / 'data').mkdir()
+    for name in ('images', 'masks', 'classes.txt'):
+        (tmp_path / 'data' / name).symlink_to(tmp_path / 'real' / name)
+    (tmp_path / 'real/images/train/.ipynb_checkpoints').mkdir()
+    picture = parts['train'][0].path
+    (tmp_path / 'real/images/train/.ipynb_checkpoints/p0-checkpoint.jpg').write_bytes(picture.read_bytes())
+    assert len(read_folder(str(tmp_path / 'data')).pictures) == 6

@@ -74,3 +74,20 @@ def test_train_and_test_alone() -> None:
 def test_what_cannot_be(given: Found, options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         split(given, **options)
+
+
+def test_a_test_split_alone() -> None:
+    given = found('a', 'b', splits=dict(a='test', b='test'))
+    parts, how = split(given, training=False)
+    assert names(parts, 'test') == {'a', 'b'} and how == 'splits as in the folder'
+    with pytest.raises(InputError, match='expected pictures to train on'):
+        split(given)
+
+
+def test_names_that_repeat_in_folders_and_roboflows() -> None:
+    parts, _ = split(found(*(f'scene{n}/0001.jpg' for n in range(20))))
+    assert parts['train'] and parts['val']
+    given = [f'vid{clip}_{n:04d}_jpg.rf.{clip}a{n}f.jpg' for clip in range(6) for n in range(9)]
+    parts, how = split(found(*given), 0.3, 'video')
+    assert '6 groups of names' in how
+    assert not {name[:4] for name in names(parts, 'train')} & {name[:4] for name in names(parts, 'val')}

@@ -121,3 +121,22 @@ def test_files_beside_their_pictures(tmp_path: Path) -> None:
     (tmp_path / 'train/a.xml').write_text(f'<annotation>{thing("cat", 1, 1, 9, 9)}</annotation>')
     found = read_folder(str(tmp_path))
     assert found.layout == 'Pascal VOC' and found.pictures[0].split == 'train' and len(found.pictures[0].objects) == 1
+
+
+def test_labelmes_polygons_and_sizes(tmp_path: Path) -> None:
+    """LabelMe 3.0's XML, as CVAT writes it; a size in the file is the annotation's."""
+    points = ''.join(f'<pt><x>{x}</x><y>{y}</y></pt>' for x, y in ((5, 5), (20, 5), (20, 15)))
+    size = '<size><width>40</width><height>30</height></size>'
+    write(tmp_path, f'{size}<object><name> cat </name><polygon>{points}</polygon></object>')
+    found = read_folder(str(tmp_path))
+    assert found.classes == ('cat',) and found.pictures[0].objects[0].outline == [[5, 5, 20, 5, 20, 15]]
+    assert found.pictures[0].size == (40, 30)
+
+
+def test_names_with_dots_in_a_list(tmp_path: Path) -> None:
+    for stem in ('f.0001', 'f.0002'):
+        write(tmp_path, thing('cat', 1, 1, 9, 9), stem)
+    (tmp_path / 'ImageSets/Main').mkdir(parents=True)
+    (tmp_path / 'ImageSets/Main/train.txt').write_text('f.0001\n')
+    (tmp_path / 'ImageSets/Main/val.txt').write_text('f.0002 1\n')
+    assert [picture.split for picture in read_folder(str(tmp_path)).pictures] == ['train', 'val']

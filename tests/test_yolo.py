@@ -106,3 +106,43 @@ def test_paths_of_another_machine(tmp_path: Path) -> None:
     found = yolo.read(tmp_path)
     assert {picture.split for picture in found.pictures if 'toy' not in picture.name} == {'train', 'val'}
     assert found.classes == CLASSES
+
+
+def test_labels_without_a_picture_and_of_another_case(root: Path) -> None:
+    (root / 'labels/a.txt').write_text('0 0.5 0.5 0.2 0.4\n')
+    (root / 'labels/gone.txt').write_text('0 0.5 0.5 0.2 0.4\n')
+    assert read_folder(str(root)).notes == ['1 label files without a picture are left out, such as gone.txt']
+    (root / 'labels/a.txt').rename(root / 'labels/A.txt')
+    with pytest.raises(InputError, match=r'labels/A.txt and .*images/a.png have names that differ in case'):
+        read_folder(str(root))
+
+
+@pytest.mark.parametrize(
+    ('yaml', 'words'),
+    [
+        ('nc: 3\nnames: [cat, dog]', 'as many names as nc says, 3, got 2'),
+        ('kpt_shape: [2, 3]\nnames: [cat, dog]', 'key points'),
+    ],
+)
+def test_what_the_yaml_says_else(root: Path, yaml: str, words: str) -> None:
+    (root / 'data.yaml').write_text(yaml)
+    with pytest.raises(InputError, match=words):
+        objects(root, '0 0.5 0.5 0.2 0.4')
+
+
+def test_a_picture_in_two_lists(root: Path) -> None:
+    (root / 'labels/a.txt').write_text('0 0.5 0.5 0.2 0.4\n')
+    (root / 'data.yaml').write_text('train: train.txt\nval: val.txt\nnames: [cat, dog]\n')
+    for name in ('train', 'val'):
+        (root / f'{name}.txt').write_text('data/images/a.png\n')
+    with pytest.raises(InputError, match='a.png stands in the lists of train and val'):
+        read_folder(str(root))
+
+
+def test_other_encodings_and_a_confidence(root: Path) -> None:
+    with pytest.raises(InputError, match='is the last one a confidence'):
+        objects(root, '0 0.5 0.5 0.2 0.4 0.9')
+    (root / 'data.yaml').unlink()
+    (root / 'classes.txt').write_bytes('Bär\nHund\n'.encode('cp1252'))
+    with pytest.raises(InputError, match='classes.txt cannot be read as UTF-8'):
+        objects(root, '0 0.5 0.5 0.2 0.4')

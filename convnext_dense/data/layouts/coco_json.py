@@ -71,7 +71,8 @@ def read(root: Path) -> Found:
     found = [path for path in found if path not in unions]
     notes += [f'{path.name} has the pictures of the other files and is left out' for path in unions]
     for path in found:
-        content = read_coco(path)
+        kept = read_coco(path)
+        content = kept | dict(images=[dict(image) for image in kept['images']])  # whose names may be changed
         categories = _categories(content, notes)
         names = class_names(dict(content, categories=categories))
         if classes is None:
@@ -118,9 +119,7 @@ def check_content(content: dict[str, Any], categories: Sequence[dict[str, Any]],
                 raise InputError(f'{where} has {key} {item[key]}, which is not among the {key[:-3]} ids; {MEND}')
         outline, box = item.get('segmentation'), item.get('bbox')
         if isinstance(outline, list) and not all(isinstance(one, list) and all(map(number, one)) for one in outline):
-            raise InputError(
-                f'{where}: expected a list of polygons [[x, y, x, y, …]] as segmentation, got {brief(outline)}; {MEND}'
-            )
+            raise InputError(f'{where}: expected polygons [[x, y, x, y, …]] as segmentation, got {brief(outline)}; {MEND}')
         if not outline and not (isinstance(box, list) and len(box) == 4 and all(map(number, box))):
             raise InputError(f'{where}: expected bbox of four numbers or polygons, got {brief(box)}; {MEND}')
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from convnext_dense.data.coco import read_coco
 from convnext_dense.data.layouts import coco_json, cvat, label_studio, labelme, masks, voc, yolo
 from convnext_dense.data.layouts.found import Faults, Found, pictures_in, split_of
 from convnext_dense.data.layouts.json_files import forget
@@ -61,6 +62,7 @@ def read_folder(folder: str, layout: str | None = None, told: Told | None = None
         raise InputError(f'--layout {layout}: expected its files in {folder}, found none; leave it out to have them looked for')
     found = LAYOUTS[chosen].read(root, told, faults) if chosen in ('masks', 'voc') else LAYOUTS[chosen].read(root)
     forget()  # a large file is not to stay in memory
+    read_coco.cache_clear()
     if not found.pictures:
         raise InputError(f'--data: expected pictures in {folder}, a folder of {found.layout}, got none; check the export')
     if not found.classes:

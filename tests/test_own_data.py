@@ -148,7 +148,8 @@ def test_a_folder_without_splits_is_tested_as_it_validates(
     names = load_model(detector_file).classes
     (tmp_path / 'data/all.json').write_text(json.dumps(coco_content(ones, names[:3])))
     data = str(tmp_path / 'data')
-    done = call_tool('test', SHAPES_COCO, detector_file, '--data', data, '--work-dir', str(tmp_path / 'work'), *share)
+    options = ['--cfg-options', *(one for one in QUICK if one.startswith('test_'))]
+    done = call_tool('test', SHAPES_COCO, detector_file, '--data', data, '--work-dir', str(tmp_path / 'work'), *share, *options)
     assert done.returncode == 0 and f'on {count} images' in done.stdout, done.stderr
 
 
@@ -179,7 +180,8 @@ def test_a_failed_start_leaves_the_folder_as_it_is(config: str, parts: Parts, tm
     before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
     monkeypatch.chdir(tmp_path)
     for work in ('.', 'records'):
-        done = call_tool('train', config, '--data', 'records', '--work-dir', work, '--pretrained', 'nowhere.pth')
+        given = ['--data', 'records', '--work-dir', work, '--pretrained', 'nowhere.pth', '--cfg-options', *QUICK]
+        done = call_tool('train', config, *given)
         one_line(done.returncode, done.stderr, 'nowhere.pth')
         assert before == {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
 

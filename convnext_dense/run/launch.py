@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +32,7 @@ from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
 
+LEAVE = 10  # seconds that a process waits for the others at its end
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmcv-lite', 'mmdet', 'mmsegmentation')
 
 
@@ -159,6 +161,13 @@ class WholeModelRunner(Runner):
             super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
 
 
+def _leave() -> None:
+    """End the process group once all are here: one that leaves while another still speaks to it may abort."""
+    with suppress(Exception):  # of one that is gone
+        torch.distributed.monitored_barrier(timeout=timedelta(seconds=LEAVE))
+    torch.distributed.destroy_process_group()
+
+
 def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
     """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
@@ -170,7 +179,7 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
                 f'({last_line(error)}); start with {_torchrun()}'
             ) from error
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
-        atexit.register(torch.distributed.destroy_process_group)
+        atexit.register(_leave)
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
     for name, dataset in datasets.items():

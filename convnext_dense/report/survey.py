@@ -16,7 +16,7 @@ from PIL import Image
 
 from convnext_dense.data.bands import displayed
 from convnext_dense.data.channels import read_channels
-from convnext_dense.data.layouts.class_masks import Lookup, draw
+from convnext_dense.data.layouts.class_masks import ClassMasks
 from convnext_dense.data.layouts.found import Found, Picture
 from convnext_dense.data.pictures import UnreadableError, opened
 from convnext_dense.errors import InputError
@@ -57,13 +57,13 @@ def survey(
     channels: int | None = None,
 ) -> list[Seen]:
     """Each picture, and with `masks` its class mask, read once, in threads; `channels` as in training, None for photographs."""
-    lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
+    class_mask = ClassMasks(found)
 
     def look(picture: Picture) -> Seen:
         seen = _picture(picture) if channels is None else _bands(picture, channels)
         if masks and not seen.why:
             try:
-                mask = _mask(picture, lookup, found.ground)
+                mask = class_mask(picture)
             except InputError as error:
                 seen.why = str(error).removeprefix('data: ')
                 return seen
@@ -121,13 +121,6 @@ def perceptual_hash(image: Image.Image) -> int:
     small = cv2.resize(grey, (HASH + 1, HASH), interpolation=cv2.INTER_AREA)
     bits = (small[:, 1:] > small[:, :-1]).ravel()
     return -1 if np.ptp(small) < 4 else int(''.join('1' if bit else '0' for bit in bits), 2)
-
-
-def _mask(picture: Picture, lookup: Lookup | None, ground: int) -> NDArray[np.uint8] | None:
-    if lookup is not None:
-        return None if picture.mask is None else lookup(picture.mask)
-    outlines = [(one.label, one.outline) for one in picture.objects if one.outline is not None and not one.crowd]
-    return draw(outlines, picture.size, ground)
 
 
 def slivers(mask: NDArray[np.uint8], classes: int) -> list[Sliver]:

@@ -18,7 +18,7 @@ from mmengine.config import Config
 
 from convnext_dense.data.check_coco import spread
 from convnext_dense.data.check_ignored import heads
-from convnext_dense.data.layouts.class_masks import Lookup, draw
+from convnext_dense.data.layouts.class_masks import ClassMasks
 from convnext_dense.data.pipeline import steps
 from convnext_dense.errors import InputError
 from convnext_dense.models.archs import MIN_SIDE
@@ -158,15 +158,12 @@ def _class_weights(cfg: Config, own: OwnData, how: str, free: Free) -> str | Non
 
 def class_pixels(own: OwnData) -> np.ndarray:
     """Pixels of each class in the training masks; of many, a sample's."""
-    found, counts = own.found, np.zeros(256, np.int64)
-    lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
+    class_mask, counts = ClassMasks(own.found), np.zeros(256, np.int64)
     for picture in spread(own.parts['train'], SAMPLE):
-        if lookup is not None and picture.mask is not None:
-            mask = lookup(picture.mask)
-        else:
-            mask = draw([(one.label, one.outline) for one in picture.objects if not one.crowd], picture.size, found.ground)
-        counts += np.bincount(mask.ravel(), minlength=256)
-    return counts[: len(found.classes)]
+        mask = class_mask(picture)
+        if mask is not None:
+            counts += np.bincount(mask.ravel(), minlength=256)
+    return counts[: len(own.found.classes)]
 
 
 def _repeat(cfg: Config, own: OwnData, share: float, free: Free) -> str | None:

@@ -117,7 +117,7 @@ def settle_own_data(
         found = read(args, told)
         found = as_in_training(found, cfg) if testing and task == SEMANTIC else found
         found = prepared(found, args, task, trained)
-    parts, how = chosen_split(args, found, testing)
+    parts, how = chosen_split(args, found, testing, training=not testing)
     place = Path(tempfile.mkdtemp(prefix='convnext_dense_data_'))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     own = OwnData(found, parts, place, task, lines(found, parts, how))
@@ -173,12 +173,13 @@ def read(args: Namespace, told: Told | None, collect: bool = False) -> Found:
         return read_folder(args.data, args.layout, told, Faults(collect, frozenset(args.ignore)))
 
 
-def chosen_split(args: Namespace, found: Found, testing: bool = False) -> tuple[dict[str, list[Picture]], str]:
+def chosen_split(
+    args: Namespace, found: Found, testing: bool = False, training: bool = False
+) -> tuple[dict[str, list[Picture]], str]:
     """The splits by the options, and how they came about; in testing, what validates is tested, or all by --val-share 1."""
     named = any(picture.split for picture in found.pictures)
     if testing and args.val_share == 1:
         return dict(test=list(found.pictures)), 'all of it is tested'
-    training = 'epochs' in args  # of the commands, train has that option
     parts, how = split(found, args.val_share, args.group_by, training)
     if testing and not named:
         return parts, f'{how}; these are tested, as in training (--val-share 1 tests all, training pictures too)'

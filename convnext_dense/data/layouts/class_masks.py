@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convnext_dense.data.layouts.found import Size
+from convnext_dense.data.layouts.found import Found, Picture, Size
 from convnext_dense.data.layouts.index import area, drawn
 from convnext_dense.data.layouts.mask_files import packed, read_mask
 from convnext_dense.errors import InputError
@@ -48,3 +48,18 @@ def draw(outlines: Sequence[tuple[int, Any]], size: Size, background: int) -> ND
     for index, outline in sorted(outlines, key=lambda one: -area(one[1], size)):
         mask[drawn(outline, size)] = index
     return mask
+
+
+class ClassMasks:
+    """The class mask of each picture that was found: from its file, or drawn from its outlines but for crowds'."""
+
+    def __init__(self, found: Found) -> None:
+        self.lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
+        self.ground = found.ground
+
+    def __call__(self, picture: Picture) -> NDArray[np.uint8] | None:
+        """(H, W) classes; None for a picture without a file where masks are files."""
+        if self.lookup is not None:
+            return None if picture.mask is None else self.lookup(picture.mask)
+        outlines = [(one.label, one.outline) for one in picture.objects if one.outline is not None and not one.crowd]
+        return draw(outlines, picture.size, self.ground)

@@ -7,12 +7,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from convnext_dense.data.layouts.class_masks import Lookup, draw
+from convnext_dense.data.layouts.class_masks import ClassMasks
 from convnext_dense.data.layouts.found import IGNORE, SPLITS, Found, Object, Picture
 from convnext_dense.data.layouts.index import content, drawn
 from convnext_dense.data.layouts.masks import IMAGES
@@ -140,15 +139,11 @@ def _data_yaml(found: Found, parts: dict[str, list[Picture]], out: Path) -> None
 
 
 def _masks(found: Found, pictures: Sequence[Picture], out: Path, split: str) -> list[str]:
-    lookup = None if found.values is None else Lookup(found.values.classes.items(), found.values.colours)
+    class_mask = ClassMasks(found)
     for picture in pictures:
-        if lookup is not None:
-            if picture.mask is None:
-                continue
-            mask = lookup(picture.mask)
-        else:
-            outlines: list[tuple[int, Any]] = [(one.label, one.outline) for one in picture.objects if not one.crowd]
-            mask = draw(outlines, picture.size, found.ground)
+        mask = class_mask(picture)
+        if mask is None:
+            continue
         path = (out / 'masks' / split / picture.name).with_suffix('.png')
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask).save(path)

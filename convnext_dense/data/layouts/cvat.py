@@ -9,8 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from convnext_dense.data.layouts.found import Found, Object, Picture, below, box_of, by_name, label_of, pictures_in, split_of
-from convnext_dense.data.layouts.labelme import encoded
+from convnext_dense.data.layouts.found import (
+    Found,
+    Object,
+    Picture,
+    below,
+    box_of,
+    by_name,
+    label_of,
+    pictures_in,
+    read_xml,
+    split_of,
+)
+from convnext_dense.data.layouts.mask_files import encoded, placed
 from convnext_dense.data.pictures import Size, is_file
 from convnext_dense.errors import InputError, last_line
 
@@ -44,18 +55,15 @@ def read(root: Path) -> Found:
     pictures: list[Picture] = []
     classes: list[str] = []
     seen: dict[Path, Path] = {}
+    inside = by_name(pictures_in(root))
     left_out: Counter[str] = Counter()
     for path in _files(root):
-        try:
-            tree = ET.parse(path).getroot()
-        except (ET.ParseError, OSError) as error:
-            raise InputError(f'data: {path} is no XML ({last_line(error)}); mend it or take it out') from error
+        tree = read_xml(path)
         if tree.find('.//track') is not None:
             raise InputError(f'data: {path} has the tracks of a video; export it as "CVAT for images 1.1"')
         names = [name.text or '' for name in tree.findall('.//meta//labels/label/name')]
         names = names or sorted({shape.get('label', '') for image in tree.iter('image') for shape in image})
         classes += [name for name in dict.fromkeys(names) if name not in classes]
-        inside = by_name(pictures_in(root))
         for image in tree.iter('image'):
             picture = _picture(image, path, root, inside, classes, left_out)
             if seen.setdefault(picture.path, path) != path:
@@ -107,10 +115,7 @@ def _object(shape: ET.Element, size: Size, label: int, where: str) -> Object | N
             left, top, width, height = (int(shape.get(key, 'x')) for key in ('left', 'top', 'width', 'height'))
             runs = [int(v) for v in shape.get('rle', '').split(',')]
             part = np.repeat(np.arange(len(runs)) % 2, runs).reshape(height, width)
-            whole = np.zeros((size[1], size[0]), np.uint8)
-            place = whole[top : top + height, left : left + width]
-            place[:] = part[: place.shape[0], : place.shape[1]]
-            return Object(label, (left, top, left + width, top + height), encoded(whole))
+            return Object(label, (left, top, left + width, top + height), encoded(placed(part, left, top, size)))
     except ValueError as error:
         raise InputError(f'data: {where}: a {shape.tag} cannot be read ({last_line(error)}); mend it') from error
     raise InputError(f'data: {where}: expected polygon, box or mask, got {shape.tag}; mend it')

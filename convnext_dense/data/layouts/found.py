@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from PIL import Image
 
 from convnext_dense.data.channels import ARRAYS, TIFFS, header_size
 from convnext_dense.data.pictures import EXIF_ORIENTATION, TURNED, Size, UnreadableError, is_file, opened
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.text import listed
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.npy')
@@ -192,7 +193,7 @@ def by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
 def split_of(*names: str) -> str:
     """The split that one of the names means, such as 'valid', 'train_images' or 'instances_train2017'; '' for none."""
     for name in names:
-        words = [word.rstrip('0123456789') for word in re.split(r'[-_. ]', name.lower())]
+        words = _words(name)
         splits = [SPLITS[word] for word in words if word in SPLITS]
         if splits and all(word in SPLITS or word in BESIDE or not word for word in words):
             return splits[0]
@@ -201,8 +202,11 @@ def split_of(*names: str) -> str:
 
 def split_in(stem: str) -> str:
     """The split that a word in the name of an annotation file means, such as 'nuts_train'."""
-    words = [word.rstrip('0123456789') for word in re.split(r'[-_. ]', stem.lower())]
-    return next((SPLITS[word] for word in words if word in SPLITS), '')
+    return next((SPLITS[word] for word in _words(stem) if word in SPLITS), '')
+
+
+def _words(name: str) -> list[str]:
+    return [word.rstrip('0123456789') for word in re.split(r'[-_. ]', name.lower())]
 
 
 def label_of(name: str, classes: list[str] | tuple[str, ...], where: object) -> int:
@@ -226,6 +230,18 @@ def box_of(polygons: list[list[float]]) -> Box:
 def whole_polygons(polygons: list[list[float]]) -> list[list[float]]:
     """Those of three points or more."""
     return [p for p in polygons if len(p) >= 6 and len(p) % 2 == 0]
+
+
+def read_xml(path: Path) -> ET.Element:
+    """The root of an XML file.
+
+    Raises:
+        InputError: for one that cannot be read.
+    """
+    try:
+        return ET.parse(path).getroot()
+    except (ET.ParseError, OSError) as error:
+        raise InputError(f'data: {path} is no XML ({last_line(error)}); mend it or take it out') from error
 
 
 def below(path: Path, root: Path) -> str:

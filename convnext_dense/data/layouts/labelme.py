@@ -28,6 +28,7 @@ from convnext_dense.data.layouts.found import (
     split_of,
 )
 from convnext_dense.data.layouts.json_files import contents, read_json
+from convnext_dense.data.layouts.mask_files import encoded, placed
 from convnext_dense.data.pictures import Size, is_file
 from convnext_dense.errors import InputError
 
@@ -51,7 +52,8 @@ def read(root: Path) -> Found:
     """
     pictures: dict[Path, Picture] = {}
     shapes: list[tuple[Picture, Path, list[dict[str, Any]]]] = []
-    inside = by_name(pictures_in(root))
+    there = pictures_in(root)
+    inside = by_name(there)
     for path in sorted(root.rglob('*.json')):
         content = read_json(path)
         if not _is(content):
@@ -64,7 +66,7 @@ def read(root: Path) -> Found:
         found = Picture(picture, below(picture, root), size, split=_split(picture, root))
         pictures[picture] = found
         shapes.append((found, path, content['shapes']))
-    for path in pictures_in(root):
+    for path in there:
         if path not in pictures:
             pictures[path] = Picture(path, below(path, root), picture_size(path), split=_split(path, root))
     names = sorted({_label(shape, path) for _, path, several in shapes for shape in several if _kind(shape) not in NO_AREA})
@@ -164,14 +166,4 @@ def _mask(shape: dict[str, Any], box: tuple[float, ...], size: Size, path: Path)
         part = np.asarray(Image.open(io.BytesIO(base64.b64decode(shape['mask'], validate=True)))) > 0
     except (KeyError, TypeError, OSError, binascii.Error, ValueError) as error:
         raise InputError(f'data: {path}: a mask shape cannot be read ({type(error).__name__}); mend it') from error
-    whole = np.zeros((size[1], size[0]), np.uint8)
-    x, y = max(0, round(box[0])), max(0, round(box[1]))
-    place = whole[y : y + part.shape[0], x : x + part.shape[1]]
-    place[:] = part[: place.shape[0], : place.shape[1]]
-    return encoded(whole)
-
-
-def encoded(mask: np.ndarray) -> dict[str, Any]:
-    """A mask (H, W) in run lengths whose counts are text, as JSON takes them."""
-    found = run_lengths.encode(np.asfortranarray(mask, np.uint8))
-    return dict(size=list(found['size']), counts=found['counts'].decode())
+    return encoded(placed(part, max(0, round(box[0])), max(0, round(box[1])), size))

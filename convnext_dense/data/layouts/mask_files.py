@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as run_lengths
 
-from convnext_dense.data.pictures import LOSSY, UnreadableError, opened
+from convnext_dense.data.pictures import LOSSY, Size, UnreadableError, opened
 from convnext_dense.errors import InputError
 
 
@@ -48,3 +50,17 @@ def packed(values: NDArray) -> NDArray:
 def colour_text(number: int) -> str:
     """A packed colour as people write it."""
     return f'#{number:06x}'
+
+
+def placed(part: NDArray, left: int, top: int, size: Size) -> NDArray[np.uint8]:
+    """A mask of a part of a picture as one of the picture (H, W) of `size` (width, height); what lies beyond is cut."""
+    whole = np.zeros(size[::-1], np.uint8)
+    place = whole[top : top + part.shape[0], left : left + part.shape[1]]
+    place[:] = part[: place.shape[0], : place.shape[1]]
+    return whole
+
+
+def encoded(mask: NDArray) -> dict[str, Any]:
+    """A mask (H, W) in run lengths whose counts are text, as JSON takes them."""
+    found = run_lengths.encode(np.asfortranarray(mask, np.uint8))
+    return dict(size=list(found['size']), counts=found['counts'].decode())

@@ -29,13 +29,13 @@ from convnext_dense.data.layouts.found import (
     label_of,
     picture_size,
     pictures_in,
+    read_xml,
     split_of,
 )
-from convnext_dense.data.layouts.labelme import encoded
-from convnext_dense.data.layouts.mask_files import colour_text, colours, read_mask
+from convnext_dense.data.layouts.mask_files import colour_text, colours, encoded, read_mask
 from convnext_dense.data.layouts.mask_values import Pair, Told, look, settle_unknown
 from convnext_dense.data.pictures import is_file
-from convnext_dense.errors import InputError, last_line
+from convnext_dense.errors import InputError
 from convnext_dense.text import listed as shown
 
 OBJECTS, CLASSES, IMAGES = 'SegmentationObject', 'SegmentationClass', 'JPEGImages'
@@ -77,7 +77,7 @@ def read(root: Path, told: Told | None = None, faults: Faults | None = None) -> 
     """
     why, root = looks(root), _root_of(root)
     files = {path.stem: path for path in _annotations(root)}
-    trees = {stem: _tree(path) for stem, path in files.items()}
+    trees = {stem: read_xml(path) for stem, path in files.items()}
     listed = read_class_list(root)
     folder = root / IMAGES if (root / IMAGES).is_dir() else root
     inside = pictures_in(folder)
@@ -121,13 +121,6 @@ def _size(tree: ET.Element) -> Size | None:
     except ValueError:
         return None
     return size if min(size) > 0 else None
-
-
-def _tree(path: Path) -> ET.Element:
-    try:
-        return ET.parse(path).getroot()
-    except (ET.ParseError, OSError) as error:
-        raise InputError(f'data: {path} is no XML ({last_line(error)}); mend it or take it out') from error
 
 
 def _names(trees: dict[str, ET.Element], listed: ClassList | None, with_masks: bool) -> list[str]:

@@ -19,7 +19,7 @@ from convnext_dense.data.pictures import UnreadableError, image_size
 from convnext_dense.errors import InputError
 from convnext_dense.run.channels import settle_channels
 from convnext_dense.run.options import load_config
-from convnext_dense.training.guards import build_on_meta
+from convnext_dense.run.preflight import build_on_meta
 
 BANDS = picture(12)
 PLANES = BANDS.transpose(2, 0, 1)

@@ -11,8 +11,8 @@ from convnext_dense import ARCHS
 from convnext_dense.benchmark.complexity import published_figures
 from convnext_dense.recipes import docstring
 from convnext_dense.run.options import load_config
+from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.settle import settle_norms, settle_precision, settle_pretrained
-from convnext_dense.training.guards import build_on_meta
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(ROOT.glob('configs/*.py'))

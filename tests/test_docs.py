@@ -31,9 +31,9 @@ from convnext_dense.predict.writers import FORMATS
 from convnext_dense.recipes import find_recipe, published_scores
 from convnext_dense.run import command
 from convnext_dense.run.options import load_config
+from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.settle import settle_norms
 from convnext_dense.segmentation.segmentor import TEST_CFG
-from convnext_dense.training.guards import build_on_meta
 from convnext_dense.weights import open as opening
 from convnext_dense.weights.convert import TARGETS
 from convnext_dense.weights.layouts import LAYOUTS

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from convnext_dense import ConvNeXt, InputError
 from convnext_dense.run.first_images import CROP, FEW, FirstImages, RandomMaps
 from convnext_dense.run.options import load_config
-from convnext_dense.training.guards import build_on_meta
+from convnext_dense.run.preflight import build_on_meta
 
 
 def test_the_maps_are_those_of_the_backbone() -> None:

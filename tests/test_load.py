@@ -5,7 +5,7 @@ import torch
 from mmengine.registry import MODELS
 
 from convnext_dense import ConvNeXt, InputError
-from convnext_dense.training.guards import check_weights
+from convnext_dense.run.preflight import check_weights
 from convnext_dense.weights import load
 
 SMALL = dict(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32))

@@ -18,8 +18,8 @@ from torch import nn
 from convnext_dense import ARCHS, ConvNeXt
 from convnext_dense.recipes import docstring, find_recipe, recipes
 from convnext_dense.run.options import load_config
+from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.settle import settle_norms, settle_precision, settle_pretrained
-from convnext_dense.training.guards import build_on_meta
 from convnext_dense.weights.match import match_backbone
 from convnext_dense.weights.stats import IMAGENET, differs
 

@@ -14,9 +14,9 @@ from mmengine.visualization import Visualizer
 from convnext_dense import InputError
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.options import load_config
+from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_norms, settle_pretrained
-from convnext_dense.training.guards import build_on_meta
 
 TRAINING = ('train', 'val')
 EPOCHS = dict(type='DefaultSampler', shuffle=True)

@@ -11,8 +11,8 @@ from test_layouts import DEPTHS, DIMS, filled
 
 from convnext_dense import ConvNeXt, InputError
 from convnext_dense.run.options import load_config
+from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.settle import settle_norms
-from convnext_dense.training.guards import build_on_meta
 from convnext_dense.weights.convert import TARGETS, convert
 from convnext_dense.weights.layouts import LAYOUTS, from_official
 from convnext_dense.weights.load import check_whole_model, whole_state

@@ -24,8 +24,8 @@ from convnext_dense.benchmark.timing import Timing, interleave
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.recipes import name_of
 from convnext_dense.run.nodes import component, leaves, parameters
+from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.settle import settle_norms, settle_pretrained
-from convnext_dense.training.guards import build_on_meta
 
 PLAIN_TYPES = dict(FastConv2d='Conv2d', FastRPNHead='RPNHead', PasteMaskHead='FCNMaskHead')  # which have no option `fused`
 WORKS = {'training': 'train', 'prediction': 'test'}

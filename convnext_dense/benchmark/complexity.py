@@ -13,8 +13,8 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from convnext_dense.recipes import docstring
+from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.settle import settle_norms
-from convnext_dense.training.guards import build_on_meta
 
 # The one form in which a config's docstring states them.
 FIGURES = re.compile(r'(?:(\d+)M parameters,\s+)?\b(\d+)G\s+multiply-adds at (\d+)x(\d+)')

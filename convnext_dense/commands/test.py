@@ -39,10 +39,10 @@ from convnext_dense.run.options import (
 from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.own_data import settle_own_data
 from convnext_dense.run.own_options import add_data_options, check_channels, check_data_options
+from convnext_dense.run.preflight import build_on_meta, check_evaluators, check_weights, last_checkpoint
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
 from convnext_dense.text import table_text
-from convnext_dense.training.guards import build_on_meta, check_evaluators, check_weights, last_checkpoint
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import trained_classes
 

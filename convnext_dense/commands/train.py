@@ -27,9 +27,7 @@ from convnext_dense.run.options import add_config_options, add_run_options, load
 from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.own_data import channel_lines, settle_own_data
 from convnext_dense.run.own_options import add_data_options, check_data_options
-from convnext_dense.run.rehearsal import check_parts, rehearse
-from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
-from convnext_dense.training.guards import (
+from convnext_dense.run.preflight import (
     build_on_meta,
     check_batch_norm,
     check_choices,
@@ -37,6 +35,8 @@ from convnext_dense.training.guards import (
     check_weights,
     resolve_resume,
 )
+from convnext_dense.run.rehearsal import check_parts, rehearse
+from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 
 GO_ON = '--resume goes on from the last checkpoint'
 

@@ -22,9 +22,9 @@ from convnext_dense.predict.config_text import GIVE, check_types, dataset_meta, 
 from convnext_dense.predict.model import Model, Options
 from convnext_dense.predict.tiles import OVERLAP, checked_tiling
 from convnext_dense.run.options import load_config
+from convnext_dense.run.preflight import build_on_meta, last_checkpoint
 from convnext_dense.run.settle import settle_norms, settle_pretrained, use_tta
 from convnext_dense.text import listed, suggest
-from convnext_dense.training.guards import build_on_meta, last_checkpoint
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_whole_model, look_at_whole_model, open_whole_model
 from convnext_dense.weights.open import about

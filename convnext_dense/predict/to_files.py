@@ -30,8 +30,8 @@ from convnext_dense.predict.tiles import OVERLAP
 from convnext_dense.predict.video import CODECS, VideoWriter, pyav, rate
 from convnext_dense.predict.windows import Tiff, is_tiff
 from convnext_dense.run.command import PARTLY
+from convnext_dense.run.preflight import last_checkpoint
 from convnext_dense.text import table_text
-from convnext_dense.training.guards import last_checkpoint
 from convnext_dense.weights.read_once import stamp_of
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.run.nodes import dicts
-from convnext_dense.training.guards import check_batch_norm
+from convnext_dense.run.preflight import check_batch_norm
 from convnext_dense.weights.load import look_at_whole_model
 
 WORDS = ("can't allocate memory", 'out of memory')  # of PyTorch's allocators, where they raise a plain RuntimeError

@@ -21,8 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import split_init_cfg
+from convnext_dense.run.resume_state import check_resume
 from convnext_dense.text import suggest
-from convnext_dense.training.resume import check_resume
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
 from convnext_dense.weights.open import kind_of_path, reason, shown

@@ -17,8 +17,8 @@ from test_whole import segmentor
 
 from convnext_dense import InputError
 from convnext_dense.run.launch import WholeModelRunner
-from convnext_dense.training.guards import check_choices, check_weights, last_checkpoint, resolve_resume
-from convnext_dense.training.resume import check_resume
+from convnext_dense.run.preflight import check_choices, check_weights, last_checkpoint, resolve_resume
+from convnext_dense.run.resume_state import check_resume
 
 SCHEDULERS = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=3),

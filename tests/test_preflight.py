@@ -9,7 +9,7 @@ from torch import nn
 
 from convnext_dense import InputError
 from convnext_dense.run.options import load_config
-from convnext_dense.training.guards import _check_channels, build_on_meta, check_batch_norm, check_evaluators
+from convnext_dense.run.preflight import _check_channels, build_on_meta, check_batch_norm, check_evaluators
 
 
 class Pooling(nn.Module):

@@ -1,0 +1,186 @@
+"""mmengine's training loops, whose runs can be stopped at any iteration and go on to the same bits.
+
+A sample's augmentation follows from (seed, pass, index), what the model draws from (seed, iteration, process), and the order
+from (seed, pass): nothing of it is saved, and nothing is read again. A checkpoint of an iteration is of before the evaluation
+that follows it, which a resumed run makes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.registry import LOOPS
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from convnext_dense.errors import InputError
+from convnext_dense.training.dataset import resumable
+from convnext_dense.training.resume_hook import ResumeHook
+from convnext_dense.training.sampler import ResumableBatchSampler, ResumableSampler
+from convnext_dense.training.seeding import seed_generators
+
+SAMPLERS = ('DefaultSampler', 'InfiniteSampler')  # whose order a ResumableSampler stands for
+
+
+def resumable_loader(spec: Mapping[str, Any], endless: bool) -> dict[str, Any]:
+    """A dataloader's dict with its data set, sampler and batch sampler wrapped by the resumable ones; as it is where they are.
+
+    `endless`, as a loop by iterations takes samples. A sampler that is none of mmengine's stays, and is skipped by drawing.
+    """
+    grouping = spec.get('batch_sampler')
+    if grouping is not None and _name(grouping) == 'ResumableBatchSampler':
+        return dict(spec)
+    found = {key: value for key, value in spec.items() if key != 'drop_last'}
+    if _name(spec['dataset']) != 'ResumableDataset':
+        found['dataset'] = dict(type='ResumableDataset', dataset=spec['dataset'])
+    sampler = spec['sampler']
+    if _name(sampler) in SAMPLERS:
+        found['sampler'] = dict(type='ResumableSampler', shuffle=sampler.get('shuffle', True))
+    given = {} if grouping is None else dict(batch_sampler=grouping)
+    last = dict(drop_last=True) if spec.get('drop_last') else {}
+    found['batch_sampler'] = dict(type='ResumableBatchSampler', endless=endless, **given, **last)
+    return found
+
+
+def _name(spec: Any) -> str:
+    """The name of the class that a dict builds, without its scope."""
+    cls = spec.get('type') if isinstance(spec, Mapping) else type(spec)
+    return str(getattr(cls, '__name__', cls)).rpartition('.')[2]
+
+
+class _NotBegun:
+    """In a loader's place: mmengine's loop asks for its first samples when it is made, before a checkpoint says which."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.dataset = loader.dataset
+
+    def __iter__(self) -> None:  # type: ignore[empty-body]
+        ...
+
+
+def _loader(runner: Runner, given: DataLoader | dict[str, Any], endless: bool) -> DataLoader:
+    if isinstance(given, Mapping):
+        diff = runner._randomness_cfg.get('diff_rank_seed', False)
+        given = runner.build_dataloader(resumable_loader(given, endless), seed=base_seed(runner), diff_rank_seed=diff)
+    if not isinstance(given.batch_sampler, ResumableBatchSampler):
+        raise InputError(
+            f'train_dataloader: expected a dict, or a loader with a ResumableBatchSampler, got one with '
+            f'{type(given.batch_sampler).__name__}'
+        )
+    if not any(isinstance(hook, ResumeHook) for hook in runner.hooks):
+        runner.register_hook(ResumeHook())
+    return given
+
+
+def base_seed(runner: Runner) -> int:
+    """The run's seed, the same in every process."""
+    return runner.seed - (get_rank() if runner._randomness_cfg.get('diff_rank_seed') else 0)
+
+
+def _begin(runner: Runner, loader: DataLoader, seed: int) -> ResumableBatchSampler:
+    """Give the run's seed, which a checkpoint may have brought, to what draws by it."""
+    batches: Any = loader.batch_sampler
+    resumable(loader.dataset).seed = seed
+    if isinstance(batches.sampler, ResumableSampler):
+        batches.sampler.seed = seed
+    next(hook for hook in runner.hooks if isinstance(hook, ResumeHook)).restore(runner)
+    return batches
+
+
+@LOOPS.register_module()
+class ResumableIterLoop(IterBasedTrainLoop):
+    """IterBasedTrainLoop that goes on exactly where a checkpoint was written, without drawing what was seen.
+
+    `dataloader` is a dict, which `resumable_loader` completes, or a loader of such a dict.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        loader = _loader(runner, dataloader, endless=True)
+        super().__init__(runner, _NotBegun(loader), *args, **kwargs)
+        self.dataloader = loader
+
+    def run(self) -> nn.Module:
+        """Train from the iteration at which the run is; an evaluation that is due there comes first."""
+        self.seed = base_seed(self.runner)
+        batches = _begin(self.runner, self.dataloader, self.seed)
+        batches.start = self._iter
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        self._validate()
+        samples = iter(self.dataloader) if self._iter < self._max_iters else iter(())
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(samples))
+            self._validate()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_iter(self, data_batch: Any) -> None:
+        """One iteration, whose random numbers follow from (seed, iteration, process)."""
+        seed_generators(self.seed, self._iter, get_rank())
+        super().run_iter(data_batch)
+
+    def _validate(self) -> None:
+        self._decide_current_val_interval()
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        if self.runner.val_loop is not None and self._iter >= max(self.val_begin, 1) and due:
+            self.runner.val_loop.run()
+
+
+@LOOPS.register_module()
+class ResumableEpochLoop(EpochBasedTrainLoop):
+    """EpochBasedTrainLoop that goes on exactly where a checkpoint was written, in the middle of an epoch, too.
+
+    `dataloader` is a dict, which `resumable_loader` completes, or a loader of such a dict.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(runner, _loader(runner, dataloader, endless=False), *args, **kwargs)
+
+    def run(self) -> nn.Module:
+        """Train from the iteration at which the run is; an evaluation that is due there comes first."""
+        self.seed = base_seed(self.runner)
+        self.batches = _begin(self.runner, self.dataloader, self.seed)
+        length = len(self.dataloader)
+        if not 0 <= self._iter - self._epoch * length <= length:
+            self.runner.logger.warning(
+                f'resume: epochs have {length} iterations now, which iteration {self._iter} of epoch {self._epoch} does not '
+                'fit; goes on at the start of that epoch'
+            )
+            self._iter = self._epoch * length
+        self.runner.call_hook('before_train')
+        if self._iter == self._epoch * length:
+            self._validate()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """What is left of the epoch."""
+        done = self._iter - self._epoch * len(self.dataloader)
+        self.batches.start = done
+        if hasattr(self.batches.sampler, 'set_epoch'):
+            self.batches.sampler.set_epoch(self._epoch)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for i, data_batch in enumerate(self.dataloader, done) if done < len(self.dataloader) else ():
+            self.run_iter(i, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """One iteration, whose random numbers follow from (seed, iteration, process)."""
+        seed_generators(self.seed, self._iter, get_rank())
+        super().run_iter(idx, data_batch)
+
+    def _validate(self) -> None:
+        self._decide_current_val_interval()
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        if self.runner.val_loop is not None and self._epoch >= max(self.val_begin, 1) and due:
+            self.runner.val_loop.run()

@@ -1,0 +1,9 @@
+"""Makes the names of this room known to MMEngine's registries: `custom_imports = dict(imports=['convnext_dense.training.register'])`."""
+
+import convnext_dense.training.dataset
+import convnext_dense.training.hooks
+import convnext_dense.training.layer_decay
+import convnext_dense.training.loops
+import convnext_dense.training.precision
+import convnext_dense.training.resume_hook
+import convnext_dense.training.sampler  # noqa: F401

@@ -1,0 +1,103 @@
+"""What an exact resume needs beside mmengine's checkpoint: patience, and the gradients of an accumulation that is not complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import get_dist_info, is_distributed
+from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+from convnext_dense.errors import InputError
+
+
+@HOOKS.register_module()
+class ResumeHook(Hook):
+    """Saves and restores what mmengine forgets. The resumable loops add it to a run by themselves.
+
+    A checkpoint gets the entry `resume`: `images` (samples of an iteration in all processes), `early_stopping` (per hook), and
+    in the middle of an accumulation `accumulated`: for each process its gradients and its buffers.
+    """
+
+    priority = 'VERY_HIGH'  # reads a loaded checkpoint before hooks change it
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, Any] = {}
+        self.accumulated: list[dict[str, Any]] | None = None
+
+    def collect(self, runner: Runner) -> None:
+        """Before a checkpoint is written, in every process: bring each one's unfinished gradients to the first."""
+        self.accumulated = None
+        gradients = {name: param.grad for name, param in _plain(runner.model).named_parameters() if param.grad is not None}
+        wrapper = runner.optim_wrapper
+        if not gradients or wrapper.inner_count % wrapper._accumulative_counts == 0:
+            return
+        rank, processes = get_dist_info()
+        own = dict(
+            gradients={name: value.detach().to('cpu', copy=True) for name, value in gradients.items()},
+            buffers={name: value.detach().to('cpu', copy=True) for name, value in _plain(runner.model).named_buffers()},
+        )
+        every: list[Any] | None = [None] * processes if rank == 0 else None
+        if is_distributed():
+            dist.gather_object(own, every)
+        self.accumulated = every if is_distributed() else [own]
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Add the entry `resume`."""
+        state: dict[str, Any] = dict(
+            images=getattr(runner.train_dataloader.batch_sampler, 'images', None),
+            early_stopping=[[hook.wait_count, float(hook.best_score)] for hook in _early_stopping(runner)],
+        )
+        if self.accumulated is not None and 'optimizer' in checkpoint:
+            state['accumulated'] = self.accumulated
+        checkpoint['resume'], self.accumulated = state, None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the entry for `restore`, where the run goes on from the checkpoint."""
+        self.loaded = checkpoint.get('resume', {}) if runner._resume else {}
+
+    def restore(self, runner: Runner) -> None:
+        """When the loop begins, with the optimiser there: put back what the checkpoint had."""
+        state, self.loaded = self.loaded, {}
+        images = getattr(runner.train_dataloader.batch_sampler, 'images', None)
+        if state.get('images') not in (None, images):
+            runner.logger.warning(
+                f'resume: an iteration took {state["images"]} images (batch_size x processes) and takes {images} now: the '
+                'samples that follow are not those of an undisturbed run'
+            )
+        for hook, (waited, best) in zip(_early_stopping(runner), state.get('early_stopping', ())):
+            hook.wait_count, hook.best_score = waited, best
+        if state.get('accumulated'):
+            self._restore_gradients(runner, state['accumulated'])
+
+    def _restore_gradients(self, runner: Runner, saved: list[dict[str, Any]]) -> None:
+        rank, processes = get_dist_info()
+        same = len(saved) == processes
+        own: dict[str, Any] = saved[rank] if same else saved[0]
+        model = _plain(runner.model)
+        params = dict(model.named_parameters())
+        for name, value in own['gradients'].items():
+            if name not in params or params[name].shape != value.shape:
+                raise InputError(f'--resume: resume.accumulated: expected gradients of the model, got another one for {name}')
+            if not same:  # processes average theirs, so that each may begin with the mean
+                value = torch.stack([one['gradients'][name] for one in saved]).mean(0)
+            params[name].grad = value.to(params[name])
+        buffers = dict(model.named_buffers())
+        for name, value in own['buffers'].items():
+            buffers[name].copy_(value)
+        if hasattr(runner.model, 'require_forward_param_sync'):  # DDP takes buffers from the first process only at an update
+            runner.model.require_forward_param_sync = False
+        runner.logger.info('resume: the gradients of the accumulation that was not complete are back')
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _early_stopping(runner: Runner) -> list[EarlyStoppingHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)]

@@ -13,7 +13,7 @@ Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen
 
 import argparse
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
@@ -113,11 +113,9 @@ def main() -> None:
         lines += [schedule] if schedule else []
         new_heads = args.new_heads and not resume
         lines += check_weights(cfg, model, classes, new_heads)  # last: it may download
-    with doing('training'), work_dir_lock(cfg.work_dir) if main_process else nullcontext([]) as unlocked:
-        lines += unlocked
+    with doing('training'), ExitStack() as stack:
+        lines += stack.enter_context(work_dir_lock(cfg.work_dir)) if main_process else []
+        stack.callback(wait_for_writers)  # before another run may write there
         if own is not None:
             own.keep(cfg, records)
-        try:
-            train_within_memory(cfg, model, world_size(), lambda more: build_runner(cfg, [*lines, *more], datasets, new_heads))
-        finally:
-            wait_for_writers()  # before another run may write there
+        train_within_memory(cfg, model, world_size(), lambda more: build_runner(cfg, [*lines, *more], datasets, new_heads))

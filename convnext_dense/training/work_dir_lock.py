@@ -90,7 +90,8 @@ def work_dir_lock(folder: str | os.PathLike[str]) -> Iterator[list[str]]:
         yield []
     finally:
         with suppress(OSError):
-            path.unlink()
+            if _is_at(handle, path):
+                path.unlink()
         _close(handle)
 
 

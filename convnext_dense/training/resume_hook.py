@@ -1,4 +1,4 @@
-"""What an exact resume needs beside mmengine's checkpoint: patience, and the gradients of an accumulation that is not complete."""
+"""What an exact resume needs beside MMEngine's checkpoint: patience, and gradients of an unfinished accumulation."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class ResumeHook(Hook):
         runner.logger.info('resume: the gradients of the accumulation that was not complete are back')
 
 
-def _plain(model: nn.Module) -> nn.Module:
+def _plain(model: Any) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 

@@ -36,6 +36,7 @@ from convnext_dense.run.preflight import (
     resolve_resume,
 )
 from convnext_dense.run.rehearsal import check_parts, rehearse
+from convnext_dense.run.resuming import settle_loop
 from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.training.background import wait_for_writers
@@ -105,6 +106,8 @@ def main() -> None:
         check_evaluators(cfg, 'val_evaluator')
         check_data(cfg, names, args.check_data)
         classes = data_classes(cfg, 'train_dataloader') if cfg.resume else None
+        loop = settle_loop(cfg)
+        lines += [loop] if loop else []
         with doing('building the run'):
             datasets = rehearse(cfg, model, ('train', 'val'))
         if resume:

@@ -40,6 +40,8 @@ from convnext_dense.run.values import (
     check_optimizer,
     check_schedule,
 )
+from convnext_dense.training.dataset import ResumableDataset
+from convnext_dense.training.loops import RESUMABLE, resumable_loader
 
 NAME = 'rehearsal'
 LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
@@ -118,10 +120,11 @@ def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str])
         spec = cfg.get(name)
         if spec is None:
             continue
+        resumed = split == 'train' and cfg.train_cfg.get('type') in RESUMABLE
         with part(name):
-            loader = _loader(runner, name, spec)
+            loader = _loader(runner, name, resumable_loader(spec, endless=False) if resumed else spec)
         check_loader(name, loader, world_size() if cfg.get('launcher', 'none') != 'none' else 1)
-        datasets[name] = loader.dataset
+        datasets[name] = loader.dataset.dataset if isinstance(loader.dataset, ResumableDataset) else loader.dataset
         with part(f'{name}.dataset'):
             batches[name] = first_batch(loader)
         check_sample(cfg, name, model, batches[name], training=split == 'train')

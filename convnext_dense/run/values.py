@@ -118,7 +118,7 @@ def check_loader(name: str, loader: DataLoader, processes: int) -> None:
     size = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
     if size is not None and not whole(size, 1):
         raise InputError(f'{name}.batch_size: expected a whole number from 1 up, got {size!r}')
-    if getattr(loader, 'drop_last', False) and size and len(dataset) // processes < size:
+    if getattr(loader.batch_sampler, 'drop_last', loader.drop_last) and size and len(dataset) // processes < size:
         raise InputError(
             f'{name}: expected at least one batch a process, got {len(dataset)} images for {processes} at {size} a '
             'batch with drop_last; set a smaller batch_size or drop_last=False'

@@ -1,4 +1,4 @@
-"""A data set whose samples follow from (seed, pass, index) alone, whichever process loads them and whatever was loaded before."""
+"""A data set whose samples follow from (seed, pass, index) alone, whichever process loads them, whatever came before."""
 
 from __future__ import annotations
 

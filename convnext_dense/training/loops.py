@@ -7,7 +7,7 @@ that follows it, which a resumed run makes first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.dist import get_rank
@@ -22,6 +22,8 @@ from convnext_dense.training.resume_hook import ResumeHook
 from convnext_dense.training.sampler import ResumableBatchSampler, ResumableSampler
 from convnext_dense.training.seeding import seed_generators
 
+RESUMABLE_FOR = {'IterBasedTrainLoop': 'ResumableIterLoop', 'EpochBasedTrainLoop': 'ResumableEpochLoop'}
+RESUMABLE = tuple(RESUMABLE_FOR.values())
 SAMPLERS = ('DefaultSampler', 'InfiniteSampler')  # whose order a ResumableSampler stands for
 
 
@@ -30,24 +32,32 @@ def resumable_loader(spec: Mapping[str, Any], endless: bool) -> dict[str, Any]:
 
     `endless`, as a loop by iterations takes samples. A sampler that is none of mmengine's stays, and is skipped by drawing.
     """
-    grouping = spec.get('batch_sampler')
-    if grouping is not None and _name(grouping) == 'ResumableBatchSampler':
+    grouping: Any = spec.get('batch_sampler')
+    sampler: Any = spec.get('sampler')
+    if 'dataset' not in spec or _name(grouping) == 'ResumableBatchSampler':
         return dict(spec)
     found = {key: value for key, value in spec.items() if key != 'drop_last'}
     if _name(spec['dataset']) != 'ResumableDataset':
         found['dataset'] = dict(type='ResumableDataset', dataset=spec['dataset'])
-    sampler = spec['sampler']
-    if _name(sampler) in SAMPLERS:
-        found['sampler'] = dict(type='ResumableSampler', shuffle=sampler.get('shuffle', True))
+    if _name(sampler) in SAMPLERS and 'seed' not in sampler:
+        # Every process is given as many samples, whether or not it says so.
+        found['sampler'] = {k: v for k, v in sampler.items() if k != 'round_up'} | dict(type='ResumableSampler')
     given = {} if grouping is None else dict(batch_sampler=grouping)
     last = dict(drop_last=True) if spec.get('drop_last') else {}
     found['batch_sampler'] = dict(type='ResumableBatchSampler', endless=endless, **given, **last)
     return found
 
 
+def resumable_loop(spec: Mapping[str, Any]) -> str | None:
+    """The type of the resumable loop that stands for a `train_cfg` of one of mmengine's; None for any other loop."""
+    if 'type' not in spec:
+        return RESUMABLE_FOR['EpochBasedTrainLoop' if spec.get('by_epoch', True) else 'IterBasedTrainLoop']
+    return RESUMABLE_FOR.get(_name(spec))
+
+
 def _name(spec: Any) -> str:
     """The name of the class that a dict builds, without its scope."""
-    cls = spec.get('type') if isinstance(spec, Mapping) else type(spec)
+    cls = spec.get('type') if isinstance(spec, Mapping) else None
     return str(getattr(cls, '__name__', cls)).rpartition('.')[2]
 
 
@@ -57,22 +67,23 @@ class _NotBegun:
     def __init__(self, loader: DataLoader) -> None:
         self.dataset = loader.dataset
 
-    def __iter__(self) -> None:  # type: ignore[empty-body]
-        ...
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
 
 
 def _loader(runner: Runner, given: DataLoader | dict[str, Any], endless: bool) -> DataLoader:
+    loader: Any = given
     if isinstance(given, Mapping):
         diff = runner._randomness_cfg.get('diff_rank_seed', False)
-        given = runner.build_dataloader(resumable_loader(given, endless), seed=base_seed(runner), diff_rank_seed=diff)
-    if not isinstance(given.batch_sampler, ResumableBatchSampler):
+        loader = runner.build_dataloader(resumable_loader(given, endless), seed=base_seed(runner), diff_rank_seed=diff)
+    if not isinstance(loader.batch_sampler, ResumableBatchSampler):
         raise InputError(
             f'train_dataloader: expected a dict, or a loader with a ResumableBatchSampler, got one with '
-            f'{type(given.batch_sampler).__name__}'
+            f'{type(loader.batch_sampler).__name__}'
         )
     if not any(isinstance(hook, ResumeHook) for hook in runner.hooks):
         runner.register_hook(ResumeHook())
-    return given
+    return loader
 
 
 def base_seed(runner: Runner) -> int:
@@ -80,9 +91,9 @@ def base_seed(runner: Runner) -> int:
     return runner.seed - (get_rank() if runner._randomness_cfg.get('diff_rank_seed') else 0)
 
 
-def _begin(runner: Runner, loader: DataLoader, seed: int) -> ResumableBatchSampler:
+def _begin(runner: Runner, loader: Any, seed: int) -> ResumableBatchSampler:
     """Give the run's seed, which a checkpoint may have brought, to what draws by it."""
-    batches: Any = loader.batch_sampler
+    batches = loader.batch_sampler
     resumable(loader.dataset).seed = seed
     if isinstance(batches.sampler, ResumableSampler):
         batches.sampler.seed = seed
@@ -137,6 +148,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     `dataloader` is a dict, which `resumable_loader` completes, or a loader of such a dict.
     """
+
+    _iter: int
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(runner, _loader(runner, dataloader, endless=False), *args, **kwargs)

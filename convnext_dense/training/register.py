@@ -1,4 +1,4 @@
-"""Makes the names of this room known to MMEngine's registries: `custom_imports = dict(imports=['convnext_dense.training.register'])`."""
+"""Makes the names of this room known to MMEngine: `custom_imports = dict(imports=["convnext_dense.training.register"])`."""
 
 import convnext_dense.training.checkpoint_hook
 import convnext_dense.training.dataset

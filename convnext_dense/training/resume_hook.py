@@ -1,4 +1,4 @@
-"""What an exact resume needs beside mmengine's checkpoint: patience, and the gradients of an accumulation that is not complete."""
+"""What an exact resume needs beside MMEngine's checkpoint: patience, and gradients of an unfinished accumulation."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ class ResumeHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add the entry `resume`."""
+        if not is_distributed():  # whoever writes the checkpoint; several processes are asked before
+            self.collect(runner)
         state: dict[str, Any] = dict(
             images=getattr(runner.train_dataloader.batch_sampler, 'images', None),
             early_stopping=[[hook.wait_count, float(hook.best_score)] for hook in _early_stopping(runner)],
@@ -95,7 +97,7 @@ class ResumeHook(Hook):
         runner.logger.info('resume: the gradients of the accumulation that was not complete are back')
 
 
-def _plain(model: nn.Module) -> nn.Module:
+def _plain(model: Any) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 

@@ -78,6 +78,8 @@ class ResumableBatchSampler(Sampler[list[int]]):
         self.shared = isinstance(sampler, ResumableSampler)
         self.sampler, self.batch_size, self.grouping = sampler, batch_size, batch_sampler
         self.endless, self.drop_last, self.start = endless, drop_last, 0
+        if batch_sampler is not None:
+            self._grouped()  # what is wrong with it shows now
 
     @property
     def images(self) -> int:

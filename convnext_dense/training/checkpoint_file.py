@@ -103,11 +103,18 @@ def opened(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]:
     try:
         if kind_of_path(path) == 'nothing':
             return {}, 'it is not there'
-        if kind_of_path(path) == 'file' and not zipfile.is_zipfile(path):
+        if kind_of_path(path) == 'file' and not _is_archive(path):
             return {}, 'it is no whole archive of torch.save: cut off, or another file'
         return open_checkpoint(path), None
     except InputError as error:
         return {}, str(error).removeprefix(f'checkpoint {shown(path)}: ').removesuffix(f'; {AGAIN}')
+
+
+def _is_archive(path: str | os.PathLike[str]) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except Exception:  # of its last record, damaged
+        return False
 
 
 @contextmanager

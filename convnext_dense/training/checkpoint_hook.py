@@ -80,7 +80,7 @@ class SafeCheckpointHook(CheckpointHook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """As mmengine's, and a checkpoint where `save_every_minutes` have passed."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        if self.save_every_minutes is None:
+        if self.save_every_minutes is None or (self.by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)):
             return
         if main_decides(time.monotonic() - self._last_save >= 60 * self.save_every_minutes):
             self._save_between(runner, runner.iter + 1)
@@ -220,6 +220,6 @@ def _check_start(runner: Runner) -> None:
     dist.all_gather_object(every, runner.iter)
     if len(set(every)) > 1:
         raise InputError(
-            f'--resume: expected every process to go on from one iteration, got {", ".join(map(str, every))}; all machines need '
-            'the same work directory'
+            f'--resume: expected every process to go on from one iteration, got {", ".join(map(str, every))}; all machines '
+            'need the same work directory'
         )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.runner import Runner
 from tiny_runs import Worse, runner
 
@@ -31,6 +32,7 @@ def small_run(work_dir: Path, loop: dict[str, Any], scores: list[float] | None =
         loop.setdefault('val_interval', 1)
     options = dict(type=HOOK, interval=1, by_epoch='max_epochs' in loop) | hook
     given = dict(val_evaluator=dict(type=Score, scores=scores)) if scores is not None else {}
+    torch.manual_seed(0)  # of the weights, which are drawn before the runner seeds
     made = runner(
         work_dir,
         loop,

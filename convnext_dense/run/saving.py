@@ -42,9 +42,9 @@ def settle_checkpoints(cfg: Config, args: Namespace) -> list[str]:
     Raises:
         InputError: for --save-every-minutes where the config writes no checkpoints, or into such a store.
     """
-    hooks = cfg.get('default_hooks')
-    if hooks is None:
-        hooks = cfg.default_hooks = {}
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = {}
+    hooks = cfg.default_hooks
     if isinstance(hooks, dict) and 'checkpoint' not in hooks:  # as mmengine's runner adds it
         hooks['checkpoint'] = dict(type='CheckpointHook', interval=1)
     nodes = [node for key in ('default_hooks', 'custom_hooks') for node in dicts(cfg.get(key) or [])]

@@ -1,6 +1,7 @@
 """Resuming: the training state is checked before the run, and weights come from one source."""
 
 import copy
+import os
 import re
 from argparse import Namespace
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from convnext_dense import InputError
 from convnext_dense.run.launch import WholeModelRunner
 from convnext_dense.run.preflight import check_choices, check_weights, last_checkpoint, resolve_resume
 from convnext_dense.run.resume_state import check_resume
+from convnext_dense.training.checkpoint_file import write_checkpoint, write_pointer
 
 SCHEDULERS = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=3),
@@ -299,49 +301,43 @@ def choices() -> Callable[..., Namespace]:
 
 def test_weights_come_from_one_source(choices) -> None:
     for given, message in (
-        (dict(resume='auto', load_from='a'), '--resume and --load-from: expected one of the two, got both'),
+        (dict(resume=True, load_from='a'), '--resume and --load-from: expected one of the two, got both'),
+        (dict(resume='b.pth', load_from='a'), '--resume and --load-from: expected one of the two, got both'),
         (dict(load_from='a', pretrained='b'), '--load-from and --pretrained: expected one of the two, got both'),
         (dict(new_heads=True), '--new-heads: expected --load-from FILE with it'),
         (dict(new_heads=True, resume='auto'), '--new-heads: expected --load-from FILE with it'),
     ):
         with pytest.raises(InputError, match=message):
             check_choices(choices(**given))
-    assert check_choices(choices(resume='auto', pretrained='b')) == [
+    assert check_choices(choices(resume=True, pretrained='b')) == [
         '--pretrained: b is not read; --resume brings the weights of the checkpoint'
     ]
     for given in (
         dict(),
+        dict(resume=True),
         dict(resume='auto'),
+        dict(resume='auto', load_from='a', new_heads=True),
+        dict(resume='auto', pretrained='b'),
         dict(load_from='a'),
         dict(load_from='a', pretrained='none'),
         dict(load_from='a', new_heads=True),
         dict(pretrained='b'),
-        dict(resume='auto', pretrained='none'),
+        dict(resume=True, pretrained='none'),
     ):
         assert check_choices(choices(**given)) == []
 
 
 def test_the_last_checkpoint(tmp_path) -> None:
+    """That test and predict take of a folder."""
     work_dir = tmp_path / 'run'
-    with pytest.raises(InputError, match='--resume: expected a checkpoint in .*run, which is not there'):
-        resolve_resume('auto', str(work_dir))
     work_dir.mkdir()
     named = work_dir / 'last_checkpoint'
-    for given in ('auto', str(work_dir)):
-        with pytest.raises(InputError, match=r'expected a checkpoint in .*run, found none; name a file'):
-            resolve_resume(given, str(work_dir))
+    with pytest.raises(InputError, match=r'expected a checkpoint in .*run, found none; name a file, or the work directory'):
+        last_checkpoint(str(work_dir))
     named.write_text('there.pth\n')
-    assert (
-        resolve_resume('auto', str(work_dir))
-        == resolve_resume(str(work_dir), 'x')
-        == last_checkpoint(str(work_dir))
-        == 'there.pth'
-    )
-    assert resolve_resume(None, str(work_dir)) is None
-    with pytest.raises(InputError, match=r'found none; name a file, or the work directory of a run$'):
-        last_checkpoint(str(tmp_path))
+    assert last_checkpoint(str(work_dir)) == 'there.pth'
     for path in ('a.pth', str(named), 'http://host/a.pth'):
-        assert last_checkpoint(path) == resolve_resume(path, 'x') == path
+        assert last_checkpoint(path) == path
     for write, message in (
         (lambda: named.write_text('\n'), 'got an empty file'),
         (lambda: named.write_bytes(b'\xff\xfe'), 'expected the path of a checkpoint in .*last_checkpoint, got: .*decode'),
@@ -352,6 +348,46 @@ def test_the_last_checkpoint(tmp_path) -> None:
         with pytest.raises(InputError, match=message) as caught:
             last_checkpoint(str(work_dir))
         assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_a_run_resumes(tmp_path) -> None:
+    run = tmp_path / 'run'
+    auto = f'resume: starts from the beginning, no checkpoint in {run}'
+    assert resolve_resume(None, str(run)) == resolve_resume(False, str(run)) == (None, [])
+    assert resolve_resume('auto', str(run)) == (None, [auto])
+    with pytest.raises(InputError, match='--resume: expected a whole checkpoint in .*run, which is not there; name a file'):
+        resolve_resume(True, str(run))
+    run.mkdir()
+    assert resolve_resume('auto', str(run)) == (None, [auto])
+    for resume in (True, str(run)):
+        with pytest.raises(InputError, match='--resume: expected a whole checkpoint in .*run, found none; name a file'):
+            resolve_resume(resume, str(run))
+    for number in (1, 2):
+        write_checkpoint(dict(meta=dict(iter=number, epoch=0), optimizer={}), run / f'iter_{number}.pth')
+    write_pointer(run, 'iter_1.pth')
+    one, two = str(run / 'iter_1.pth'), str(run / 'iter_2.pth')
+    assert resolve_resume(True, str(run)) == resolve_resume(str(run), 'x') == resolve_resume(one, 'x') == (one, [])
+    assert resolve_resume('auto', str(run)) == (one, [f'resume: goes on from {one}'])
+    assert resolve_resume('http://host/a.pth', 'x') == ('http://host/a.pth', [])
+    os.truncate(one, 100)
+    path, lines = resolve_resume(True, str(run))
+    assert path == two and len(lines) == 2 and lines[1] == f'resume: goes on from {two}'
+    assert resolve_resume('auto', str(run)) == (path, lines)
+    for bad in (one, str(run / 'gone.pth')):
+        with pytest.raises(
+            InputError, match=f'expected a whole checkpoint, got {bad}: it .*; the newest whole one .* is {two}$'
+        ):
+            resolve_resume(bad, 'x')
+    os.truncate(two, 100)
+    with pytest.raises(InputError, match=f'got {one}: it .*; name another$'):
+        resolve_resume(one, 'x')
+    with pytest.raises(
+        InputError, match=f'found none; {one} is passed over: .*; {two} is passed over: .*; name a file'
+    ) as caught:
+        resolve_resume(True, str(run))
+    assert len(str(caught.value).splitlines()) == 1
+    path, lines = resolve_resume('auto', str(run))
+    assert path is None and len(lines) == 3 and lines[2] == auto
     for path in ('a\0b', 'x' * 300):
         with pytest.raises(InputError, match=f'expected a file, got {re.escape(repr(path)) if path.startswith("a") else path}'):
-            resolve_resume('auto', path)
+            resolve_resume(True, path)

@@ -15,11 +15,14 @@ import argparse
 import os
 from contextlib import nullcontext
 
+from mmengine.config import Config
+
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
 from convnext_dense.predict.as_trained import carried_config
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
+from convnext_dense.run.differences import check_differences
 from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
 from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.memory import as_halved, train_within_memory
@@ -102,11 +105,13 @@ def main() -> None:
         lines += [loop] if loop else []
         with doing('building the run'):
             datasets = rehearse(cfg, model, ('train', 'val'))
+        before = carried_config(resume) if resume else Config()
         if resume:
-            lines += as_halved(cfg, model, carried_config(resume))
+            lines += as_halved(cfg, model, before)
         schedule = short_schedule(cfg, len(datasets['train_dataloader']), world_size())
         lines += [schedule] if schedule else []
         lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
+        lines += check_differences(before, cfg)
     with doing('training'):
         if own is not None:
             own.keep(cfg, records)

@@ -6,4 +6,5 @@ import convnext_dense.training.layer_decay
 import convnext_dense.training.loops
 import convnext_dense.training.precision
 import convnext_dense.training.resume_hook
-import convnext_dense.training.sampler  # noqa: F401
+import convnext_dense.training.sampler
+import convnext_dense.training.stopping  # noqa: F401

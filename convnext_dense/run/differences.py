@@ -46,7 +46,7 @@ def check_differences(before: Config, cfg: Config) -> list[str]:
             'run from its weights with --load-from'
         )
     more = len(lines) - SHOWN
-    return lines if more <= 0 else [*lines[:SHOWN], f'resume: {more} more entries differ from the resumed run']
+    return lines[:SHOWN] + ([f'resume: {more} more entries differ from the resumed run'] if more > 0 else [])
 
 
 def _told(value: Any) -> str:

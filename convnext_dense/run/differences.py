@@ -42,8 +42,8 @@ def check_differences(before: Config, cfg: Config) -> list[str]:
             lines.append(f'resume: {key} is {_told(now)}; the run that is resumed had {_told(was)}')
     if model:
         raise InputError(
-            f'--resume: expected the model of the run that is resumed; {listed(model, 3)}; give the same config, or start a new '
-            'run from its weights with --load-from'
+            f'--resume: expected the model of the run that is resumed; {listed(model, 3)}; give the same config, or start '
+            'a new run from its weights with --load-from'
         )
     more = len(lines) - SHOWN
     return lines[:SHOWN] + ([f'resume: {more} more entries differ from the resumed run'] if more > 0 else [])

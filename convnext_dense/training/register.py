@@ -1,5 +1,6 @@
 """Makes the names of this room known to MMEngine: `custom_imports = dict(imports=["convnext_dense.training.register"])`."""
 
+import convnext_dense.training.checkpoint_hook
 import convnext_dense.training.dataset
 import convnext_dense.training.hooks
 import convnext_dense.training.layer_decay

@@ -21,6 +21,7 @@ from convnext_dense.predict.as_trained import carried_config
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
 from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
+from convnext_dense.run.guarding import guard_hooks
 from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.memory import as_halved, train_within_memory
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
@@ -87,6 +88,7 @@ def main() -> None:
             lines += own.lines + fit(cfg, own, args, world_size()) + channel_lines(cfg, own, args)
         lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
         lines += prepare(cfg, args)
+        cfg.custom_hooks += guard_hooks(cfg)
         settled = (
             settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
             settle_precision(cfg, args.amp),

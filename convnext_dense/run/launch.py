@@ -29,6 +29,7 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import partial_file
 from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
+from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
 
@@ -183,6 +184,9 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
     for name, dataset in datasets.items():
+        if name != 'train_dataloader':
+            check_mask_sizes(dataset)
+            dataset = ReadableDataset(dataset)
         getattr(runner, f'_{name}')['dataset'] = dict(type=lambda dataset=dataset: dataset)
     for line in lines:
         runner.logger.info(line)

@@ -90,8 +90,7 @@ class FiniteHook(GuardHook):
         asked = self._asked() != self.steps
         skipped = asked and any(one.skipped for one in self.guarded)
         if bad or skipped:
-            for own, kept in self.buffers:
-                torch._foreach_copy_(own, kept)
+            self._put_back()
         if self.suspect is None and (bad or skipped):
             self.suspect = Suspect(runner.iter, data_batch, bad, _numbers(outputs))
         if asked and skipped:
@@ -112,6 +111,10 @@ class FiniteHook(GuardHook):
         while self.guarded:
             self.guarded.pop().remove()
 
+    def _put_back(self) -> None:
+        for own, kept in self.buffers:
+            torch._foreach_copy_(own, kept)
+
     def _asked(self) -> int:
         return sum(one.steps for one in self.guarded)
 
@@ -131,7 +134,9 @@ class FiniteHook(GuardHook):
                 + ('; further ones are counted as `skipped` in the log' if state['total'] == LINES else '')
             )
         if state['in_a_row'] >= self.max_skipped:
-            raise stopped(runner, self.guarded[0].wrapper, suspect, state['in_a_row'])
+            error = stopped(runner, self.guarded[0].wrapper, suspect, state['in_a_row'])
+            self._put_back()  # the batch was run again
+            raise error
 
 
 def _numbers(outputs: Any) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank, is_main_process
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -32,7 +32,8 @@ class Suspect:
 
 
 def stopped(runner: Runner, wrapper: OptimWrapper, suspect: Suspect, in_a_row: int) -> InputError:
-    """The error that stops the run: first layer, pictures, and where the batch was written."""
+    """The error that stops the run: first layer, pictures, and where the batch was written. All processes call it, and all
+    are told of the first one that saw something."""
     layer = _search(runner, wrapper, suspect)
     if layer is None and suspect.bad:
         layer = f'none but {", ".join(suspect.bad)}'
@@ -41,11 +42,13 @@ def stopped(runner: Runner, wrapper: OptimWrapper, suspect: Suspect, in_a_row: i
     advice = 'try a lower rate, clip_grad or no autocast, and --resume from a checkpoint of before'
     if spoilt:
         advice = f'repair {spoilt}, which holds values that are not finite'
-    return InputError(
-        f'training: expected finite losses and gradients, got {in_a_row} steps in a row without, last in iteration '
-        f'{suspect.iteration + 1} ({", ".join(suspect.bad) or "the gradient"}); first output or gradient that is not finite: '
-        f'{layer or "none of this process"}; pictures: {named_pictures(suspect.batch)}{written}; {advice}'
+    own = (
+        f'last in iteration {suspect.iteration + 1} ({", ".join(suspect.bad) or "the gradient"}); first output or gradient that '
+        f'is not finite: {layer or "none, when the batch was run again"}; pictures: {named_pictures(suspect.batch)}{written}; '
+        f'{advice}'
     )
+    told = next((words for saw, words in all_gather_object((bool(layer), own)) if saw), own)
+    return InputError(f'training: expected finite losses and gradients, got {in_a_row} steps in a row without, {told}')
 
 
 def _search(runner: Runner, wrapper: OptimWrapper, suspect: Suspect) -> str | None:

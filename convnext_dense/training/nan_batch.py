@@ -43,8 +43,8 @@ def stopped(runner: Runner, wrapper: OptimWrapper, suspect: Suspect, in_a_row: i
     if spoilt:
         advice = f'repair {spoilt}, which holds values that are not finite'
     own = (
-        f'last in iteration {suspect.iteration + 1} ({", ".join(suspect.bad) or "the gradient"}); first output or gradient that '
-        f'is not finite: {layer or "none, when the batch was run again"}; pictures: {named_pictures(suspect.batch)}{written}; '
+        f'last in iteration {suspect.iteration + 1} ({", ".join(suspect.bad) or "the gradient"}); first output or gradient '
+        f'that is not finite: {layer or "none, when the batch was run again"}; pictures: {named_pictures(suspect.batch)}{written}; '
         f'{advice}'
     )
     told = next((words for saw, words in all_gather_object((bool(layer), own)) if saw), own)

@@ -22,7 +22,11 @@ A, B = torch.zeros(3, 4, 5), torch.zeros(3, 6, 7)
         (dict(inputs=[A, B], data_samples=[sample('a'), sample('b')]), ['a', 'b'], [(3, 4, 5), (3, 6, 7)]),
         (dict(inputs=torch.stack([A, A]), data_samples=[sample('a'), sample(None)]), ['a'], [(3, 4, 5)] * 2),
         (dict(inputs=[[A], [B]], data_samples=[[sample('a')], [sample('b')]]), ['a', 'b'], [(3, 4, 5), (3, 6, 7)]),
-        (dict(inputs=dict(x=[A], y=[B]), data_samples=dict(x=[sample('a')], y=[sample('b')])), ['a', 'b'], [(3, 4, 5), (3, 6, 7)]),
+        (
+            dict(inputs=dict(x=[A], y=[B]), data_samples=dict(x=[sample('a')], y=[sample('b')])),
+            ['a', 'b'],
+            [(3, 4, 5), (3, 6, 7)],
+        ),
         (dict(img=A, img_path=['a', 'b']), ['a', 'b'], [(3, 4, 5)]),
         ([dict(img=A, img_path='a')], ['a'], [(3, 4, 5)]),
         ((torch.zeros(2, 3), torch.zeros(2)), [], []),

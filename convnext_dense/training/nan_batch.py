@@ -42,10 +42,11 @@ def stopped(runner: Runner, wrapper: OptimWrapper, suspect: Suspect, in_a_row: i
     advice = 'try a lower rate, clip_grad or no autocast, and --resume from a checkpoint of before'
     if spoilt:
         advice = f'repair {spoilt}, which holds values that are not finite'
+    what = ', '.join(suspect.bad) or 'the gradient'
+    where = layer or 'none, when the batch was run again'
     own = (
-        f'last in iteration {suspect.iteration + 1} ({", ".join(suspect.bad) or "the gradient"}); first output or gradient '
-        f'that is not finite: {layer or "none, when the batch was run again"}; pictures: {named_pictures(suspect.batch)}{written}; '
-        f'{advice}'
+        f'last in iteration {suspect.iteration + 1} ({what}); first output or gradient that is not finite: {where}; '
+        f'pictures: {named_pictures(suspect.batch)}{written}; {advice}'
     )
     told = next((words for saw, words in all_gather_object((bool(layer), own)) if saw), own)
     return InputError(f'training: expected finite losses and gradients, got {in_a_row} steps in a row without, {told}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ from convnext_dense.data.shapes import write_shapes
 from convnext_dense.run.guarding import guard_hooks
 from convnext_dense.run.options import load_config
 from convnext_dense.run.resuming import settle_loop
-from convnext_dense.run.saving import safe_checkpoints
+from convnext_dense.run.saving import settle_checkpoints, settle_stopping
 from convnext_dense.run.settle import settle_norms
 
 RECIPE = 'upernet_convnext_atto_shapes'
@@ -70,8 +71,9 @@ def config(folder: Path, name: str, iterations: int, data: Path, own: bool) -> C
     settle_norms(cfg, 1)
     if own:
         settle_loop(cfg)
-        safe_checkpoints(cfg)
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *guard_hooks(cfg), dict(type='StopHook')]
+        settle_checkpoints(cfg, Namespace())
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *guard_hooks(cfg)]
+        settle_stopping(cfg, Namespace())
     return cfg
 
 

@@ -25,6 +25,7 @@ from convnext_dense.run.command import Parser
 from convnext_dense.run.differences import check_differences
 from convnext_dense.run.finished import finished, mark_finished, unmark
 from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
+from convnext_dense.run.guarding import guard_hooks
 from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.memory import as_halved, train_within_memory
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
@@ -41,7 +42,7 @@ from convnext_dense.run.preflight import (
 )
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.resuming import settle_loop
-from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints
+from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints, settle_stopping
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.training.background import wait_for_writers
 from convnext_dense.training.work_dir_lock import check_free, work_dir_lock
@@ -100,6 +101,8 @@ def main() -> None:
             lines += own.lines + fit(cfg, own, args, world_size()) + channel_lines(cfg, own, args)
         lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
         lines += prepare(cfg, args) + settle_checkpoints(cfg, args)
+        cfg.custom_hooks += guard_hooks(cfg)
+        lines += settle_stopping(cfg, args)
         settled = (
             settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
             settle_precision(cfg, args.amp),

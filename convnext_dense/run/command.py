@@ -107,6 +107,8 @@ def _unforeseen(error: Exception) -> str:
 
 def _advice(error: Exception) -> str:
     words = str(error)
+    if hasattr(error, 'advice'):
+        return f'; {error.advice}'
     if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError' or "can't allocate memory" in words:
         return '; not enough memory: try a smaller batch, crop or image'
     if 'inline_container' in words or 'iostream error' in words or 'PytorchStreamWriter' in words:

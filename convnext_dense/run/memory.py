@@ -14,15 +14,8 @@ from torch import nn
 from convnext_dense.errors import InputError
 from convnext_dense.run.nodes import dicts
 from convnext_dense.run.preflight import check_batch_norm
+from convnext_dense.training.out_of_memory import is_out_of_memory
 from convnext_dense.weights.load import look_at_whole_model
-
-WORDS = ("can't allocate memory", 'out of memory')  # of PyTorch's allocators, where they raise a plain RuntimeError
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
-    )
 
 
 def train_within_memory(cfg: Config, model: nn.Module, processes: int, build: Callable[[list[str]], Runner]) -> Runner:

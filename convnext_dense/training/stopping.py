@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.dist import is_distributed
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -100,10 +100,7 @@ class StopHook(Hook):
             return
         self._look_at_the_clock(runner, time.monotonic())
         if self.status:
-            for hook in runner.hooks:
-                if isinstance(hook, EMAHook):
-                    hook._swap_ema_parameters()  # which it had put into the model for the evaluation
-            self._stop(runner, self.status, runner.iter)
+            self._stop(runner, self.status, runner.iter, evaluating=True)
 
     def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
         """An evaluation is no iteration."""
@@ -128,11 +125,11 @@ class StopHook(Hook):
         dist.all_reduce(flag, dist.ReduceOp.MAX, group=self.group)
         return int(flag)
 
-    def _stop(self, runner: Runner, status: int, done: int) -> None:
+    def _stop(self, runner: Runner, status: int, done: int, evaluating: bool = False) -> None:
         why = 'the time limit' if status == TIME_IS_UP else signal.Signals(status - 128).name
         save: Callable[..., None] | None = next((hook.save_now for hook in runner.hooks if hasattr(hook, 'save_now')), None)
         if save is not None:
-            save(runner, why, done)
+            save(runner, why, done, evaluating)
         self._listen_no_more()
         kept = '' if save is not None else ' without a checkpoint, which SafeCheckpointHook would have saved'
         line = f'stopped by {why} after {done} of {runner.max_iters} iterations{kept}; --resume goes on'

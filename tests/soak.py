@@ -71,7 +71,7 @@ EPOCHS = 'train_cfg = dict(max_epochs=3, val_interval=1)\n'
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 EMA = f'custom_hooks = [{AVERAGE}]'
 STOPS = f"custom_hooks = [{AVERAGE}, dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=2)]"
-BY_EPOCH = 'default_hooks.checkpoint.update(by_epoch=True, interval=1)'
+BY_EPOCH = "default_hooks['checkpoint'].update(by_epoch=True, interval=1)"
 ACCUMULATED = 'optim_wrapper = dict(accumulative_counts=4)'
 CASES = [
     Case('upernet', UPERNET),

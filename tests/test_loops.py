@@ -10,6 +10,7 @@ from tiny_runs import Samples, Worse, equal, runner, state
 
 from convnext_dense import InputError
 from convnext_dense.training.loops import resumable_loader, resumable_loop
+from convnext_dense.training.stopping import loads_on
 
 EMA = dict(type='EMAHook', momentum=0.1, update_buffers=True)
 
@@ -136,6 +137,7 @@ def test_which_loops_and_loaders_are_completed() -> None:
         batch_size=2,
         dataset=dict(type='ResumableDataset', dataset=dict(type='A')),
         sampler=dict(type='ResumableSampler', shuffle=False),
+        worker_init_fn=dict(type=loads_on),
         batch_sampler=dict(
             type='ResumableBatchSampler', endless=True, batch_sampler=dict(type='AspectRatioBatchSampler'), drop_last=True
         ),

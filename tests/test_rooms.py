@@ -77,6 +77,7 @@ OTHERS = [
     'configs',
     'docs',
     'fuzz',
+    'guards',
     'plugin',
     'private_operators',
     'readme',

@@ -61,6 +61,7 @@ class Worse(BaseMetric):
 
 def runner(work_dir: Path, loop: dict[str, Any], accumulate: int = 1, **given: Any) -> Runner:
     """A runner by iterations where `loop` has max_iters, else by epochs; `given` are other entries of its config."""
+    torch.manual_seed(5)
     by_epoch = 'max_epochs' in loop
     every = dict(by_epoch=by_epoch, interval=1) if by_epoch else dict(by_epoch=False, interval=2)
     val = dict(

@@ -15,12 +15,17 @@ import argparse
 import os
 from contextlib import ExitStack, nullcontext
 
+from mmengine.config import Config
+
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
 from convnext_dense.predict.as_trained import carried_config
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
+from convnext_dense.run.differences import check_differences
+from convnext_dense.run.finished import finished, mark_finished, unmark
 from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
+from convnext_dense.run.guarding import guard_hooks
 from convnext_dense.run.launch import build_runner, prepare
 from convnext_dense.run.memory import as_halved, train_within_memory
 from convnext_dense.run.options import add_config_options, add_run_options, load_config, set_work_dir
@@ -37,10 +42,11 @@ from convnext_dense.run.preflight import (
 )
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.resuming import settle_loop
-from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints
+from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints, settle_stopping
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.training.background import wait_for_writers
 from convnext_dense.training.work_dir_lock import check_free, work_dir_lock
+from convnext_dense.weights.load import look_at_whole_model
 
 GO_ON = '--resume goes on from the last checkpoint'
 
@@ -95,6 +101,8 @@ def main() -> None:
             lines += own.lines + fit(cfg, own, args, world_size()) + channel_lines(cfg, own, args)
         lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
         lines += prepare(cfg, args) + settle_checkpoints(cfg, args)
+        cfg.custom_hooks += guard_hooks(cfg)
+        lines += settle_stopping(cfg, args)
         settled = (
             settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
             settle_precision(cfg, args.amp),
@@ -110,15 +118,26 @@ def main() -> None:
         lines += [loop] if loop else []
         with doing('building the run'):
             datasets = rehearse(cfg, model, ('train', 'val'))
+        before = carried_config(resume) if resume else Config()
         if resume:
-            lines += as_halved(cfg, model, carried_config(resume))
+            lines += as_halved(cfg, model, before)
         schedule = short_schedule(cfg, len(datasets['train_dataloader']), world_size())
         lines += [schedule] if schedule else []
         new_heads = args.new_heads and not resume
         lines += check_weights(cfg, model, classes, new_heads)  # last: it may download
+        lines += check_differences(before, cfg)
+        done = finished(cfg, look_at_whole_model(resume)) if resume else None
+    if done:
+        print(done)
+        return
     with doing('training'), ExitStack() as stack:
         lines += stack.enter_context(work_dir_lock(cfg.work_dir)) if main_process else []
         stack.callback(wait_for_writers)  # before another run may write there
+        unmark(cfg.work_dir)
         if own is not None:
             own.keep(cfg, records)
-        train_within_memory(cfg, model, world_size(), lambda more: build_runner(cfg, [*lines, *more], datasets, new_heads))
+        runner = train_within_memory(
+            cfg, model, world_size(), lambda more: build_runner(cfg, [*lines, *more], datasets, new_heads)
+        )
+        wait_for_writers()
+        mark_finished(runner, cfg)

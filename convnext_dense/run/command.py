@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from convnext_dense.errors import InputError, last_line
+from convnext_dense.errors import InputError, Stopped, last_line
 from convnext_dense.files import os_line
 
 WRONG_INPUT, PARTLY, UNFORESEEN, INTERRUPTED = 2, 3, 70, 130
@@ -72,6 +72,9 @@ def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
+    except Stopped as stopped:
+        print(stopped.message, file=sys.stderr)
+        sys.exit(stopped.code)
     except KeyboardInterrupt:
         _stop(f'stopped by Ctrl-C{"; " if go_on else ""}{go_on}', INTERRUPTED)
     except InputError as error:
@@ -104,6 +107,8 @@ def _unforeseen(error: Exception) -> str:
 
 def _advice(error: Exception) -> str:
     words = str(error)
+    if hasattr(error, 'advice'):
+        return f'; {error.advice}'
     if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError' or "can't allocate memory" in words:
         return '; not enough memory: try a smaller batch, crop or image'
     if 'inline_container' in words or 'iostream error' in words or 'PytorchStreamWriter' in words:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from argparse import Namespace
 from typing import Any
 
@@ -22,6 +23,19 @@ RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 def add_saving_options(parser: argparse.ArgumentParser) -> None:
     """Options of training about its checkpoints."""
     parser.add_argument('--save-every-minutes', type=_minutes, metavar='N', help='save, too, when so much time has passed')
+    parser.add_argument(
+        '--time-limit', type=duration, metavar='H:MM', help='stop in time before it, with a checkpoint; exit status 75'
+    )
+
+
+def duration(text: str) -> float:
+    """Seconds of H:MM or H:MM:SS, with days before it as D-H:MM:SS, as Slurm writes them."""
+    match = re.fullmatch(r'(?:(\d+)-)?(\d+):([0-5]\d)(?::([0-5]\d))?', text)
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
+    total = ((24 * days + hours) * 60 + minutes) * 60 + seconds
+    if not total:
+        raise argparse.ArgumentTypeError(f'expected hours and minutes, as 23:30, above 0, got {text!r}')
+    return float(total)
 
 
 def _minutes(text: str) -> float:
@@ -61,6 +75,26 @@ def settle_checkpoints(cfg: Config, args: Namespace) -> list[str]:
         )
     safe['save_every_minutes'] = minutes
     return [f'checkpoints: also after every {minutes:g} minutes without one']
+
+
+def settle_stopping(cfg: Config, args: Namespace) -> list[str]:
+    """Signals stop the run with a checkpoint, and so does --time-limit. Lines for the log.
+
+    Raises:
+        InputError: for --time-limit where the config has a StopHook of its own.
+    """
+    limit = getattr(args, 'time_limit', None)
+    given = [hook for hook in cfg.custom_hooks if _name(hook) == 'StopHook']
+    if given and limit is not None:
+        raise InputError('--time-limit: expected no StopHook in custom_hooks with it, got one; leave out one of the two')
+    if not given:
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type='StopHook', time_limit=limit)]
+    return [] if limit is None else [f'time limit: training stops in time before {limit / 60:.0f} minutes, with a checkpoint']
+
+
+def _name(hook: Any) -> str:
+    cls = hook.get('type') if isinstance(hook, dict) else type(hook)
+    return str(getattr(cls, '__name__', cls)).rpartition('.')[2]
 
 
 def _is_remote(node: dict[str, Any]) -> bool:

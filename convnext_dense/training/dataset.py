@@ -10,7 +10,8 @@ from mmengine.registry import DATASETS
 from torch.utils.data import Dataset, get_worker_info
 
 from convnext_dense.errors import InputError
-from convnext_dense.training.seeding import seed_generators
+from convnext_dense.training.bad_pictures import check_mask_sizes, read_or_replace
+from convnext_dense.training.seeding import seed_generators, seed_of
 
 PASS = 2**40  # a sampler's number for a sample is number of the pass * PASS + index
 MAX_WORKERS = 1024
@@ -36,14 +37,18 @@ class ResumableDataset(Dataset):
     Args:
         dataset: a data set, or the dict that builds one.
         seed: of the run; the resumable loops set it.
+        on_error: 'skip', another sample takes the place of one that cannot be read (see `BadPicturesHook`); or 'raise'.
 
     Attributes:
         reading: (MAX_WORKERS,) index that each loading process is at, -1 for none; shared with them.
     """
 
-    def __init__(self, dataset: dict[str, Any] | Dataset, seed: int = 0) -> None:
+    def __init__(self, dataset: dict[str, Any] | Dataset, seed: int = 0, on_error: str = 'skip') -> None:
+        if on_error not in ('skip', 'raise'):
+            raise InputError(f"ResumableDataset.on_error: expected 'skip' or 'raise', got {on_error!r}")
         self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        self.seed = seed
+        self.seed, self.on_error = seed, on_error
+        check_mask_sizes(self.dataset)
         self.reading = torch.full((MAX_WORKERS,), -1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
@@ -53,9 +58,16 @@ class ResumableDataset(Dataset):
         number, index = divmod(int(code), PASS)
         worker = get_worker_info()
         slot = worker.id % MAX_WORKERS if worker else 0
-        self.reading[slot] = index
-        seed_generators(self.seed, number, index, devices=worker is None)
-        sample = self.dataset[index]
+
+        def read(one: int, attempt: int) -> Any:
+            self.reading[slot] = one
+            seed_generators(self.seed, number, index, *([attempt] if attempt else []), devices=worker is None)
+            return self.dataset[one]
+
+        def draw(attempt: int) -> int:
+            return seed_of(self.seed, number, index, attempt) % len(self)
+
+        sample = read(index, 0) if self.on_error == 'raise' else read_or_replace(read, draw, self.dataset, index)
         self.reading[slot] = -1
         return sample
 

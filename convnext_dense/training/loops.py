@@ -18,9 +18,12 @@ from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
 from convnext_dense.training.dataset import resumable
+from convnext_dense.training.out_of_memory import step_described
 from convnext_dense.training.resume_hook import ResumeHook
 from convnext_dense.training.sampler import ResumableBatchSampler, ResumableSampler
 from convnext_dense.training.seeding import seed_generators
+from convnext_dense.training.stopping import loads_on
+from convnext_dense.training.worker_death import batches_of
 
 RESUMABLE_FOR = {'IterBasedTrainLoop': 'ResumableIterLoop', 'EpochBasedTrainLoop': 'ResumableEpochLoop'}
 RESUMABLE = tuple(RESUMABLE_FOR.values())
@@ -42,6 +45,8 @@ def resumable_loader(spec: Mapping[str, Any], endless: bool) -> dict[str, Any]:
     if _name(sampler) in SAMPLERS and 'seed' not in sampler:
         # Every process is given as many samples, whether or not it says so.
         found['sampler'] = {k: v for k, v in sampler.items() if k != 'round_up'} | dict(type='ResumableSampler')
+    found.pop('disable_subprocess_warning', None)  # which MMEngine knows with an initialisation of its own alone
+    found.setdefault('worker_init_fn', dict(type=loads_on))
     given = {} if grouping is None else dict(batch_sampler=grouping)
     last = dict(drop_last=True) if spec.get('drop_last') else {}
     found['batch_sampler'] = dict(type='ResumableBatchSampler', endless=endless, **given, **last)
@@ -121,11 +126,12 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._validate()
-        samples = iter(self.dataloader) if self._iter < self._max_iters else iter(())
-        while self._iter < self._max_iters and not self.stop_training:
-            self.runner.model.train()
-            self.run_iter(next(samples))
-            self._validate()
+        if self._iter < self._max_iters:
+            with batches_of(self.dataloader) as samples:
+                while self._iter < self._max_iters and not self.stop_training:
+                    self.runner.model.train()
+                    self.run_iter(next(samples))
+                    self._validate()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
@@ -133,7 +139,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
     def run_iter(self, data_batch: Any) -> None:
         """One iteration, whose random numbers follow from (seed, iteration, process)."""
         seed_generators(self.seed, self._iter, get_rank())
-        super().run_iter(data_batch)
+        with step_described(self.runner, data_batch):
+            super().run_iter(data_batch)
 
     def _validate(self) -> None:
         self._decide_current_val_interval()
@@ -182,15 +189,18 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             self.batches.sampler.set_epoch(self._epoch)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        for i, data_batch in enumerate(self.dataloader, done) if done < len(self.dataloader) else ():
-            self.run_iter(i, data_batch)
+        if done < len(self.dataloader):
+            with batches_of(self.dataloader) as samples:
+                for i, data_batch in enumerate(samples, done):
+                    self.run_iter(i, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """One iteration, whose random numbers follow from (seed, iteration, process)."""
         seed_generators(self.seed, self._iter, get_rank())
-        super().run_iter(idx, data_batch)
+        with step_described(self.runner, data_batch):
+            super().run_iter(idx, data_batch)
 
     def _validate(self) -> None:
         self._decide_current_val_interval()

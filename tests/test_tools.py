@@ -246,8 +246,8 @@ def test_wrong_data(tool, broken, tmp_path, spoil, message) -> None:
         (['--cfg-options', 'model.decode_head.type=UPerHaed'], 'cannot be built.*UPerHaed'),
         (['--cfg-options', 'optim_wrapper.paramwise_cfg.num_layers=6'], 'num_layers'),
         (['--cfg-options', 'train_cfg.max_iters'], "expected KEY=VALUE, got 'train_cfg.max_iters'"),
-        (['--resume'], 'expected a checkpoint in .*start without --resume'),
-        (['--resume', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
+        (['--resume'], 'expected a whole checkpoint in .*start without --resume'),
+        (['--resume', 'nowhere.pth'], 'expected a whole checkpoint, got nowhere.pth: it is not there'),
         (['--resume', '--load-from', 'a.pth'], 'expected one of the two, got both'),
         (['--load-from', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
         (['--pretrained', 'nowhere.pth'], 'checkpoint: expected a file, got nowhere.pth'),
@@ -280,7 +280,7 @@ def test_a_file_where_a_folder_is_to_be_written(tool, shapes, tmp_path) -> None:
 def test_resume_in_an_empty_work_dir(tool, shapes, tmp_path) -> None:
     one_line(
         *tool('train', SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path), '--resume'),
-        'expected a checkpoint in .*found none',
+        'expected a whole checkpoint in .*found none',
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The one exception for wrong input, and a note of what was being done when another one came."""
+"""The exceptions for wrong input and for a run that was asked to stop, and a note of what was being done when another came."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from contextlib import contextmanager
 
 class InputError(ValueError):
     """What a person gave cannot be used. The message says: expected, got, how to fix."""
+
+
+class Stopped(SystemExit):
+    """Training was asked to stop and did, with a checkpoint: no error. The message says by what, `code` is the exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(status)
+        self.message = message
 
 
 @contextmanager

@@ -72,6 +72,7 @@ def test_what_is_imported_is_found() -> None:
 TESTS = sorted((ROOT / 'tests').glob('test_*.py'))
 # Of tests that are of no one file of a room: commands, start-up, configs, pages, what is installed, the rules of the house.
 OTHERS = [
+    'checkpoint',
     'cli',
     'configs',
     'docs',

@@ -134,9 +134,9 @@ def test_two_processes_train_and_count_every_image_once(trained, shapes, tmp_pat
         tested = run('test', args[0], str(tmp_path / 'run'), *args[1:], '--out', str(out))
         assert tested.returncode == 0, tested.stderr[-2000:]
         measured.append(json.loads(out.read_text()))
-    assert measured[0] == pytest.approx(measured[1], abs=0.01), 'five images on two processes'
+    assert measured[0] == measured[1], 'five images on two processes, to the last digit'
     trained_with = re.findall(r'mIoU: ([\d.]+)', done.stdout)[-1]
-    assert float(trained_with) == pytest.approx(measured[1]['mIoU'], abs=0.01)
+    assert float(trained_with) == measured[1]['mIoU']
 
 
 @pytest.mark.slow

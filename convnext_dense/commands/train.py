@@ -3,7 +3,7 @@
     convnext-dense train upernet_convnext_t_ade20k --data-root ADEChallengeData2016
     convnext-dense train mask_rcnn_convnext_t_coco --data-root DIR --train-ann train.json --val-ann val.json
     convnext-dense train CONFIG --data my_folder           # own data of any layout
-    convnext-dense train CONFIG --resume
+    convnext-dense train CONFIG --resume                   # --resume auto: or from the beginning, for restart loops
     torchrun --nproc_per_node 8 --no-python convnext-dense train CONFIG --launcher pytorch
 
 Reads from the config: model, dataloaders, evaluators, optim_wrapper, param_scheduler, loops, auto_scale_lr, work_dir.
@@ -13,13 +13,17 @@ Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen
 
 import argparse
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+
+from mmengine.config import Config
 
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
 from convnext_dense.predict.as_trained import carried_config
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
+from convnext_dense.run.differences import check_differences
+from convnext_dense.run.finished import finished, mark_finished, unmark
 from convnext_dense.run.fit import add_fit_options, check_fit_options, fit
 from convnext_dense.run.guarding import guard_hooks
 from convnext_dense.run.launch import build_runner, prepare
@@ -38,7 +42,11 @@ from convnext_dense.run.preflight import (
 )
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.resuming import settle_loop
+from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints, settle_stopping
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
+from convnext_dense.training.background import wait_for_writers
+from convnext_dense.training.work_dir_lock import check_free, work_dir_lock
+from convnext_dense.weights.load import look_at_whole_model
 
 GO_ON = '--resume goes on from the last checkpoint'
 
@@ -52,10 +60,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=True,
         metavar='FILE',
-        help='go on from the last checkpoint, or from FILE',
+        help='go on from the last whole checkpoint, or from FILE; auto: from the beginning where there is none',
     )
+    add_saving_options(parser)
     parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
     parser.add_argument(
         '--new-heads', action='store_true', help='with --load-from: layers of another number of classes start anew'
@@ -75,9 +84,13 @@ def main() -> None:
     set_work_dir(cfg, args.config, args.work_dir, args.cfg_options)
     check_outputs(cfg, ('default_hooks', 'custom_hooks', 'val_evaluator'))
     if cfg.get('resume') and not args.resume:  # as mmengine reads it
-        args.resume = cfg.get('load_from') or 'auto'
+        args.resume = cfg.get('load_from') or True
     lines = check_choices(args)
-    resume = resolve_resume(args.resume, cfg.work_dir)
+    main_process = is_main(args.launcher)
+    if main_process:
+        check_free(cfg.work_dir)
+    resume, told = resolve_resume(args.resume, cfg.work_dir)
+    lines += told
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
     names = ('train_dataloader', 'val_dataloader')
@@ -87,8 +100,9 @@ def main() -> None:
         if own is not None:
             lines += own.lines + fit(cfg, own, args, world_size()) + channel_lines(cfg, own, args)
         lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
-        lines += prepare(cfg, args)
+        lines += prepare(cfg, args) + settle_checkpoints(cfg, args)
         cfg.custom_hooks += guard_hooks(cfg)
+        lines += settle_stopping(cfg, args)
         settled = (
             settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
             settle_precision(cfg, args.amp),
@@ -104,12 +118,26 @@ def main() -> None:
         lines += [loop] if loop else []
         with doing('building the run'):
             datasets = rehearse(cfg, model, ('train', 'val'))
+        before = carried_config(resume) if resume else Config()
         if resume:
-            lines += as_halved(cfg, model, carried_config(resume))
+            lines += as_halved(cfg, model, before)
         schedule = short_schedule(cfg, len(datasets['train_dataloader']), world_size())
         lines += [schedule] if schedule else []
-        lines += check_weights(cfg, model, classes, args.new_heads)  # last: it may download
-    with doing('training'):
+        new_heads = args.new_heads and not resume
+        lines += check_weights(cfg, model, classes, new_heads)  # last: it may download
+        lines += check_differences(before, cfg)
+        done = finished(cfg, look_at_whole_model(resume)) if resume else None
+    if done:
+        print(done)
+        return
+    with doing('training'), ExitStack() as stack:
+        lines += stack.enter_context(work_dir_lock(cfg.work_dir)) if main_process else []
+        stack.callback(wait_for_writers)  # before another run may write there
+        unmark(cfg.work_dir)
         if own is not None:
             own.keep(cfg, records)
-        train_within_memory(cfg, model, world_size(), lambda more: build_runner(cfg, [*lines, *more], datasets, args.new_heads))
+        runner = train_within_memory(
+            cfg, model, world_size(), lambda more: build_runner(cfg, [*lines, *more], datasets, new_heads)
+        )
+        wait_for_writers()
+        mark_finished(runner, cfg)

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from convnext_dense.errors import InputError, last_line
+from convnext_dense.errors import InputError, Stopped, last_line
 from convnext_dense.files import os_line
 
 WRONG_INPUT, PARTLY, UNFORESEEN, INTERRUPTED = 2, 3, 70, 130
@@ -72,6 +72,9 @@ def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
+    except Stopped as stopped:
+        print(stopped.message, file=sys.stderr)
+        sys.exit(stopped.code)
     except KeyboardInterrupt:
         _stop(f'stopped by Ctrl-C{"; " if go_on else ""}{go_on}', INTERRUPTED)
     except InputError as error:

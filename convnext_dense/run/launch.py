@@ -9,7 +9,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -26,10 +26,10 @@ from torch import nn
 import convnext_dense.training.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError, last_line
-from convnext_dense.files import partial_file
 from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
+from convnext_dense.training.checkpoint_file import write_checkpoint, writing_by
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
 
@@ -153,13 +153,11 @@ class WholeModelRunner(Runner):
 
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As mmengine's, but whole or not at all: written beside its place, and moved there; and it says what made it."""
+        """As mmengine's, but whole or not at all, and it says what made it."""
         kwargs['meta'] = dict(kwargs.get('meta') or {}, made_by=made_by())
-        if '://' in str(out_dir) or kwargs.get('backend_args') or kwargs.get('file_client_args'):
+        remote = '://' in str(out_dir) or kwargs.get('backend_args') or kwargs.get('file_client_args')
+        with nullcontext() if remote else writing_by(write_checkpoint):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
-            return
-        with partial_file(Path(out_dir, filename)) as partial:
-            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
 
 
 def _leave() -> None:

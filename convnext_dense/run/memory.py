@@ -18,7 +18,7 @@ from convnext_dense.training.out_of_memory import is_out_of_memory
 from convnext_dense.weights.load import look_at_whole_model
 
 
-def train_within_memory(cfg: Config, model: nn.Module, processes: int, build: Callable[[list[str]], Runner]) -> None:
+def train_within_memory(cfg: Config, model: nn.Module, processes: int, build: Callable[[list[str]], Runner]) -> Runner:
     """Train by the runner that `build` makes with more lines for its log; a first step that does not fit halves the batch.
 
     An update takes the same number of images; iterations, which are then twice as many, are counted anew in the config.
@@ -30,7 +30,7 @@ def train_within_memory(cfg: Config, model: nn.Module, processes: int, build: Ca
         runner = build(lines)
         try:
             runner.train()
-            return
+            return runner
         except (RuntimeError, MemoryError) as error:
             if processes > 1 or runner.iter > start or not is_out_of_memory(error) or not _halved(cfg, model):
                 raise

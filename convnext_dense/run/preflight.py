@@ -23,6 +23,8 @@ from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.run.resume_state import check_resume
 from convnext_dense.text import suggest
+from convnext_dense.training.checkpoint_file import verify
+from convnext_dense.training.last_good import last_good, newest_good
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
 from convnext_dense.weights.open import kind_of_path, reason, shown
@@ -134,22 +136,46 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
     return [line for line in lines if line]
 
 
-def resolve_resume(resume: str | None, work_dir: str) -> str | None:
-    """The checkpoint that `--resume [auto|FILE]` means; None without `--resume`.
+def resolve_resume(resume: str | bool | None, work_dir: str) -> tuple[str | None, list[str]]:
+    """The checkpoint that `--resume [auto|FILE|DIR]` means, verified, and lines for the log; None where the run begins anew.
+
+    `resume` is True for `--resume` alone. Where the last checkpoint is damaged, the newest whole one is taken.
 
     Raises:
-        InputError: if there is none in the work directory.
+        InputError: if there is no whole one, but for 'auto'; if FILE is not whole.
     """
-    if resume is None:
-        return None
-    if resume != 'auto':
-        return last_checkpoint(resume)
-    if kind_of_path(work_dir) != 'folder':
-        raise InputError(f'--resume: expected a checkpoint in {shown(work_dir)}, which is not there; start without --resume')
-    return last_checkpoint(work_dir, 'name a file (--resume needs an earlier run there)')
+    if resume is None or resume is False:
+        return None, []
+    if isinstance(resume, str) and resume != 'auto' and ('://' in resume or kind_of_path(resume) != 'folder'):
+        return _whole_file(resume), []
+    folder = resume if isinstance(resume, str) and resume != 'auto' else work_dir
+    there = kind_of_path(folder) == 'folder'
+    path, lines = last_good(folder) if there else (None, [])
+    if resume == 'auto':
+        what = f'goes on from {shown(path)}' if path else f'starts from the beginning, no checkpoint in {shown(folder)}'
+        return path, [*lines, f'resume: {what}']
+    if path is None:
+        got = 'which is not there' if not there else f'found none{"".join(f"; {line}" for line in lines)}'
+        raise InputError(
+            f'--resume: expected a whole checkpoint in {shown(folder)}, {got}; name a file, or start without --resume '
+            '(--resume auto starts from the beginning where there is none)'
+        )
+    return path, lines and [*lines, f'resume: goes on from {shown(path)}']
 
 
-def last_checkpoint(path: str, advice: str = 'name a file, or the work directory of a run') -> str:
+def _whole_file(path: str) -> str:
+    """`path` itself, verified where it is a file."""
+    if '://' in path:
+        return path
+    why = verify(path)
+    if why is None:
+        return path
+    other, _ = newest_good(os.path.dirname(os.path.abspath(path)), without=Path(path))
+    instead = f'; the newest whole one beside it is {shown(other)}' if other else '; name another'
+    raise InputError(f'--resume: expected a whole checkpoint, got {shown(path)}: {why}{instead}')
+
+
+def last_checkpoint(path: str) -> str:
     """`path` itself if it is no folder, else the last checkpoint in it.
 
     Raises:
@@ -166,21 +192,24 @@ def last_checkpoint(path: str, advice: str = 'name a file, or the work directory
     if there != 'nothing' and not latest:
         raise InputError(f'expected the path of a checkpoint in {shown(named)}, got an empty file; name a checkpoint')
     if not latest:
-        raise InputError(f'expected a checkpoint in {shown(path)}, found none; {advice}')
+        raise InputError(f'expected a checkpoint in {shown(path)}, found none; name a file, or the work directory of a run')
     moved = os.path.join(path, os.path.basename(latest))  # written as seen from where training was started
     return moved if kind_of_path(moved) == 'file' else latest
 
 
 def check_choices(args: Namespace) -> list[str]:
     """Stop at weights from two sources, of which one would be ignored. Lines for the log: what is not read."""
-    if args.resume and args.load_from:
-        raise InputError('--resume and --load-from: expected one of the two, got both; --resume brings its own weights')
+    if args.resume and args.resume != 'auto' and args.load_from:
+        raise InputError(
+            '--resume and --load-from: expected one of the two, got both; --resume brings its own weights (--resume auto may '
+            'have both: what a run starts from where there is no checkpoint)'
+        )
     if args.load_from and args.pretrained not in (None, 'none'):
         raise InputError(
             '--load-from and --pretrained: expected one of the two, got both; --load-from brings the weights of the backbone'
         )
     if args.new_heads and not args.load_from:
         raise InputError('--new-heads: expected --load-from FILE with it, whose heads have other classes')
-    if args.resume and args.pretrained not in (None, 'none'):
+    if args.resume and args.resume != 'auto' and args.pretrained not in (None, 'none'):
         return [f'--pretrained: {args.pretrained} is not read; --resume brings the weights of the checkpoint']
     return []

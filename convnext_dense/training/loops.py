@@ -22,6 +22,7 @@ from convnext_dense.training.out_of_memory import step_described
 from convnext_dense.training.resume_hook import ResumeHook
 from convnext_dense.training.sampler import ResumableBatchSampler, ResumableSampler
 from convnext_dense.training.seeding import seed_generators
+from convnext_dense.training.stopping import loads_on
 from convnext_dense.training.worker_death import batches_of
 
 RESUMABLE_FOR = {'IterBasedTrainLoop': 'ResumableIterLoop', 'EpochBasedTrainLoop': 'ResumableEpochLoop'}
@@ -44,6 +45,8 @@ def resumable_loader(spec: Mapping[str, Any], endless: bool) -> dict[str, Any]:
     if _name(sampler) in SAMPLERS and 'seed' not in sampler:
         # Every process is given as many samples, whether or not it says so.
         found['sampler'] = {k: v for k, v in sampler.items() if k != 'round_up'} | dict(type='ResumableSampler')
+    found.pop('disable_subprocess_warning', None)  # which MMEngine knows with an initialisation of its own alone
+    found.setdefault('worker_init_fn', dict(type=loads_on))
     given = {} if grouping is None else dict(batch_sampler=grouping)
     last = dict(drop_last=True) if spec.get('drop_last') else {}
     found['batch_sampler'] = dict(type='ResumableBatchSampler', endless=endless, **given, **last)

@@ -1,6 +1,7 @@
 """Makes the names of this room known to MMEngine: `custom_imports = dict(imports=["convnext_dense.training.register"])`."""
 
 import convnext_dense.training.bad_pictures
+import convnext_dense.training.checkpoint_hook
 import convnext_dense.training.dataset
 import convnext_dense.training.finite
 import convnext_dense.training.hooks
@@ -10,4 +11,5 @@ import convnext_dense.training.loops
 import convnext_dense.training.precision
 import convnext_dense.training.resume_hook
 import convnext_dense.training.sampler
-import convnext_dense.training.spikes  # noqa: F401
+import convnext_dense.training.spikes
+import convnext_dense.training.stopping  # noqa: F401

@@ -49,6 +49,8 @@ class ResumeHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add the entry `resume`."""
+        if not is_distributed():  # whoever writes the checkpoint; several processes are asked before
+            self.collect(runner)
         state: dict[str, Any] = dict(
             images=getattr(runner.train_dataloader.batch_sampler, 'images', None),
             early_stopping=[[hook.wait_count, float(hook.best_score)] for hook in _early_stopping(runner)],

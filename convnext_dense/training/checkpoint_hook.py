@@ -1,0 +1,225 @@
+"""mmengine's CheckpointHook, made so that a run is never lost: whole files, on the disk before older ones go, full disks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch.distributed as dist
+from mmengine.dist import get_world_size, is_distributed, is_main_process
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from convnext_dense.errors import InputError
+from convnext_dense.expect import brief, expect_whole, number
+from convnext_dense.training.checkpoint_file import remove_partial_files, write_pointer, writing_by
+from convnext_dense.training.kept import KeptCheckpoints
+from convnext_dense.training.resume_hook import ResumeHook
+from convnext_dense.training.saver import Saver, main_decides, raise_in_all
+
+BETWEEN = 'iter_{}.pth'  # names of checkpoints between the planned ones of a run by epochs
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """Writes the new checkpoint, then `last_checkpoint`, then removes old ones: each whole and on the disk, or not there.
+
+    It takes the options of mmengine's CheckpointHook, with a local folder, and is used as that is. A checkpoint is of before
+    the evaluation at its iteration; it is not written again for a new best score, which later ones hold. Checkpoints to keep
+    are counted by their names in the folder. A save that fails is told, and tried again at the next interval.
+
+    Args:
+        save_every_minutes: save, too, when so many minutes have passed since the last save; named iter_N.pth.
+        asynchronous: True copies a checkpoint in memory and writes it beside training; False lets training wait; 'auto' writes
+            beside training where twice its size is available in memory. The files are the same.
+        max_failures: saves that may fail in a row before the run ends.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        save_every_minutes: float | None = None,
+        asynchronous: bool | str = 'auto',
+        max_failures: int = 3,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if save_every_minutes is not None and not (number(save_every_minutes) and save_every_minutes > 0):
+            raise InputError(f'save_every_minutes: expected a number above 0, or None, got {brief(save_every_minutes)}')
+        if asynchronous not in (True, False, 'auto'):
+            raise InputError(f"asynchronous: expected 'auto', True or False, got {brief(asynchronous)}")
+        expect_whole('max_failures', max_failures, 1)
+        self.save_every_minutes, self.max_failures = save_every_minutes, max_failures
+        self.saver = Saver(asynchronous)
+        self._last_save = time.monotonic()
+
+    def before_train(self, runner: Runner) -> None:
+        """As mmengine's; what an earlier process of the run has left is counted, or removed where it is half a file."""
+        runner.message_hub.runtime_info.pop('keep_ckpt_ids', None)  # by which mmengine removes files now
+        super().before_train(runner)
+        if not isinstance(self.file_backend, LocalBackend):
+            raise InputError(f'SafeCheckpointHook.out_dir: expected a local folder, got {self.out_dir}; take CheckpointHook')
+        _check_start(runner)
+        self._last_save = time.monotonic()
+        iterations = len(runner.train_dataloader) if self.by_epoch else 1
+        self.kept = KeptCheckpoints(self.out_dir, {BETWEEN: 1, self.filename_tmpl: iterations}, self.max_keep_ckpts)
+        if not is_main_process():
+            return
+        for folder in {self.out_dir, runner.work_dir}:
+            remove_partial_files(folder)
+        if runner.iter:
+            self.kept.find(runner.iter)
+            if os.path.isfile(str(runner._load_from)):
+                self.saver.good, self.saver.good_iter = str(runner._load_from), runner.iter
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """As mmengine's, and a checkpoint where `save_every_minutes` have passed."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self.save_every_minutes is None or (self.by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)):
+            return
+        if main_decides(time.monotonic() - self._last_save >= 60 * self.save_every_minutes):
+            self._save_between(runner, runner.iter + 1)
+
+    def after_train(self, runner: Runner) -> None:
+        """Wait for the last checkpoint; then as mmengine's.
+
+        Raises:
+            InputError: if the last save has failed.
+        """
+        self.saver.settle()
+        raise_in_all(self.saver.trouble(1))
+        super().after_train(runner)
+
+    def save_now(self, runner: Runner, why: str, done: int | None = None, evaluating: bool = False) -> str | None:
+        """Write a checkpoint of this iteration, and wait until it is on the disk; in every process at the same point.
+
+        Nothing is written where it is there already.
+
+        Args:
+            runner: in `after_train_iter` of a hook that comes after this one, or elsewhere with `done` or `evaluating`.
+            why: for the log, such as 'SIGTERM'.
+            done: iterations that are done: runner.iter + 1 in `after_train_iter`, runner.iter elsewhere.
+            evaluating: between `before_val_epoch` and `after_val_epoch`: the checkpoint is of before the evaluation.
+
+        Returns:
+            Its path, in every process; None where it could not be written, as the log says.
+
+        Raises:
+            InputError: if that was one failure too many.
+        """
+        if done is None:
+            done = runner.iter if evaluating else runner.iter + 1
+        self.saver.settle()
+        if not main_decides(self._is_there(done)):
+            runner.logger.info(f'checkpoint: saving at iteration {done} ({why})')
+            averages = [hook for hook in runner.hooks if evaluating and isinstance(hook, EMAHook)]
+            for hook in averages:  # which stand in the model's place in an evaluation
+                hook._swap_ema_parameters()
+            try:
+                self._save_between(runner, done, wait=True)
+            finally:
+                for hook in averages:
+                    hook._swap_ema_parameters()
+        return main_decides(self.saver.good if self._is_there(done) else None)
+
+    def _is_there(self, done: int) -> bool:
+        return self.saver.good_iter == done and os.path.isfile(str(self.saver.good))
+
+    def _save_between(self, runner: Runner, done: int, wait: bool = False) -> None:
+        """A checkpoint of `done` iterations, named by them."""
+        template = BETWEEN if self.by_epoch else self.filename_tmpl
+        self._save_training(runner, template.format(done), dict(epoch=runner.epoch, iter=done), wait)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        self._save_training(runner, self.filename_tmpl.format(step), meta)
+
+    def _save_training(self, runner: Runner, name: str, meta: dict[str, Any], wait: bool = False) -> None:
+        for hook in runner.hooks:
+            if isinstance(hook, ResumeHook):
+                hook.collect(runner)
+        self.last_ckpt = path = os.path.join(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', path)
+        self._last_save = time.monotonic()
+        done = meta['iter']
+
+        def finish() -> None:
+            os.makedirs(runner.work_dir, exist_ok=True)
+            write_pointer(runner.work_dir, path)
+            self.saver.good, self.saver.good_iter = path, done
+            self.kept.add(name, runner.logger)
+
+        options = dict(
+            save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler, meta=meta, **self.args
+        )
+        if is_main_process():
+            self.saver.save(runner.logger, path, partial(_gathered, runner, path, options), finish, lambda: None, wait)
+        raise_in_all(self.saver.trouble(self.max_failures))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """As mmengine's, but that the previous best is removed when the new one is on the disk."""
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        for key, rule in zip(self.key_indicators, self.rules):
+            suffix = '' if len(self.key_indicators) == 1 else f'_{key}'
+            before = runner.message_hub.runtime_info.get(f'best_score{suffix}')
+            before = self.init_value_map[rule] if before is None else before
+            if metrics[key] is not None and self.is_better_than[key](metrics[key], before):
+                self._save_one_best(runner, key, suffix, metrics[key])
+
+    def _save_one_best(self, runner: Runner, key: str, suffix: str, score: float) -> None:
+        hub = runner.message_hub
+        name_of_score, name_of_path = f'best_score{suffix}', f'best_ckpt{suffix}'
+        before = {name: hub.runtime_info.get(name) for name in (name_of_score, name_of_path)}
+        step, unit = (runner.epoch, 'epoch') if self.by_epoch else (runner.iter, 'iter')
+        path = os.path.join(self.out_dir, f'best_{key}_{self.filename_tmpl.format(step)}'.replace('/', '_'))
+
+        def is_best(values: dict[str, Any]) -> None:
+            for name, value in values.items():
+                hub.runtime_info.pop(name, None) if value is None else hub.update_info(name, value)
+            if suffix:
+                self.best_ckpt_path_dict[key] = values[name_of_path]
+            else:
+                self.best_ckpt_path = values[name_of_path]
+
+        def finish() -> None:
+            runner.logger.info(f'The best checkpoint with {score:0.4f} {key} at {step} {unit} is saved to {path}.')
+            previous = before[name_of_path]
+            if previous and previous != path and os.path.isfile(previous):
+                os.remove(previous)
+                runner.logger.info(f'The previous best checkpoint {previous} is removed')
+
+        is_best({name_of_score: score, name_of_path: path})
+        options = dict(save_optimizer=False, save_param_scheduler=False, meta=dict(epoch=runner.epoch, iter=runner.iter))
+        if is_main_process():
+            take_back: Callable[[], None] = partial(is_best, before)
+            self.saver.save(runner.logger, path, partial(_gathered, runner, path, options), finish, take_back)
+
+
+def _gathered(runner: Runner, path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What the runner would write to `path`."""
+    found: list[dict[str, Any]] = []
+    with writing_by(lambda content, _: found.append(content)):
+        runner.save_checkpoint(os.path.dirname(path), os.path.basename(path), by_epoch=False, **options)
+    if not found:
+        raise InputError(f"SafeCheckpointHook: expected mmengine's Runner, got {type(runner).__name__}; take CheckpointHook")
+    return found.pop()
+
+
+def _check_start(runner: Runner) -> None:
+    """Stop where processes go on from different iterations, as where a machine has no access to the work directory."""
+    if not is_distributed():
+        return
+    every: list[Any] = [None] * get_world_size()
+    dist.all_gather_object(every, runner.iter)
+    if len(set(every)) > 1:
+        raise InputError(
+            f'--resume: expected every process to go on from one iteration, got {", ".join(map(str, every))}; all machines '
+            'need the same work directory'
+        )

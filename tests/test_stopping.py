@@ -1,0 +1,145 @@
+"""Training that is asked to stop does, with a checkpoint, and goes on to the same bits."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from tiny_runs import equal, runner, state
+from torch.utils.data import DataLoader, Dataset
+
+from convnext_dense.errors import Stopped
+from convnext_dense.training import stopping
+from convnext_dense.training.stopping import GRACE, SIGNALS, TIME_IS_UP, StopHook, loads_on
+
+SAFE = dict(checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=100))
+EMA = dict(type='EMAHook', momentum=0.1)
+
+
+class Sends(Hook):
+    """Signals to this process, at a training iteration or within an evaluation."""
+
+    def __init__(self, number: int, at: int | None = None, evaluation: int | None = None, times: int = 1) -> None:
+        self.number, self.at, self.evaluation, self.times = number, at, evaluation, times
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter == self.at:
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter == self.evaluation:
+            os.kill(os.getpid(), self.number)
+
+
+def run(work_dir: Path, loop: dict, *hooks: Any, **given: Any):
+    made = runner(work_dir, loop, default_hooks=SAFE, custom_hooks=[EMA, StopHook(), *hooks], **given)
+    made.train()
+    return made
+
+
+LOOPS = [dict(max_iters=7, val_interval=3), dict(max_epochs=2, val_interval=1)]
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+@pytest.mark.parametrize('loop', LOOPS, ids=['iterations', 'epochs'])
+def test_a_signal_ends_it_after_the_iteration(tmp_path, number: int, loop: dict, capfd) -> None:
+    before = [signal.getsignal(one) for one in SIGNALS]
+    whole = run(tmp_path / 'whole', loop)
+    with pytest.raises(Stopped, match=f'^{128 + number}$') as error:
+        run(tmp_path / 'stopped', loop, Sends(number, at=1))
+    name = signal.Signals(number).name
+    assert error.value.message == f'stopped by {name} after 2 of {whole.max_iters} iterations; --resume goes on'
+    assert 'stopping after this iteration' in capfd.readouterr().err
+    assert [signal.getsignal(one) for one in SIGNALS] == before, 'those that were there before'
+    file = tmp_path / 'stopped/iter_2.pth'
+    assert (tmp_path / 'stopped/last_checkpoint').read_text() == str(file)
+    again = run(tmp_path / 'again', loop, resume=True, load_from=str(file))
+    assert equal(state(again), state(whole))
+
+
+@pytest.mark.parametrize('loop, at', zip(LOOPS, (3, 4)), ids=['iterations', 'epochs'])
+def test_an_evaluation_ends_at_once(tmp_path, loop: dict, at: int) -> None:
+    """The averaged weights, which are in the model then, are not taken for its own."""
+    whole = run(tmp_path / 'whole', loop)
+    with pytest.raises(Stopped, match='^143$'):
+        run(tmp_path / 'stopped', loop, Sends(signal.SIGTERM, evaluation=at))
+    again = run(tmp_path / 'again', loop, resume=True, load_from=str(tmp_path / f'stopped/iter_{at}.pth'))
+    assert equal(state(again), state(whole))
+
+
+def test_a_second_signal_ends_it_as_ever(tmp_path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, LOOPS[0], Sends(signal.SIGINT, at=1, times=2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not (tmp_path / 'iter_2.pth').exists()
+
+
+def test_the_last_iteration_is_not_stopped(tmp_path) -> None:
+    assert run(tmp_path, dict(max_iters=3), Sends(signal.SIGTERM, at=2)).iter == 3
+
+
+def test_before_a_time_limit(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(stopping, 'LEAST_MARGIN', 0.0)
+    monkeypatch.setattr(stopping, 'STARTED', time.monotonic())
+
+    class Sleeps(Hook):
+        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+            time.sleep(0.3)
+
+    made = runner(tmp_path, dict(max_iters=50), default_hooks=SAFE, custom_hooks=[StopHook(time_limit=3.0), Sleeps()])
+    with pytest.raises(Stopped, match=f'^{TIME_IS_UP}$') as error:
+        made.train()
+    assert time.monotonic() - stopping.STARTED < 3.0 and 'stopped by the time limit after' in error.value.message
+    assert torch.load(next(tmp_path.glob('iter_*.pth')), weights_only=True)['meta']['iter'] > 1
+
+
+def test_the_clock_may_be_set(tmp_path, monkeypatch) -> None:
+    """A day on by the clock on the wall."""
+    monkeypatch.setattr(time, 'time', lambda: 1e10)
+    made = runner(tmp_path, dict(max_iters=2), default_hooks=SAFE, custom_hooks=[StopHook(time_limit=3600.0)])
+    monkeypatch.setattr(stopping, 'STARTED', time.monotonic())
+    made.train()
+    assert made.iter == 2
+
+
+def test_under_torchrun_a_stop_is_no_failure(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
+    with pytest.raises(Stopped, match='^0$'):
+        run(tmp_path, dict(max_iters=4), Sends(signal.SIGUSR1, at=1))
+
+
+def test_without_a_hook_that_saves(tmp_path) -> None:
+    made = runner(tmp_path, dict(max_iters=4), custom_hooks=[StopHook(), Sends(signal.SIGTERM, at=2)])
+    with pytest.raises(Stopped) as error:
+        made.train()
+    assert 'without a checkpoint, which SafeCheckpointHook would have saved; --resume' in error.value.message
+
+
+class Group(Dataset):
+    """Reading the sample 1 sends a signal to the loading process itself, as one to the whole group would."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        if index == 1:
+            os.kill(os.getpid(), self.number)
+            time.sleep(0.05)
+        return index
+
+
+@pytest.mark.parametrize('number', SIGNALS)
+def test_loading_goes_on(number: int) -> None:
+    loader = DataLoader(Group(number), batch_size=1, num_workers=1, worker_init_fn=loads_on)
+    assert [int(batch) for batch in loader] == [0, 1, 2, 3] and GRACE > 30

@@ -158,7 +158,7 @@ def test_a_resumed_run_keeps_its_data(parts: Parts, tmp_path: Path) -> None:
     """What is added to the folder meanwhile, or lost, is not read; other options are refused and the records stay."""
     MASKS['indices'](tmp_path / 'data', painted(parts), TREES)
     data, work = tmp_path / 'data', tmp_path / 'work'
-    assert train(SHAPES, data, work, '--epochs', '2', options=QUICK).returncode == 0
+    assert train(SHAPES, data, work, '--epochs', '2', '--resume', 'auto', options=QUICK).returncode == 0
     record = (work / 'records/train.json').read_bytes()
     for one in parts['val']:
         for kind, path in (('images', one.path), ('masks', data / f'masks/val/{one.path.stem}.png')):
@@ -169,6 +169,8 @@ def test_a_resumed_run_keeps_its_data(parts: Parts, tmp_path: Path) -> None:
     assert 'data: as recorded in' in logs[-1].read_text() and '4 train, 2 val' in logs[-1].read_text()
     done = train(SHAPES, data, work, '--epochs', '4', '--resume', '--classes', 'sky', options=QUICK)
     one_line(done.returncode, done.stderr, '--classes: expected --resume without it')
+    done = train(SHAPES, data, work, '--epochs', '3', '--resume', 'auto', '--layout', 'masks', options=QUICK)
+    assert done.returncode == 0, done.stderr  # a restart loop
     done = train(SHAPES, data, work, '--epochs', '4', '--resume', 'nowhere.pth', options=QUICK)
     assert done.returncode == 2 and (work / 'records/train.json').read_bytes() == record
 

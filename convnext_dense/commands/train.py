@@ -91,6 +91,7 @@ def main() -> None:
         check_free(cfg.work_dir)
     resume, told = resolve_resume(args.resume, cfg.work_dir)
     lines += told
+    args.restarts, args.resume = args.resume == 'auto', resume
     cfg.load_from = resume or args.load_from or cfg.get('load_from')
     cfg.resume = resume is not None
     names = ('train_dataloader', 'val_dataloader')

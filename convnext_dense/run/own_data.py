@@ -144,7 +144,7 @@ def as_in_training(found: Found, cfg: Config) -> Found:
 def _as_recorded(cfg: Config, args: Namespace, folder: str, task: str) -> OwnData:
     """The data that the run began with, whatever came into the folder since."""
     for name in ('layout', 'task', 'classes', 'merge', 'ignore', 'group_by'):
-        if getattr(args, name):
+        if getattr(args, name) and not getattr(args, 'restarts', False):  # a restart loop says again what the run began with
             option = f'--{name.replace("_", "-")}'
             raise InputError(f'{option}: expected --resume without it, which goes on with the data as recorded in {folder}')
     found, parts = read_record(Path(folder))

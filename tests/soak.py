@@ -84,9 +84,7 @@ CASES = [
     Case('upernet, 2 processes, 1 worker each, EMA, accumulation', UPERNET, f'{EMA}\n{ACCUMULATED}', 1, 2),
     Case('mask r-cnn', MASK_RCNN),
     Case('mask r-cnn, 2 workers, EMA, accumulation', MASK_RCNN, f'{EMA}\n{ACCUMULATED}', 2),
-    Case(
-        'mask r-cnn, AMP, by epochs', MASK_RCNN, 'default_hooks.checkpoint.update(by_epoch=True, interval=1)', 0, 1, ('--amp',)
-    ),
+    Case('mask r-cnn, AMP, by epochs', MASK_RCNN, BY_EPOCH, options=('--amp',)),
     Case('mask r-cnn, 2 processes', MASK_RCNN, processes=2),
 ]
 

@@ -146,6 +146,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self._decide_current_val_interval()
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         if self.runner.val_loop is not None and self._iter >= max(self.val_begin, 1) and due:
+            self.runner.message_hub.update_info('iter', self._iter - 1)  # the last trained, also where a run goes on here
             self.runner.val_loop.run()
 
 
@@ -206,4 +207,6 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._decide_current_val_interval()
         due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
         if self.runner.val_loop is not None and self._epoch >= max(self.val_begin, 1) and due:
+            self.runner.message_hub.update_info('iter', self._iter - 1)  # the last trained, also where a run goes on here
+            self.runner.message_hub.update_info('epoch', self._epoch - 1)
             self.runner.val_loop.run()

@@ -47,7 +47,9 @@ class At(Hook):
 
 
 def test_every_file_is_whole_and_the_last_two_are_kept(tmp_path: Path) -> None:
-    small_run(tmp_path, dict(max_iters=5), max_keep_ckpts=2, interval=2).train()
+    made = small_run(tmp_path, dict(max_iters=5), max_keep_ckpts=2, interval=2)
+    made.train()
+    assert made.saving.seconds > 0
     assert names(tmp_path) == {'iter_4.pth', 'iter_5.pth', 'last_checkpoint'}
     assert last_good(tmp_path) == (str(tmp_path / 'iter_5.pth'), [])
     content = load(tmp_path / 'iter_5.pth')

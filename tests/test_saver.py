@@ -39,6 +39,7 @@ def test_what_is_written_is_of_the_moment(asynchronous, tmp_path: Path, caplog) 
     saver, done = Saver(asynchronous), []
     save(saver, tmp_path / 'new/a.pth', lambda: done.append(verify(tmp_path / 'new/a.pth'))).add_(1)
     saver.settle()
+    assert 0 < saver.seconds < 60
     assert done == [None] and torch.equal(torch.load(tmp_path / 'new/a.pth')['a'], torch.ones(1000))
     how = 'while training waited' if asynchronous is False else 'beside training'
     (line,) = caplog.messages

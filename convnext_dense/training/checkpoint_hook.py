@@ -58,6 +58,11 @@ class SafeCheckpointHook(CheckpointHook):
         self.saver = Saver(asynchronous)
         self._last_save = time.monotonic()
 
+    @property
+    def seconds(self) -> float:
+        """That the longest save has taken in this process, which a time limit must leave."""
+        return self.saver.seconds
+
     def before_train(self, runner: Runner) -> None:
         """As mmengine's; what an earlier process of the run has left is counted, or removed where it is half a file."""
         runner.message_hub.runtime_info.pop('keep_ckpt_ids', None)  # by which mmengine removes files now

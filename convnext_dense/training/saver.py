@@ -30,12 +30,13 @@ class Saver:
         good: path of the last training checkpoint that is on the disk; None before the first.
         good_iter: the iterations that it is of, -1 before the first.
         failures: saves that have failed since the last one that did not.
+        seconds: that the longest save has taken, from the first copy to the disk; 0 before the first.
     """
 
     def __init__(self, asynchronous: bool | str) -> None:
         self.asynchronous = asynchronous
         self.good: str | None = None
-        self.good_iter, self.failures = -1, 0
+        self.good_iter, self.failures, self.seconds = -1, 0, 0.0
         self._writer, self._told_memory, self._refusal = Writer(), False, ''
         self._take_back: Callable[[], None] | None = None  # of the file that is being written
 
@@ -98,6 +99,7 @@ class Saver:
             )
             raise
         took = time.perf_counter() - start
+        self.seconds = max(self.seconds, gathered + took)
         how = 'beside training' if beside else 'while training waited'
         logger.info(f'checkpoint: {path} is on the disk: {gathered:.2f} s to gather it, {took:.2f} s to write it {how}')
 

@@ -1,12 +1,13 @@
 """A work directory in a checkpoint's place."""
 
 import torch
-from test_resume_state import content  # noqa: F401
+from test_resume_state import config, saved
 
 from convnext_dense.run.preflight import last_checkpoint
 
 
-def test_a_folder_whose_pointer_is_lost_gives_the_newest_whole_one(content, tmp_path, logged) -> None:
+def test_a_folder_whose_pointer_is_lost_gives_the_newest_whole_one(tmp_path, logged) -> None:
+    content = saved(config())
     for iteration in (1, 2):
         torch.save(content | dict(meta=dict(content['meta'], iter=iteration)), tmp_path / f'iter_{iteration}.pth')
     (tmp_path / 'iter_3.pth').write_bytes(b'PK\x03\x04 cut off')

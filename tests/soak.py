@@ -265,7 +265,7 @@ def compare(case: Case, folder: Path) -> int:
         if differ:
             raise SystemExit(f'{case.name}: {name}: {len(differ)} of {count} entries differ: {differ[:5]}; see {folder}')
     logged, again = losses(whole), losses(killed)
-    wrong = [key for key in logged if again.get(key) != logged[key]]
+    wrong = [key for key in logged.keys() | again.keys() if again.get(key) != logged.get(key)]
     if wrong:
         raise SystemExit(f'{case.name}: {len(wrong)} of {len(logged)} logged values differ: {wrong[:5]}; see {folder}')
     return compared + len(logged)

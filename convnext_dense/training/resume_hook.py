@@ -9,6 +9,7 @@ import torch.distributed as dist
 from mmengine.dist import get_dist_info, is_distributed
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
@@ -20,8 +21,8 @@ from convnext_dense.errors import InputError
 class ResumeHook(Hook):
     """Saves and restores what mmengine forgets. The resumable loops add it to a run by themselves.
 
-    A checkpoint gets the entry `resume`: `images` (samples of an iteration in all processes), `early_stopping` (per hook), and
-    in the middle of an accumulation `accumulated`: for each process its gradients and its buffers.
+    A checkpoint gets the entry `resume`: `images` (samples of an iteration in all processes), `samples` (of the data set),
+    `early_stopping` (per hook), and in the middle of an accumulation `accumulated`: for each process its gradients and buffers.
     """
 
     priority = 'VERY_HIGH'  # reads a loaded checkpoint before hooks change it
@@ -33,10 +34,9 @@ class ResumeHook(Hook):
     def collect(self, runner: Runner) -> None:
         """Before a checkpoint is written, in every process: bring each one's unfinished gradients to the first."""
         self.accumulated = None
-        gradients = {name: param.grad for name, param in _plain(runner.model).named_parameters() if param.grad is not None}
-        wrapper = runner.optim_wrapper
-        if not gradients or wrapper.inner_count % wrapper._accumulative_counts == 0:
+        if not _unfinished(runner):
             return
+        gradients = {name: param.grad for name, param in _plain(runner.model).named_parameters() if param.grad is not None}
         rank, processes = get_dist_info()
         own = dict(
             gradients={name: value.detach().to('cpu', copy=True) for name, value in gradients.items()},
@@ -51,8 +51,14 @@ class ResumeHook(Hook):
         """Add the entry `resume`."""
         if not is_distributed():  # whoever writes the checkpoint; several processes are asked before
             self.collect(runner)
+        elif self.accumulated is None and 'optimizer' in checkpoint and _unfinished(runner):
+            runner.logger.warning(
+                f'resume: the gradients of an accumulation that is not complete are not in the checkpoint of iteration '
+                f'{checkpoint["meta"]["iter"]}, which SafeCheckpointHook would have collected'
+            )
         state: dict[str, Any] = dict(
             images=getattr(runner.train_dataloader.batch_sampler, 'images', None),
+            samples=len(runner.train_dataloader.dataset),
             early_stopping=[[hook.wait_count, float(hook.best_score)] for hook in _early_stopping(runner)],
         )
         if self.accumulated is not None and 'optimizer' in checkpoint:
@@ -71,6 +77,11 @@ class ResumeHook(Hook):
             runner.logger.warning(
                 f'resume: an iteration took {state["images"]} images (batch_size x processes) and takes {images} now: the '
                 'samples that follow are not those of an undisturbed run'
+            )
+        samples = len(runner.train_dataloader.dataset)
+        if state.get('samples') not in (None, samples):
+            runner.logger.warning(
+                f'resume: the training set had {state["samples"]} samples and has {samples} now: their order is another one'
             )
         for hook, (waited, best) in zip(_early_stopping(runner), state.get('early_stopping', ())):
             hook.wait_count, hook.best_score = waited, best
@@ -95,6 +106,14 @@ class ResumeHook(Hook):
         if hasattr(runner.model, 'require_forward_param_sync'):  # DDP takes buffers from the first process only at an update
             runner.model.require_forward_param_sync = False
         runner.logger.info('resume: the gradients of the accumulation that was not complete are back')
+
+
+def _unfinished(runner: Runner) -> bool:
+    """Whether gradients are there that no update has taken."""
+    given: Any = runner.optim_wrapper
+    wrappers = list(given.values()) if isinstance(given, OptimWrapperDict) else [given]
+    pending = any(wrapper.inner_count % wrapper._accumulative_counts for wrapper in wrappers)
+    return pending and any(param.grad is not None for param in runner.model.parameters())
 
 
 def _plain(model: Any) -> nn.Module:

@@ -30,6 +30,7 @@ from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
 from convnext_dense.training.checkpoint_file import write_checkpoint, writing_by
+from convnext_dense.training.sharded import ShardedModel
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
 
@@ -119,6 +120,17 @@ class WholeModelRunner(Runner):
         model = super().train()
         barrier()
         return model
+
+    def _init_model_weights(self) -> None:
+        if not isinstance(self.model, ShardedModel):  # which did it before it was divided
+            super()._init_model_weights()
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """As mmengine's; that of a divided model saves and loads whole state."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        if isinstance(self.model, ShardedModel) and built is not optim_wrapper:
+            self.model.follow(built.optimizer)
+        return built
 
     def test(self) -> dict[str, float]:
         """As mmengine's; no process leaves while another still speaks to it."""

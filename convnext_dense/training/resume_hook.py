@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from convnext_dense.errors import InputError
+from convnext_dense.training.sharded import ShardedModel, divided_as, whole
 
 
 @HOOKS.register_module()
@@ -38,14 +39,18 @@ class ResumeHook(Hook):
         if not gradients or wrapper.inner_count % wrapper._accumulative_counts == 0:
             return
         rank, processes = get_dist_info()
+        divided = isinstance(runner.model, ShardedModel)  # whose gradients are one mean of all processes
+        whole_ones = {name: whole(value.detach()) for name, value in gradients.items()}
         own = dict(
-            gradients={name: value.detach().to('cpu', copy=True) for name, value in gradients.items()},
+            gradients={} if divided and rank else {k: value.to('cpu', copy=True) for k, value in whole_ones.items()},
             buffers={name: value.detach().to('cpu', copy=True) for name, value in _plain(runner.model).named_buffers()},
         )
         every: list[Any] | None = [None] * processes if rank == 0 else None
         if is_distributed():
             dist.gather_object(own, every)
         self.accumulated = every if is_distributed() else [own]
+        for one in self.accumulated or () if divided else ():
+            one['gradients'] = own['gradients']
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add the entry `resume`."""
@@ -88,7 +93,7 @@ class ResumeHook(Hook):
                 raise InputError(f'--resume: resume.accumulated: expected gradients of the model, got another one for {name}')
             if not same:  # processes average theirs, so that each may begin with the mean
                 value = torch.stack([one['gradients'][name] for one in saved]).mean(0)
-            params[name].grad = value.to(params[name])
+            params[name].grad = divided_as(value, params[name]).to(params[name])
         buffers = dict(model.named_buffers())
         for name, value in own['buffers'].items():
             buffers[name].copy_(value)

@@ -84,15 +84,16 @@ class ResumeHook(Hook):
 
     def _restore_gradients(self, runner: Runner, saved: list[dict[str, Any]]) -> None:
         rank, processes = get_dist_info()
-        same = len(saved) == processes
-        own: dict[str, Any] = saved[rank] if same else saved[0]
+        same = len(saved) == processes and not isinstance(runner.model, ShardedModel)
+        own: dict[str, Any] = saved[rank] if len(saved) == processes else saved[0]
         model = _plain(runner.model)
         params = dict(model.named_parameters())
         for name, value in own['gradients'].items():
             if name not in params or params[name].shape != value.shape:
                 raise InputError(f'--resume: resume.accumulated: expected gradients of the model, got another one for {name}')
             if not same:  # processes average theirs, so that each may begin with the mean
-                value = torch.stack([one['gradients'][name] for one in saved]).mean(0)
+                every = [one['gradients'][name] for one in saved]
+                value = every[0] if all(torch.equal(one, value) for one in every) else torch.stack(every).mean(0)
             params[name].grad = divided_as(value, params[name]).to(params[name])
         buffers = dict(model.named_buffers())
         for name, value in own['buffers'].items():

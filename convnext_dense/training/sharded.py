@@ -44,19 +44,19 @@ def divided_as(value: Tensor, like: Tensor) -> Tensor:
 def blocks_of(model: nn.Module, least: int = LEAST) -> list[nn.Module]:
     """The blocks of the model's backbone (of a model without, its own), innermost first.
 
-    A block is what a ModuleList or Sequential has, is neither of the two, and has `least` parameters or more. All else, such
-    as heads, whose layers may run more than once in a step, is gathered with the model.
+    A block is what a ModuleList or Sequential has, is neither of the two, has layers, and `least` parameters or more. All
+    else, such as heads, whose layers may run more than once in a step, is gathered with the model.
     """
     root = getattr(model, 'backbone', model)
     found = []
     for module in root.modules():
         children = module.children() if type(module) in CONTAINERS else ()
-        found += [child for child in children if not isinstance(child, CONTAINERS) and _size(child) >= least]
+        found += [child for child in children if not isinstance(child, CONTAINERS) and _has_layers(child, least)]
     return list({id(one): one for one in reversed(found)}.values())
 
 
-def _size(module: nn.Module) -> int:
-    return sum(param.numel() for param in module.parameters())
+def _has_layers(module: nn.Module, least: int) -> bool:
+    return any(True for _ in module.children()) and sum(param.numel() for param in module.parameters()) >= least
 
 
 def check_divisible(model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Models divided among two processes, beside DistributedDataParallel: same losses, weights, checkpoints, also after a resume."""
+"""Models divided among two processes, beside DistributedDataParallel: same losses, weights and checkpoints, also resumed."""
 
 import os
 from collections.abc import Iterator
@@ -73,6 +73,7 @@ def train(
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-2), accumulative_counts=accumulate, clip_grad=clip),
         load_from=None if resume is None else str(folder / resume),
         resume=resume is not None,
+        experiment_name=name,
     )
     made.train()
 

@@ -93,8 +93,9 @@ class ShardedModel(nn.Module):
         if not is_distributed():
             raise InputError('ShardedModel: expected a distributed run of 2 or more processes, got one process; use --launcher')
         check_divisible(module)
-        if hasattr(module, 'init_weights'):
-            module.init_weights()
+        model: Any = module
+        if hasattr(model, 'init_weights'):
+            model.init_weights()
         for param in module.parameters():
             param.data = param.data.contiguous()
         for value in module.state_dict().values():
@@ -102,7 +103,7 @@ class ShardedModel(nn.Module):
         mesh = init_device_mesh(get_device(), (get_world_size(),))
         for block in (*blocks_of(module, least), module):
             fully_shard(block, mesh=mesh, reshard_after_forward=True)
-        self.module: Any = module
+        self.module = model
         self.gathered: dict[str, dict[Any, Any]] | None = None
         self.whole_weights = False
         module.register_state_dict_post_hook(partial(self._give_weights))  # a method can hold no mark

@@ -161,7 +161,7 @@ def test_what_testing_refuses(tool) -> None:
 
 def test_the_exit_statuses_are_those_of_the_tools() -> None:
     shown = [int(row[0]) for row in page('training').table('Exit statuses')]
-    assert shown == [0, command.WRONG_INPUT, command.PARTLY, command.UNFORESEEN, command.INTERRUPTED]
+    assert shown == [0, command.WRONG_INPUT, command.PARTLY, command.UNFORESEEN, command.LEFT_ALONE, command.INTERRUPTED]
 
 
 def test_predicting_has_a_row_for_each_option_and_format() -> None:

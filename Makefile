@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 # Run a second time as on a processor without AVX-512 and bfloat16, which oneDNN and PyTorch look for at their start.
 NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv constants convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
 
-.PHONY: setup demo test quick fuzz mutants clean
+.PHONY: setup demo test quick soak fuzz mutants clean
 
 setup: $(VENV)/.installed
 
@@ -42,6 +42,11 @@ test: setup
 	$(BIN)/mypy
 	$(PYTEST)
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PYTEST) $(NUMERICAL)
+
+# Runs killed at random moments and resumed, compared bit by bit with undisturbed ones; about 20 seconds a kill.
+KILLS ?= 100
+soak: setup
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python tests/soak.py --kills $(KILLS)
 
 # A value of every type for every key of the recipes and every option of the tools; about a second a case.
 fuzz: setup

@@ -34,6 +34,7 @@ from convnext_dense.run.options import load_config
 from convnext_dense.run.preflight import build_on_meta
 from convnext_dense.run.settle import settle_norms
 from convnext_dense.segmentation.segmentor import TEST_CFG
+from convnext_dense.training.stopping import SIGNALS, TIME_IS_UP
 from convnext_dense.weights import open as opening
 from convnext_dense.weights.convert import TARGETS
 from convnext_dense.weights.layouts import LAYOUTS
@@ -161,7 +162,8 @@ def test_what_testing_refuses(tool) -> None:
 
 def test_the_exit_statuses_are_those_of_the_tools() -> None:
     shown = [int(row[0]) for row in page('training').table('Exit statuses')]
-    assert shown == [0, command.WRONG_INPUT, command.PARTLY, command.UNFORESEEN, command.LEFT_ALONE, command.INTERRUPTED]
+    stops = [TIME_IS_UP, command.LEFT_ALONE, *sorted(128 + number for number in SIGNALS)]
+    assert shown == [0, command.WRONG_INPUT, command.PARTLY, command.UNFORESEEN, *stops] and command.INTERRUPTED in stops
 
 
 def test_predicting_has_a_row_for_each_option_and_format() -> None:

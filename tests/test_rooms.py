@@ -81,6 +81,7 @@ OTHERS = [
     'plugin',
     'private_operators',
     'readme',
+    'resume',
     'rooms',
     'tools',
     'tools_coco',

@@ -63,7 +63,7 @@ def config(folder: Path, name: str, iterations: int, data: Path, own: bool) -> C
     cfg = load_config(RECIPE, data_root=str(data))
     cfg.work_dir, cfg.experiment_name = str(folder / name), name
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations)
-    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
         cfg.pop(key, None)
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=EVERY, max_keep_ckpts=2)
@@ -113,7 +113,7 @@ def step_cost(say: Callable[[str], None], rounds: int) -> Table:
                 trained(config(folder, f'{path}_{i}', STEPS, folder / 'shapes', path == OWN), hook)
                 steps.append(1e3 * np.diff(hook.steps)[WARM - 1 :])
             say(f'round {i + 1} of {rounds}')
-    table = Table('toy step, 4 images', 'median ms', 'mean ms with saving', 'range of means', 'ours / mmengine')
+    table = Table('toy step, 2 images', 'median ms', 'mean ms with saving', 'range of means', 'ours / mmengine')
     base = median(float(np.median(steps)) for steps in found[MMENGINE])
     for path, steps in found.items():
         means = [float(step.mean()) for step in steps]

@@ -5,6 +5,7 @@
     convnext-dense benchmark photograph                  # predicting one of 2048x1536 pixels
     convnext-dense benchmark predict                     # from JPEG files to written results, beside other libraries
     convnext-dense benchmark evaluation                  # COCO's numbers, and masks pasted and encoded
+    convnext-dense benchmark resume run-cost             # far into a run, and each step, beside MMEngine's (docs/runs.md)
     convnext-dense benchmark constants                   # the kernels' constants at several values (docs/kernels.md)
     convnext-dense benchmark choose CONFIG               # a config's model by plain and by fast paths: the options to set here
 
@@ -27,6 +28,7 @@ from convnext_dense.benchmark.evaluation import evaluation
 from convnext_dense.benchmark.photograph import photograph
 from convnext_dense.benchmark.prediction import prediction
 from convnext_dense.benchmark.report import chart, limit_line, table
+from convnext_dense.benchmark.run_cost import resume_cost, step_cost
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_folder
 from convnext_dense.models.archs import MIN_SIDE
@@ -34,7 +36,7 @@ from convnext_dense.run.command import Parser
 from convnext_dense.run.options import load_config
 from convnext_dense.text import table_text
 
-OTHER = ('photograph', 'predict', 'evaluation', 'constants')
+OTHER = ('photograph', 'predict', 'evaluation', 'constants', 'resume', 'run-cost')
 OUT = 'work_dirs/benchmark'
 ALL = (*WORKS, 'photograph', 'predict', 'evaluation')
 
@@ -42,7 +44,7 @@ ALL = (*WORKS, 'photograph', 'predict', 'evaluation')
 def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}; or choose CONFIG')
-    parser.add_argument('--all', action='store_true', help='every work but constants')
+    parser.add_argument('--all', action='store_true', help='every work but constants, resume and run-cost')
     parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work')
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
     parser.add_argument('--out', metavar='DIR', help=f'for benchmark.json and benchmark.png, of rivals ({OUT})')
@@ -80,6 +82,10 @@ def main() -> None:
         timed = Table('work', 'path', 'median ms', 'range ms', 'times faster')
         evaluation(timed, args.rounds)
         print(table_text(timed))
+    if 'resume' in names:
+        print(table_text(resume_cost(print)))
+    if 'run-cost' in names:
+        print(table_text(step_cost(print, args.rounds)))
     if 'constants' in names:
         for found in constants(args.rounds):
             print(table_text(found))

@@ -9,7 +9,7 @@
 Reads from the config: model, dataloaders, evaluators, optim_wrapper, param_scheduler, loops, auto_scale_lr, work_dir.
 Everything is checked before the work directory is made.
 Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen error. 76: another process of the run
-ended. 130: Ctrl-C; --resume goes on.
+ended. With a checkpoint, where --resume goes on: 75 before --time-limit, 130 Ctrl-C, 138 SIGUSR1, 143 SIGTERM.
 """
 
 import argparse

@@ -31,6 +31,7 @@ from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
 from convnext_dense.training.checkpoint_file import write_checkpoint, writing_by
 from convnext_dense.training.sharded import ShardedModel
+from convnext_dense.training.stopping import loads_on
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
 
@@ -197,6 +198,7 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
         if name != 'train_dataloader':
             check_mask_sizes(dataset)
             dataset = ReadableDataset(dataset)
+            getattr(runner, f'_{name}').setdefault('worker_init_fn', dict(type=loads_on))
         getattr(runner, f'_{name}')['dataset'] = dict(type=lambda dataset=dataset: dataset)
     for line in lines:
         runner.logger.info(line)

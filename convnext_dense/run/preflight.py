@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import METRICS, MODELS, DefaultScope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -176,13 +177,29 @@ def _whole_file(path: str) -> str:
 
 
 def last_checkpoint(path: str) -> str:
-    """`path` itself if it is no folder, else the last checkpoint in it.
+    """`path` itself if it is no folder, else the last checkpoint in it; with a warning the newest whole one, if none is named.
 
     Raises:
         InputError: if there is none in the folder.
     """
     if '://' in path or kind_of_path(path) != 'folder':
         return path
+    try:
+        latest = _named_checkpoint(path)
+        why = '' if kind_of_path(latest) == 'file' else f'{shown(latest)} is not there'
+    except InputError as error:
+        latest, why = '', str(error)
+    newest = newest_good(path)[0] if why else None
+    if newest is not None:
+        MMLogger.get_current_instance().warning(f'checkpoint: {newest} is taken, the newest whole one: {why}')
+        return newest
+    if not latest:
+        raise InputError(why)
+    return latest
+
+
+def _named_checkpoint(path: str) -> str:
+    """The file that `last_checkpoint` in the folder names, in this folder or, as seen from where training was started."""
     named = Path(path, 'last_checkpoint')
     there = kind_of_path(named)
     try:

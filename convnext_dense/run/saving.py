@@ -24,6 +24,9 @@ def add_saving_options(parser: argparse.ArgumentParser) -> None:
     """Options of training about its checkpoints."""
     parser.add_argument('--save-every-minutes', type=_minutes, metavar='N', help='save, too, when so much time has passed')
     parser.add_argument(
+        '--async-save', choices=['auto', 'on', 'off'], default='auto', help='write beside training; auto: where memory allows'
+    )
+    parser.add_argument(
         '--time-limit', type=duration, metavar='H:MM', help='stop in time before it, with a checkpoint; exit status 75'
     )
 
@@ -65,14 +68,18 @@ def settle_checkpoints(cfg: Config, args: Namespace) -> list[str]:
     for node in nodes:
         if node.get('type') in PLAIN and not _is_remote(node):
             node['type'] = SAFE
-    minutes = getattr(args, 'save_every_minutes', None)
+    minutes, beside = getattr(args, 'save_every_minutes', None), getattr(args, 'async_save', 'auto')
+    options = [('--save-every-minutes', minutes is not None), ('--async-save', beside != 'auto')]
+    safe: Any = next((node for node in nodes if node.get('type') == SAFE), None)
+    for option, given in options:
+        if given and safe is None:
+            raise InputError(
+                f'{option}: expected a CheckpointHook with a local folder in default_hooks.checkpoint, got none; add it'
+            )
+    if beside != 'auto':
+        safe['asynchronous'] = beside == 'on'
     if minutes is None:
         return []
-    safe: Any = next((node for node in nodes if node.get('type') == SAFE), None)
-    if safe is None:
-        raise InputError(
-            '--save-every-minutes: expected a CheckpointHook with a local folder in default_hooks.checkpoint, got none; add it'
-        )
     safe['save_every_minutes'] = minutes
     return [f'checkpoints: also after every {minutes:g} minutes without one']
 

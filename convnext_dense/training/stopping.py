@@ -61,12 +61,13 @@ class StopHook(Hook):
     def __init__(self, time_limit: float | None = None) -> None:
         self.time_limit, self.status = time_limit, 0
         self.before: dict[int, Any] = {}
+        self.begun, self.common = False, 0
         self.longest = self.last = 0.0
         self.group: Any = None
 
     def before_train(self, runner: Runner) -> None:
         """Listen to the signals; only the main thread can."""
-        self.last = time.monotonic()
+        self.last, self.begun = time.monotonic(), True
         if is_distributed() and dist.get_backend() != 'gloo':
             self.group = dist.new_group(backend='gloo')  # a flag on the CPU waits for no kernel
         if threading.current_thread() is threading.main_thread():
@@ -94,13 +95,22 @@ class StopHook(Hook):
         if status and runner.iter + 1 < runner.max_iters:
             self._stop(runner, status, runner.iter + 1)
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        """How many iterations of the evaluation every process has, after which they agree."""
+        self.common = len(runner.val_dataloader)
+        if is_distributed():
+            common = torch.tensor(self.common)
+            dist.all_reduce(common, dist.ReduceOp.MIN, group=self.group)
+            self.common = int(common)
+
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stop an evaluation that was asked to: it is not of use before its end."""
-        if not hasattr(runner, 'train_loop') or not self.before:
+        if not self.begun or batch_idx >= self.common:
             return
         self._look_at_the_clock(runner, time.monotonic())
-        if self.status:
-            self._stop(runner, self.status, runner.iter, evaluating=True)
+        status = self._agreed()
+        if status:
+            self._stop(runner, status, runner.iter, evaluating=True)
 
     def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
         """An evaluation is no iteration."""

@@ -37,9 +37,12 @@ class Cluster:
         self.log.touch()
         (folder / 'bin').mkdir()
         for name, text in dict(scontrol=SCONTROL, squeue=SQUEUE, srun=SRUN, torchrun=TORCHRUN).items():
-            path = folder / 'bin' / name
-            path.write_text(f'#!/usr/bin/env bash\n{text.format(calls=f"{chr(39)}{self.log}{chr(39)}")}\n')
-            path.chmod(0o755)
+            self.program(name, text.format(calls=f"'{self.log}'"))
+
+    def program(self, name: str, text: str) -> None:
+        path = self.folder / 'bin' / name
+        path.write_text(f'#!/usr/bin/env bash\n{text}\n')
+        path.chmod(0o755)
 
     def start(self, *options: str, do: str = 'true', left: str = '12:00:00', **env: str) -> subprocess.Popen:
         slurm = dict(SLURM_JOB_ID='7', SLURM_JOB_NODELIST='node[1-2]', SLURM_JOB_NUM_NODES='2', LEFT=left, DO=do)
@@ -122,7 +125,8 @@ def test_how_it_is_called(cluster: Cluster) -> None:
 @pytest.mark.slow
 def test_two_nodes_train_and_go_on_when_queued_again(cluster: Cluster, shapes: str) -> None:
     """Real torchruns: the job is stopped after the second iteration, queued, and started once more."""
-    (cluster.folder / 'bin' / 'torchrun').unlink()
+    for name, module in {'torchrun': 'torch.distributed.run', 'convnext-dense': 'convnext_dense'}.items():
+        cluster.program(name, f'exec {sys.executable} -m {module} "$@"')
     steps = ['train_cfg.max_iters=4', 'train_cfg.val_interval=4', 'default_hooks.checkpoint.interval=1']
     options = [SHAPES, '--data-root', shapes, '--seed', '0', '--check-data', 'off', '--cfg-options', *QUICK, *steps]
     env = dict(PORT=str(free_port()), OMP_NUM_THREADS='1', PYTHONPATH=f'{UNFORMATTED}:{ROOT}')

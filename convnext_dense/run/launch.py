@@ -26,6 +26,7 @@ from torch import nn
 import convnext_dense.training.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.run.meeting import meet
 from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
@@ -184,7 +185,7 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
     """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         try:
-            torch.distributed.init_process_group('gloo')
+            meet('gloo')
         except Exception as error:  # the rendezvous reads the environment, and waits for the others
             raise InputError(
                 f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
@@ -192,6 +193,10 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
             ) from error
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(_leave)
+    elif cfg.launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in os.environ:  # else mmengine does it
+        given = dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+        seconds = {'timeout': timedelta(seconds=given['timeout'])} if 'timeout' in given else {}
+        meet(given.get('backend', 'nccl'), **seconds)
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
     for name, dataset in datasets.items():

@@ -1,4 +1,4 @@
-"""A process of several that is killed: the others end with a line, torchrun starts them again, and the run goes on by itself."""
+"""A process of several is killed: the others end with a line, torchrun starts them again, and the run goes on."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 from conftest import QUICK, ROOT, SHAPES, UNFORMATTED, call_tool
 from soak import differences, losses
 
-PATIENCE = 240  # seconds
+PATIENCE = 120  # seconds
 
 
 class Restarted:

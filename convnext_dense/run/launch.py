@@ -181,22 +181,30 @@ def _leave() -> None:
     torch.distributed.destroy_process_group()
 
 
-def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
-    """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        try:
-            meet('gloo')
-        except Exception as error:  # the rendezvous reads the environment, and waits for the others
-            raise InputError(
-                f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
-                f'({last_line(error)}); start with {_torchrun()}'
-            ) from error
+def _meet(cfg: Config) -> None:
+    """Start the process group: gloo on the CPU, where mmengine would ask for a GPU; the config's under torchrun."""
+    given: dict[str, Any] = dict(backend='gloo')
+    if torch.cuda.is_available():
+        if 'TORCHELASTIC_RUN_ID' not in os.environ:
+            return  # mmengine does it
+        given = dict(backend='nccl') | dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+    options = dict(timeout=timedelta(seconds=given['timeout'])) if given.get('timeout') else {}
+    try:
+        meet(given['backend'], **options)
+    except Exception as error:  # the rendezvous reads the environment, and waits for the others
+        raise InputError(
+            f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
+            f'({last_line(error)}); start with {_torchrun()}'
+        ) from error
+    if given['backend'] == 'gloo':
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(_leave)
-    elif cfg.launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in os.environ:  # else mmengine does it
-        given = dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
-        seconds = {'timeout': timedelta(seconds=given['timeout'])} if 'timeout' in given else {}
-        meet(given.get('backend', 'nccl'), **seconds)
+
+
+def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
+    """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
+    if cfg.launcher == 'pytorch':
+        _meet(cfg)
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
     for name, dataset in datasets.items():

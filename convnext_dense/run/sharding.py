@@ -54,7 +54,7 @@ def _conflicts(cfg: Config) -> list[tuple[str, str, str]]:
     for hook in hooks:
         cls = component(hook.get('type'))
         if isinstance(cls, type) and issubclass(cls, EMAHook):
-            found.append((f'a {cls.__name__}', 'no average of the weights', 'leave it out of custom_hooks, or give --no-ema'))
+            found.append((f'{cls.__name__}', 'no average of the weights', 'leave it out of custom_hooks, or give --no-ema'))
     if SAFE not in [hook.get('type') for hook in hooks]:
         found.append(
             (

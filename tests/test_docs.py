@@ -124,7 +124,7 @@ def test_there_are_commands() -> None:
 @pages
 def test_options_in_the_text_are_a_tools(page_: Page) -> None:
     known = {option for name in COMMANDS for option in parser_of(name)._option_string_actions}
-    known |= {'--no-deps'}  # pip's
+    known |= {'--no-deps', '--max-restarts', '--no-python'}  # pip's and torchrun's
     used = {word for code in page_.inline for word in re.findall(r'(?<!\S)--[\w-]+', code)}
     assert used <= known
 

@@ -125,7 +125,7 @@ def test_how_it_is_called(cluster: Cluster) -> None:
 @pytest.mark.slow
 def test_two_nodes_train_and_go_on_when_queued_again(cluster: Cluster, shapes: str) -> None:
     """Real torchruns: the job is stopped after the second iteration, queued, and started once more."""
-    for name, module in {'torchrun': 'torch.distributed.run', 'convnext-dense': 'convnext_dense'}.items():
+    for name, module in {'torchrun': 'torch.distributed.run', 'convnext-dense': 'convnext_dense_cli'}.items():
         cluster.program(name, f'exec {sys.executable} -m {module} "$@"')
     steps = ['train_cfg.max_iters=4', 'train_cfg.val_interval=4', 'default_hooks.checkpoint.interval=1']
     options = [SHAPES, '--data-root', shapes, '--seed', '0', '--check-data', 'off', '--cfg-options', *QUICK, *steps]

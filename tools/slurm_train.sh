@@ -22,7 +22,8 @@ fi
 work_dir=$1
 shift
 
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+first=${nodes%%$'\n'*}
 left=$(squeue -h -j "$SLURM_JOB_ID" -o %L) # D-HH:MM:SS, MM:SS, or words where there is no limit
 limit=()
 if [[ $left =~ ^([0-9]+):([0-9]+)$ ]]; then

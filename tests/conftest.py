@@ -68,12 +68,17 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def default_scope() -> Iterator[None]:
-    """No test leaves mmengine's default scope to the next one: which tests share a process is not fixed."""
-    before = dict(DefaultScope._instance_dict)
+def current_instances() -> Iterator[None]:
+    """No test leaves mmengine's scope, logger and the like to the next one: which tests share a process is not fixed."""
+    classes = (DefaultScope, MMLogger, MessageHub, Visualizer)
+    before = [dict(cls._instance_dict) for cls in classes]
     yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    for cls, instances in zip(classes, before):
+        for name in cls._instance_dict.keys() - instances.keys():
+            for handler in getattr(cls._instance_dict[name], 'handlers', ()):
+                handler.close()
+        cls._instance_dict.clear()
+        cls._instance_dict.update(instances)
 
 
 @pytest.fixture(autouse=True)

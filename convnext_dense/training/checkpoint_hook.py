@@ -21,6 +21,7 @@ from convnext_dense.training.checkpoint_file import remove_partial_files, write_
 from convnext_dense.training.kept import KeptCheckpoints
 from convnext_dense.training.resume_hook import ResumeHook
 from convnext_dense.training.saver import Saver, main_decides, raise_in_all
+from convnext_dense.training.sharded import gathered
 
 BETWEEN = 'iter_{}.pth'  # names of checkpoints between the planned ones of a run by epochs
 
@@ -161,8 +162,9 @@ class SafeCheckpointHook(CheckpointHook):
         options = dict(
             save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler, meta=meta, **self.args
         )
-        if is_main_process():
-            self.saver.save(runner.logger, path, partial(_gathered, runner, path, options), finish, lambda: None, wait)
+        with gathered(runner.model, runner.optim_wrapper if self.save_optimizer else None):
+            if is_main_process():
+                self.saver.save(runner.logger, path, partial(_content, runner, path, options), finish, lambda: None, wait)
         raise_in_all(self.saver.trouble(self.max_failures))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
@@ -202,12 +204,13 @@ class SafeCheckpointHook(CheckpointHook):
 
         is_best({name_of_score: score, name_of_path: path})
         options = dict(save_optimizer=False, save_param_scheduler=False, meta=dict(epoch=runner.epoch, iter=runner.iter))
-        if is_main_process():
-            take_back: Callable[[], None] = partial(is_best, before)
-            self.saver.save(runner.logger, path, partial(_gathered, runner, path, options), finish, take_back)
+        with gathered(runner.model):
+            if is_main_process():
+                take_back: Callable[[], None] = partial(is_best, before)
+                self.saver.save(runner.logger, path, partial(_content, runner, path, options), finish, take_back)
 
 
-def _gathered(runner: Runner, path: str, options: dict[str, Any]) -> dict[str, Any]:
+def _content(runner: Runner, path: str, options: dict[str, Any]) -> dict[str, Any]:
     """What the runner would write to `path`."""
     found: list[dict[str, Any]] = []
     with writing_by(lambda content, _: found.append(content)):

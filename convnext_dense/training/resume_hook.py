@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from convnext_dense.errors import InputError
+from convnext_dense.training.sharded import ShardedModel, divided_as, whole
 
 
 @HOOKS.register_module()
@@ -38,14 +39,18 @@ class ResumeHook(Hook):
             return
         gradients = {name: param.grad for name, param in _plain(runner.model).named_parameters() if param.grad is not None}
         rank, processes = get_dist_info()
+        divided = isinstance(runner.model, ShardedModel)  # whose gradients are one mean of all processes
+        whole_ones = {name: whole(value.detach()) for name, value in gradients.items()}
         own = dict(
-            gradients={name: value.detach().to('cpu', copy=True) for name, value in gradients.items()},
+            gradients={} if divided and rank else {k: value.to('cpu', copy=True) for k, value in whole_ones.items()},
             buffers={name: value.detach().to('cpu', copy=True) for name, value in _plain(runner.model).named_buffers()},
         )
         every: list[Any] | None = [None] * processes if rank == 0 else None
         if is_distributed():
             dist.gather_object(own, every)
         self.accumulated = every if is_distributed() else [own]
+        for one in self.accumulated or () if divided else ():
+            one['gradients'] = own['gradients']
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add the entry `resume`."""
@@ -90,16 +95,17 @@ class ResumeHook(Hook):
 
     def _restore_gradients(self, runner: Runner, saved: list[dict[str, Any]]) -> None:
         rank, processes = get_dist_info()
-        same = len(saved) == processes
-        own: dict[str, Any] = saved[rank] if same else saved[0]
+        same = len(saved) == processes and not isinstance(runner.model, ShardedModel)
+        own: dict[str, Any] = saved[rank] if len(saved) == processes else saved[0]
         model = _plain(runner.model)
         params = dict(model.named_parameters())
         for name, value in own['gradients'].items():
             if name not in params or params[name].shape != value.shape:
                 raise InputError(f'--resume: resume.accumulated: expected gradients of the model, got another one for {name}')
             if not same:  # processes average theirs, so that each may begin with the mean
-                value = torch.stack([one['gradients'][name] for one in saved]).mean(0)
-            params[name].grad = value.to(params[name])
+                every = [one['gradients'][name] for one in saved]
+                value = every[0] if all(torch.equal(one, value) for one in every) else torch.stack(every).mean(0)
+            params[name].grad = divided_as(value, params[name]).to(params[name])
         buffers = dict(model.named_buffers())
         for name, value in own['buffers'].items():
             buffers[name].copy_(value)

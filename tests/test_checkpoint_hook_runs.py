@@ -1,13 +1,19 @@
 """Checkpoints of several runs in a folder, between planned ones, and best ones that are written late."""
 
 import errno
+import os
 import time
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from conftest import forgotten
-from small_runs import names, small_run
+from mmengine.config import Config
+from small_runs import HOOK, Score, names, small_run
 from test_checkpoint_hook import At, load, watch
+from tiny_runs import runner
 
 from convnext_dense.errors import InputError
 from convnext_dense.training import saver
@@ -110,6 +116,41 @@ def test_a_best_one_that_fails_late_does_not_undo_a_newer_one(tmp_path: Path, mo
         == load(tmp_path / 'best_score_iter_3.pth')['message_hub']['runtime_info']['best_score']
     )
     assert names(tmp_path) == {'best_score_iter_3.pth'}
+
+
+def train(rank: int, folder: str) -> None:
+    """One of two processes, the first of which cannot write the best of the second iteration, but notices late."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
+    plain = saver.write_checkpoint
+
+    def write(content: dict, path: str) -> None:
+        if path.endswith('best_score_iter_2.pth'):
+            time.sleep(0.5)
+            raise OSError(errno.ENOSPC, 'No space left on device', path)
+        plain(content, path)
+
+    saver.write_checkpoint = write
+    hook = dict(type=HOOK, by_epoch=False, interval=-1, save_last=False, save_best='score', rule='greater', asynchronous=True)
+    made = runner(
+        Path(folder, 'run'),
+        dict(max_iters=4, val_interval=1),
+        default_hooks=dict(checkpoint=hook),
+        val_evaluator=dict(type=Score, scores=[1.0, 9.0, 5.0, 4.0]),
+        launcher='pytorch',
+        cfg=Config(dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None))),
+    )
+    made.train()
+    info = made.message_hub.runtime_info
+    Path(folder, str(rank)).write_text(f'{info["best_score"]} {Path(info["best_ckpt"]).name}')
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_every_process_has_the_same_best(tmp_path: Path) -> None:
+    mp.spawn(train, (str(tmp_path),), nprocs=2)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ['5.0 best_score_iter_3.pth'] * 2
 
 
 @pytest.mark.parametrize('save_best', ['score', 'auto'])

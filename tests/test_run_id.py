@@ -37,9 +37,6 @@ def test_where_it_cannot_be_written_the_run_begins(tmp_path: Path, caplog) -> No
     assert run_of(tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    ('meta', 'run', 'other'),
-    [({}, 'a', False), (dict(run='a'), 'a', False), (dict(run='b'), 'a', True), (dict(run='b'), None, False)],
-)
-def test_of_another(meta: dict, run: str | None, other: bool) -> None:
-    assert of_another_run(meta, run) is other
+@pytest.mark.parametrize(('its', 'run', 'other'), [(None, 'a', False), ('a', 'a', False), ('b', 'a', True), ('b', None, False)])
+def test_of_another(its: str | None, run: str | None, other: bool) -> None:
+    assert of_another_run({} if its is None else dict(run=its), run) is other

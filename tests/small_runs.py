@@ -49,4 +49,4 @@ def small_run(work_dir: Path, loop: dict[str, Any], scores: list[float] | None =
 
 def names(folder: Path) -> set[str]:
     """Of the files in a folder, but for the lock, dumped configs and the like."""
-    return {path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py'}
+    return {path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py' and path.name[0] != '.'}

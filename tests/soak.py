@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 300  # seconds that a run may take
 LEAVE = 60  # seconds in which the others end after one of several processes was killed
 OWN_TO_A_RUN = ('.time', '.data_time', '.memory', '.eta', '/time', '/data_time', '/memory')
-OF_THE_META = ('.meta.cfg', '.meta.experiment_name', '.meta.made_by', '.meta.mmengine_version')
+OF_THE_META = ('.meta.cfg', '.meta.experiment_name', '.meta.made_by', '.meta.run', '.meta.mmengine_version')
 OF_THE_FOLDER = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt', '.cfg', 'experiment_name', 'mmengine_version')
 
 COMMON = """

@@ -99,8 +99,45 @@ def test_where_every_one_is_damaged(run: Path, shapes: str) -> None:
     one_line(done.returncode, done.stderr, 'expected a whole checkpoint in .*found none; .*iter_3.pth.*iter_1.pth.*iter_2.pth')
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     done = call_tool('train', *options(shapes, run, '--resume', 'auto', iterations=1))
-    assert done.returncode == 0 and done.stdout.count('is passed over: ') == 3 and 'starts from the beginning' in done.stdout
-    assert verify(run / 'iter_1.pth') is None
+    one_line(
+        done.returncode, done.stderr, 'iter_3.pth is passed over.*would write over them: mend or remove them, .* --work-dir'
+    )
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    for path in run.iterdir():
+        path.unlink()
+    done = call_tool('train', *options(shapes, run, '--resume', 'auto', iterations=1))
+    assert done.returncode == 0 and 'starts from the beginning' in done.stdout and verify(run / 'iter_1.pth') is None
+
+
+def test_checkpoints_in_another_folder(run: Path, shapes: str, tmp_path: Path) -> None:
+    """Where the config writes them, with the work directory's name; a pointer is not needed."""
+    out = tmp_path / 'out'
+    out.mkdir()
+    args = options(shapes, tmp_path / 'new/run', '--resume', 'auto')
+    run.rename(out / 'run')
+    done = call_tool('train', *args, f'default_hooks.checkpoint.out_dir={out}')
+    assert done.returncode == 0 and f'resume: goes on from {out / "run/iter_3.pth"}' in done.stdout
+    assert not (tmp_path / 'new/run/iter_3.pth').exists()
+
+
+def test_a_new_run_in_the_folder_of_another(run: Path, shapes: str) -> None:
+    """Killed before it has saved, it begins anew: not from the other's, which is longer."""
+    code = (
+        'import os; from convnext_dense.training.checkpoint_hook import SafeCheckpointHook\n'
+        'SafeCheckpointHook.after_train_iter = lambda *args, **kwargs: os._exit(9)\n'
+        'from convnext_dense.commands import train; train.main()'
+    )
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    args = options(shapes, run)
+    done = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, env=env, timeout=300)
+    assert done.returncode == 9, done.stderr
+    assert 'has checkpoints of another run' in done.stdout + done.stderr and not (run / 'last_checkpoint').exists()
+    for name in ('iter_1.pth', 'iter_2.pth', 'iter_3.pth'):
+        assert torch.load(run / name, weights_only=False)['meta']['run'] != (run / '.run').read_text()
+    done = call_tool('train', *options(shapes, run, '--resume', 'auto', iterations=1))
+    assert done.returncode == 0 and 'iter_3.pth is passed over: it is of another run' in done.stdout
+    assert 'resume: starts from the beginning' in done.stdout
+    assert torch.load(run / 'iter_1.pth', weights_only=False)['meta']['run'] == (run / '.run').read_text()
 
 
 def test_a_checkpoint_of_another_config(run: Path, shapes: str) -> None:
@@ -122,7 +159,7 @@ def test_by_the_minute(shapes: str, tmp_path: Path) -> None:
     args = options(shapes, tmp_path / 'run', '--save-every-minutes', '0.0001')
     done = call_tool('train', *[arg.replace('checkpoint.interval=1', 'checkpoint.interval=100') for arg in args])
     assert done.returncode == 0 and 'checkpoints: also after every 0.0001 minutes' in done.stdout
-    assert {'iter_1.pth', 'iter_2.pth', 'iter_3.pth'} <= set(os.listdir(tmp_path / 'run'))
+    assert done.stdout.count('is on the disk') == 3 and [*(tmp_path / 'run').glob('*.pth')] == [tmp_path / 'run/iter_3.pth']
     done = call_tool('train', *options(shapes, tmp_path / 'other', '--save-every-minutes', '0'))
     one_line(done.returncode, done.stderr, "--save-every-minutes: expected minutes, a number above 0, got '0'")
 

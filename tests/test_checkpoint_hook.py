@@ -20,7 +20,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.training import checkpoint_hook, saver
 from convnext_dense.training.checkpoint_file import verify
 from convnext_dense.training.checkpoint_hook import SafeCheckpointHook
-from convnext_dense.training.last_good import last_good
+from convnext_dense.training.last_good import Found, last_good
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_every_file_is_whole_and_the_last_two_are_kept(tmp_path: Path) -> None:
     made.train()
     assert made.saving.seconds > 0
     assert names(tmp_path) == {'iter_4.pth', 'iter_5.pth', 'last_checkpoint'}
-    assert last_good(tmp_path) == (str(tmp_path / 'iter_5.pth'), [])
+    assert last_good(tmp_path) == Found(str(tmp_path / 'iter_5.pth'))
     content = load(tmp_path / 'iter_5.pth')
     assert content['meta']['iter'] == 5 and content['message_hub']['runtime_info']['last_ckpt'].endswith('iter_5.pth')
 
@@ -64,7 +64,7 @@ def test_the_order_is_write_then_pointer_then_prune(tmp_path: Path, monkeypatch)
         plain = getattr(module, name)
 
         def watched(first, second, name=name, plain=plain) -> None:
-            seen.append((name, sorted(names(tmp_path) - {'last_checkpoint'}), last_good(tmp_path)[0]))
+            seen.append((name, sorted(names(tmp_path) - {'last_checkpoint'}), last_good(tmp_path).path))
             plain(first, second)
 
         monkeypatch.setattr(module, name, watched)
@@ -83,6 +83,7 @@ def test_beside_training_or_not_the_bytes_are_equal(loop: dict, tmp_path: Path, 
     monkeypatch.setattr(
         'mmengine.runner.runner.time', Namespace(strftime=lambda *args: 'now', localtime=time.localtime, time=time.time)
     )
+    monkeypatch.setattr('convnext_dense.training.run_id.secrets.token_hex', lambda size: 'one')
     monkeypatch.setattr('mmengine.hooks.iter_timer_hook.time', Namespace(time=lambda: 0.0))  # the log keeps seconds
     plain = saver.write_checkpoint
 
@@ -163,16 +164,22 @@ def test_several_best_ones(tmp_path: Path) -> None:
 
 
 def test_every_so_many_minutes(tmp_path: Path, monkeypatch) -> None:
-    """In a run by epochs named by iterations, and counted with the others."""
+    """In a run by epochs named by iterations; superfluous after the next planned one."""
     now = [0.0]
     monkeypatch.setattr(checkpoint_hook.time, 'monotonic', lambda: now[0])
-    made = small_run(tmp_path, dict(max_epochs=2, hooks=[]), save_every_minutes=1, max_keep_ckpts=3)
-    made.register_hook(At(2, lambda runner: now.__setitem__(0, 61.0)))
-    made.register_hook(At(5, lambda runner: now.__setitem__(0, 121.0)))
+    made, seen = small_run(tmp_path, dict(max_epochs=2, hooks=[]), save_every_minutes=1, max_keep_ckpts=1), []
+
+    def look(runner) -> None:
+        runner.saving.saver.settle()
+        seen.append((names(tmp_path), [load(path)['meta'] for path in tmp_path.glob('iter_*.pth')]))
+
+    for done, do in ((2, lambda runner: now.__setitem__(0, 61.0)), (5, lambda runner: now.__setitem__(0, 121.0)), (6, look)):
+        made.register_hook(At(done, do))
     made.train()
-    assert names(tmp_path) == {'epoch_1.pth', 'iter_6.pth', 'epoch_2.pth', 'last_checkpoint'}  # iter_3 was the oldest
-    meta = load(tmp_path / 'iter_6.pth')['meta']
-    assert (meta['iter'], meta['epoch']) == (6, 1)
+    ((files, metas),) = seen
+    assert files == {'epoch_1.pth', 'iter_6.pth', 'last_checkpoint'}  # not iter_3
+    assert [(meta['iter'], meta['epoch'], meta['between']) for meta in metas] == [(6, 1, True)]
+    assert names(tmp_path) == {'epoch_2.pth', 'last_checkpoint'}
     assert (load(tmp_path / 'epoch_2.pth')['meta']['iter'], load(tmp_path / 'epoch_2.pth')['meta']['epoch']) == (8, 2)
 
 
@@ -241,7 +248,7 @@ def test_a_full_disk_is_survived(beside: bool, tmp_path: Path, monkeypatch) -> N
 
     def space(runner) -> None:
         runner.saving.saver._writer._job and runner.saving.saver._writer._job.join()
-        assert names(tmp_path) == {'iter_2.pth', 'last_checkpoint'} and last_good(tmp_path)[0] == str(tmp_path / 'iter_2.pth')
+        assert names(tmp_path) == {'iter_2.pth', 'last_checkpoint'} and last_good(tmp_path).path == str(tmp_path / 'iter_2.pth')
         limits.pop().__exit__(None, None, None)
 
     made = small_run(tmp_path, dict(max_iters=5), max_keep_ckpts=1, asynchronous=beside)
@@ -280,7 +287,7 @@ def test_a_folder_that_is_gone_is_made_again(tmp_path: Path) -> None:
     made = small_run(tmp_path / 'run', dict(max_iters=3), out_dir=str(tmp_path / 'out'))
     made.register_hook(At(2, lambda runner: (runner.saving.saver.settle(), shutil.rmtree(tmp_path / 'out'))))
     made.train()
-    assert names(tmp_path / 'out/run') == {'iter_3.pth'} and last_good(tmp_path / 'run')[0] == str(
+    assert names(tmp_path / 'out/run') == {'iter_3.pth'} and last_good(tmp_path / 'run').path == str(
         tmp_path / 'out/run/iter_3.pth'
     )
 

@@ -59,6 +59,16 @@ def test_several_processes_do_not_decide_alone(cfg: Config, model) -> None:
     assert cfg.train_dataloader.batch_size == 8
 
 
+def test_a_resumed_run_keeps_its_batch(cfg: Config, model) -> None:
+    """It has done iterations of this batch, of which there would be twice as many."""
+    cfg.resume, cfg.load_from = True, 'iter_3.pth'
+    with pytest.raises(torch.OutOfMemoryError):
+        train_within_memory(cfg, model, 1, lambda lines: Runner(cfg, 4, 3))
+    with pytest.raises(torch.OutOfMemoryError):
+        train_within_memory(cfg, model, 1, lambda lines: Runner(cfg, 4, 0))  # before the runner has loaded it
+    assert cfg.train_dataloader.batch_size == 8 and cfg.train_cfg.max_iters == 2000
+
+
 def test_a_resumed_run_is_halved_as_it_began(cfg: Config, model) -> None:
     before = copy.deepcopy(cfg)
     assert as_halved(cfg, model, before) == [] == as_halved(cfg, model, {})

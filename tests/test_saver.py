@@ -4,15 +4,18 @@ import errno
 import logging
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from convnext_dense.errors import InputError
 from convnext_dense.training import saver as module
 from convnext_dense.training.checkpoint_file import verify
-from convnext_dense.training.saver import Saver, main_decides, raise_in_all
+from convnext_dense.training.saver import Saver, main_decides, main_does
 
 LOGGER = logging.getLogger('test_saver')
 
@@ -108,6 +111,44 @@ def test_what_no_disk_is_to_blame_for_is_raised(tmp_path: Path) -> None:
 
 def test_one_process_decides_for_itself() -> None:
     assert main_decides(3) == 3
-    raise_in_all(None)
-    with pytest.raises(InputError, match='why'):
-        raise_in_all('why')
+    done = []
+    main_does(lambda: done.append(1))
+    assert done == [1]
+    with pytest.raises(ZeroDivisionError):
+        main_does(lambda: 1 / 0)
+
+
+def test_failures_are_raised(tmp_path: Path) -> None:
+    saver = Saver(False)
+    (tmp_path / 'file').touch()
+    save(saver, tmp_path / 'file/a.pth')
+    saver.check(2)
+    with pytest.raises(InputError, match='could not write the last one'):
+        saver.check(1)
+
+
+def fail_in_the_first(rank: int, folder: str) -> None:
+    """What each of two processes is told goes into a file."""
+    dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
+    told = []
+
+    def fail(error: Exception) -> None:
+        assert rank == 0
+        raise error
+
+    for error in (InputError('the disk'), ZeroDivisionError('a fault'), None):
+        try:
+            main_does(partial(fail, error) if error else nothing)
+        except Exception as caught:
+            told.append(f'{type(caught).__name__}: {caught}')
+    Path(folder, str(rank)).write_text('\n'.join(told))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_an_error_of_the_first_process_ends_the_others(tmp_path: Path) -> None:
+    """Rather than leave them waiting for it."""
+    mp.spawn(fail_in_the_first, (str(tmp_path),), nprocs=2)
+    first, second = ((tmp_path / str(rank)).read_text().splitlines() for rank in range(2))
+    assert first == ['InputError: the disk', 'ZeroDivisionError: a fault']
+    assert second == ['InputError: the disk', 'RuntimeError: the main process could not save: a fault']

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
 from convnext_dense.errors import InputError
-from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints
+from convnext_dense.run.saving import add_saving_options, checkpoint_root, is_main, settle_checkpoints
 
 
 def settled(minutes: float | None = None, **entries) -> tuple[Config, list[str]]:
@@ -37,6 +37,19 @@ def test_other_hooks_and_stores_stay(entry: dict) -> None:
         assert cfg.default_hooks.checkpoint == hook and lines == []
         with pytest.raises(InputError, match='--save-every-minutes: expected a CheckpointHook with a local folder'):
             settled(5, default_hooks=dict(checkpoint=hook))
+
+
+def test_where_checkpoints_are_written() -> None:
+    for hook, root in [
+        (dict(type='CheckpointHook', out_dir='a'), 'a'),
+        (dict(type='SafeCheckpointHook', out_dir='a'), 'a'),
+        (dict(type='SafeCheckpointHook'), None),
+        (dict(type='CheckpointHook', out_dir='s3://a'), None),
+        (dict(type='LoggerHook', out_dir='a'), None),
+    ]:
+        assert checkpoint_root(Config(dict(default_hooks=dict(checkpoint=hook, timer=None)))) == root
+        assert checkpoint_root(Config(dict(custom_hooks=[hook]))) == root
+    assert checkpoint_root(Config()) is None
 
 
 def test_minutes() -> None:

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from tiny_runs import equal, runner, state
 from torch.utils.data import DataLoader, Dataset
 
-from convnext_dense.errors import Stopped
+from convnext_dense.errors import InputError, Stopped
 from convnext_dense.training import stopping
 from convnext_dense.training.stopping import GRACE, SIGNALS, TIME_IS_UP, StopHook, loads_on
 
@@ -101,6 +101,52 @@ def test_before_a_time_limit(tmp_path, monkeypatch) -> None:
     assert torch.load(next(tmp_path.glob('iter_*.pth')), weights_only=True)['meta']['iter'] > 1
 
 
+class Slow(Hook):
+    """Each iteration of an evaluation takes a while, or what comes after the last."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, iteration: float, after: float = 0.0) -> None:
+        self.iteration, self.after = iteration, after
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        time.sleep(self.iteration)
+
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
+        time.sleep(self.after)
+
+
+def test_a_limit_that_is_too_short_for_an_evaluation(tmp_path, monkeypatch) -> None:
+    """The first time the run stops with what it has trained; the next time it would train nothing."""
+    monkeypatch.setattr(stopping, 'LEAST_MARGIN', 0.0)
+    loop = dict(max_iters=4, val_interval=2)
+    for resume, end in ((None, Stopped), (tmp_path / 'iter_2.pth', InputError)):
+        monkeypatch.setattr(stopping, 'STARTED', time.monotonic())
+        made = runner(
+            tmp_path,
+            loop,
+            default_hooks=SAFE,
+            custom_hooks=[StopHook(time_limit=1.5), Slow(0.6)],
+            load_from=resume and str(resume),
+            resume=resume is not None,
+        )
+        with pytest.raises(end) as error:
+            made.train()
+        assert made.iter == 2
+    assert 'expected time for an evaluation, got 2 s, of which 0 s went before it and 2 s for 3 of its 4 it' in str(error.value)
+    assert [signal.getsignal(number) for number in SIGNALS].count(signal.SIG_DFL) == 2
+
+
+def test_the_time_of_the_metrics_is_left(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(stopping, 'LEAST_MARGIN', 0.0)
+    monkeypatch.setattr(stopping, 'STARTED', time.monotonic())
+    hook = StopHook(time_limit=3.0)
+    made = runner(tmp_path, dict(max_iters=20, val_interval=1), default_hooks=SAFE, custom_hooks=[hook, Slow(0.0, 0.8)])
+    with pytest.raises(Stopped):
+        made.train()
+    assert 0.8 <= hook.computing < 1.2 and time.monotonic() - stopping.STARTED < 3.0
+
+
 def test_the_clock_may_be_set(tmp_path, monkeypatch) -> None:
     """A day on by the clock on the wall."""
     monkeypatch.setattr(time, 'time', lambda: 1e10)
@@ -121,6 +167,24 @@ def test_without_a_hook_that_saves(tmp_path) -> None:
     with pytest.raises(Stopped) as error:
         made.train()
     assert 'without a checkpoint, which SafeCheckpointHook would have saved; --resume' in error.value.message
+
+
+def test_what_could_not_be_saved_is_told(tmp_path) -> None:
+    """With the last good one, as an error: --resume goes on from there, not from the iteration at which it stopped."""
+    (tmp_path / 'out').touch()
+    hook = dict(type='SafeCheckpointHook', by_epoch=False, interval=100, out_dir=str(tmp_path / 'out'))
+    before = [signal.getsignal(number) for number in SIGNALS]
+    made = runner(
+        tmp_path / 'run',
+        dict(max_iters=4),
+        default_hooks=dict(checkpoint=hook),
+        custom_hooks=[StopHook(), Sends(signal.SIGTERM, at=2)],
+    )
+    with pytest.raises(InputError) as error:
+        made.train()
+    assert str(error.value).startswith('stopped by SIGTERM after 3 of 4 iterations, which could not be saved: checkpoint: exp')
+    assert 'could not write the last one' in str(error.value) and 'there is no good one; mend that' in str(error.value)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 class Group(Dataset):

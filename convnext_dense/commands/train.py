@@ -43,7 +43,7 @@ from convnext_dense.run.preflight import (
 )
 from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.resuming import settle_loop
-from convnext_dense.run.saving import add_saving_options, is_main, settle_checkpoints, settle_stopping
+from convnext_dense.run.saving import add_saving_options, checkpoint_root, is_main, settle_checkpoints, settle_stopping
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.run.sharding import add_sharding_option, settle_sharding
 from convnext_dense.training.background import wait_for_writers
@@ -93,7 +93,7 @@ def main() -> None:
     main_process = is_main(args.launcher)
     if main_process:
         check_free(cfg.work_dir)
-    resume, told = resolve_resume(args.resume, cfg.work_dir)
+    resume, told = resolve_resume(args.resume, cfg.work_dir, checkpoint_root(cfg))
     lines += told
     args.restarts, args.resume = args.resume == 'auto', resume
     cfg.load_from = resume or args.load_from or cfg.get('load_from')

@@ -15,24 +15,23 @@ from convnext_dense.errors import InputError
 from convnext_dense.run.nodes import dicts
 from convnext_dense.run.preflight import check_batch_norm
 from convnext_dense.training.out_of_memory import is_out_of_memory
-from convnext_dense.weights.load import look_at_whole_model
 
 
 def train_within_memory(cfg: Config, model: nn.Module, processes: int, build: Callable[[list[str]], Runner]) -> Runner:
     """Train by the runner that `build` makes with more lines for its log; a first step that does not fit halves the batch.
 
     An update takes the same number of images; iterations, which are then twice as many, are counted anew in the config.
-    Afterwards, where one image is too much, and in one of several processes, the error is raised.
+    Afterwards, in a resumed run, where one image is too much, and in one of several processes, the error is raised.
     """
     lines: list[str] = []
-    start = _iteration(cfg)
     while True:
         runner = build(lines)
         try:
             runner.train()
             return runner
         except (RuntimeError, MemoryError) as error:
-            if processes > 1 or runner.iter > start or not is_out_of_memory(error) or not _halved(cfg, model):
+            first = runner.iter == 0 and not cfg.get('resume')  # a resumed run has done iterations of the batch that it has
+            if processes > 1 or not first or not is_out_of_memory(error) or not _halved(cfg, model):
                 raise
             lines = [*lines, _line(cfg)]
         del runner
@@ -51,14 +50,6 @@ def as_halved(cfg: Config, model: nn.Module, before: Mapping[str, Any]) -> list[
     while cfg.train_dataloader.batch_size > batch and _halved(cfg, model):
         pass
     return [_line(cfg).replace('the first step did not fit', 'as the run began')]
-
-
-def _iteration(cfg: Config) -> int:
-    """Where the run begins, by the checkpoint that it resumes."""
-    if not cfg.get('resume') or not cfg.get('load_from'):
-        return 0
-    meta = look_at_whole_model(cfg.load_from).get('meta')
-    return int(meta.get('iter', 0)) if isinstance(meta, dict) else 0
 
 
 def _line(cfg: Config) -> str:

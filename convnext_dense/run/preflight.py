@@ -25,7 +25,7 @@ from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.run.resume_state import check_resume
 from convnext_dense.text import suggest
 from convnext_dense.training.checkpoint_file import verify
-from convnext_dense.training.last_good import last_good, newest_good
+from convnext_dense.training.last_good import Found, last_good, newest_good
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
 from convnext_dense.weights.open import kind_of_path, reason, shown
@@ -137,13 +137,14 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
     return [line for line in lines if line]
 
 
-def resolve_resume(resume: str | bool | None, work_dir: str) -> tuple[str | None, list[str]]:
+def resolve_resume(resume: str | bool | None, work_dir: str, out_dir: str | None = None) -> tuple[str | None, list[str]]:
     """The checkpoint that `--resume [auto|FILE|DIR]` means, verified, and lines for the log; None where the run begins anew.
 
-    `resume` is True for `--resume` alone. Where the last checkpoint is damaged, the newest whole one is taken.
+    `resume` is True for `--resume` alone. Where the last checkpoint is damaged, the newest whole one is taken. `out_dir` is
+    that of mmengine's CheckpointHook, where it has one: checkpoints are in a folder there that is named as the work directory.
 
     Raises:
-        InputError: if there is no whole one, but for 'auto'; if FILE is not whole.
+        InputError: if there is no whole one; for 'auto' only if there are some, none of which is whole. If FILE is not whole.
     """
     if resume is None or resume is False:
         return None, []
@@ -151,12 +152,20 @@ def resolve_resume(resume: str | bool | None, work_dir: str) -> tuple[str | None
         return _whole_file(resume), []
     folder = resume if isinstance(resume, str) and resume != 'auto' else work_dir
     there = kind_of_path(folder) == 'folder'
-    path, lines = last_good(folder) if there else (None, [])
+    beside = os.path.join(out_dir, os.path.basename(os.path.normpath(folder))) if out_dir else None
+    found = last_good(folder, beside) if there or beside else Found()
+    path, lines = found.path, found.lines
     if resume == 'auto':
+        if path is None and found.lost:
+            raise InputError(
+                f'--resume auto: expected a whole checkpoint of the run in {shown(folder)}, or none at all, found '
+                f'{"; ".join(lines)}; a run from the beginning would write over them: mend or remove them, and '
+                'last_checkpoint, or name another --work-dir'
+            )
         what = f'goes on from {shown(path)}' if path else f'starts from the beginning, no checkpoint in {shown(folder)}'
         return path, [*lines, f'resume: {what}']
     if path is None:
-        got = 'which is not there' if not there else f'found none{"".join(f"; {line}" for line in lines)}'
+        got = 'which is not there' if not there and not lines else f'found none{"".join(f"; {line}" for line in lines)}'
         raise InputError(
             f'--resume: expected a whole checkpoint in {shown(folder)}, {got}; name a file, or start without --resume '
             '(--resume auto starts from the beginning where there is none)'
@@ -171,7 +180,7 @@ def _whole_file(path: str) -> str:
     why = verify(path)
     if why is None:
         return path
-    other, _ = newest_good(os.path.dirname(os.path.abspath(path)), without=Path(path))
+    other = newest_good(os.path.dirname(os.path.abspath(path)), without=Path(path)).path
     instead = f'; the newest whole one beside it is {shown(other)}' if other else '; name another'
     raise InputError(f'--resume: expected a whole checkpoint, got {shown(path)}: {why}{instead}')
 
@@ -189,7 +198,7 @@ def last_checkpoint(path: str) -> str:
         why = '' if kind_of_path(latest) == 'file' else f'{shown(latest)} is not there'
     except InputError as error:
         latest, why = '', str(error)
-    newest = newest_good(path)[0] if why else None
+    newest = newest_good(path).path if why else None
     if newest is not None:
         MMLogger.get_current_instance().warning(f'checkpoint: {newest} is taken, the newest whole one: {why}')
         return newest

@@ -64,7 +64,7 @@ def settle_checkpoints(cfg: Config, args: Namespace) -> list[str]:
     hooks = cfg.default_hooks
     if isinstance(hooks, dict) and 'checkpoint' not in hooks:  # as mmengine's runner adds it
         hooks['checkpoint'] = dict(type='CheckpointHook', interval=1)
-    nodes = [node for key in ('default_hooks', 'custom_hooks') for node in dicts(cfg.get(key) or [])]
+    nodes = _hooks(cfg)
     for node in nodes:
         if node.get('type') in PLAIN and not _is_remote(node):
             node['type'] = SAFE
@@ -82,6 +82,16 @@ def settle_checkpoints(cfg: Config, args: Namespace) -> list[str]:
         return []
     safe['save_every_minutes'] = minutes
     return [f'checkpoints: also after every {minutes:g} minutes without one']
+
+
+def _hooks(cfg: Config) -> list[Any]:
+    return [node for key in ('default_hooks', 'custom_hooks') for node in dicts(cfg.get(key) or [])]
+
+
+def checkpoint_root(cfg: Config) -> str | None:
+    """The local `out_dir` of the hook that writes checkpoints; None where it writes into the work directory or a store."""
+    nodes = (node for node in _hooks(cfg) if node.get('type') in (SAFE, *PLAIN) and not _is_remote(node))
+    return next((str(node['out_dir']) for node in nodes if node.get('out_dir')), None)
 
 
 def settle_stopping(cfg: Config, args: Namespace) -> list[str]:

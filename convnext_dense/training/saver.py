@@ -9,9 +9,9 @@ from collections.abc import Callable
 from logging import Logger
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_distributed
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import os_line
 from convnext_dense.training.background import Writer
 from convnext_dense.training.checkpoint_file import write_checkpoint
@@ -127,6 +127,16 @@ class Saver:
             'go on with --resume'
         )
 
+    def check(self, most: int) -> None:
+        """End the run where `most` saves have failed in a row.
+
+        Raises:
+            InputError: then.
+        """
+        trouble = self.trouble(most)
+        if trouble is not None:
+            raise InputError(trouble)
+
 
 def main_decides(value: Any) -> Any:
     """The main process's value, in every process."""
@@ -137,8 +147,23 @@ def main_decides(value: Any) -> Any:
     return values[0]
 
 
-def raise_in_all(message: str | None) -> None:
-    """Raise InputError in every process where the main one has a message."""
-    message = main_decides(message)
-    if message is not None:
-        raise InputError(message)
+def main_does(do: Callable[[], None]) -> None:
+    """Let the main process do something; what it raises ends every process, rather than leave the others waiting for it.
+
+    Raises:
+        Exception: its own, in the main process.
+        InputError: in the others, where it was one.
+        RuntimeError: in the others, where it was none.
+    """
+    caught: Exception | None = None
+    if is_main_process():
+        try:
+            do()
+        except Exception as error:
+            caught = error
+    told = main_decides(None if caught is None else (isinstance(caught, InputError), last_line(caught)))
+    if caught is not None:
+        raise caught
+    if told is not None:
+        foreseen, words = told
+        raise InputError(words) if foreseen else RuntimeError(f'the main process could not save: {words}')

@@ -56,6 +56,7 @@ class Case:
     workers: int = 0
     processes: int = 1
     options: tuple[str, ...] = ()
+    changing_workers: bool = False  # each start has another number of loading processes
 
     def text(self) -> str:
         best = 'mIoU' if self.recipe == UPERNET else 'coco/bbox_mAP'
@@ -82,6 +83,7 @@ CASES = [
     Case('upernet, 2 workers, AMP, EMA, accumulation', UPERNET, f'{EMA}\n{ACCUMULATED}', 2, options=('--amp',)),
     Case('upernet, 2 processes', UPERNET, processes=2),
     Case('upernet, 2 processes, 1 worker each, EMA, accumulation', UPERNET, f'{EMA}\n{ACCUMULATED}', 1, 2),
+    Case('upernet, changing workers', UPERNET, changing_workers=True),
     Case('mask r-cnn', MASK_RCNN),
     Case('mask r-cnn, 2 workers, EMA, accumulation', MASK_RCNN, f'{EMA}\n{ACCUMULATED}', 2),
     Case('mask r-cnn, AMP, by epochs', MASK_RCNN, BY_EPOCH, options=('--amp',)),
@@ -92,12 +94,15 @@ CASES = [
 class Run:
     """The processes of one run, forked; `log` is what they write."""
 
-    def __init__(self, case: Case, folder: Path, data: Path, work_dir: Path, resume: bool) -> None:
+    def __init__(self, case: Case, folder: Path, data: Path, work_dir: Path, resume: bool, workers: int | None = None) -> None:
         config, self.log = folder / 'soak.py', folder / f'{work_dir.name}.log'
         if not config.exists():
             config.write_text(case.text())
         argv = ['tools/train.py', str(config), '--data-root', str(data), '--work-dir', str(work_dir), '--seed', '3']
         argv += ['--check-data', 'off', *case.options, *(['--resume', 'auto'] if resume else [])]
+        if workers is not None:
+            loading = [f'train_dataloader.num_workers={workers}', f'train_dataloader.persistent_workers={workers > 0}']
+            argv += ['--cfg-options', *loading]
         ranks: list[dict[str, str]] = [{}]
         if case.processes > 1:
             argv += ['--launcher', 'pytorch']
@@ -185,7 +190,8 @@ def killed_at_random(case: Case, folder: Path, data: Path, rng: random.Random, k
     done: Counter[str] = Counter()
     kinds = [kind for kind in KINDS if case.processes > 1 or kind != 'one process alone']
     while True:
-        run = Run(case, folder, data, folder / 'killed', resume=True)
+        workers = rng.choice([0, 1, 2]) if case.changing_workers else None
+        run = Run(case, folder, data, folder / 'killed', resume=True, workers=workers)
         kind = rng.choice(kinds)
         if sum(done.values()) < kills and moment(run, folder / 'killed', rng, kind, duration):
             run.kill(rng.choice(SIGNALS) if kind == 'a signal' else signal.SIGKILL, one=kind == 'one process alone')
@@ -265,7 +271,7 @@ def compare(case: Case, folder: Path) -> int:
         if differ:
             raise SystemExit(f'{case.name}: {name}: {len(differ)} of {count} entries differ: {differ[:5]}; see {folder}')
     logged, again = losses(whole), losses(killed)
-    wrong = [key for key in logged if again.get(key) != logged[key]]
+    wrong = [key for key in logged.keys() | again.keys() if again.get(key) != logged.get(key)]
     if wrong:
         raise SystemExit(f'{case.name}: {len(wrong)} of {len(logged)} logged values differ: {wrong[:5]}; see {folder}')
     return compared + len(logged)

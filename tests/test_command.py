@@ -18,7 +18,7 @@ from parsers import COMMANDS, TOOLS, module_of, parser_of
 import convnext_dense.__main__
 from convnext_dense import InputError
 from convnext_dense.errors import doing, last_line
-from convnext_dense.run.command import Parser, exit_with_line
+from convnext_dense.run.command import LEFT_ALONE, Parser, exit_with_line, lost_process
 
 ORIGINAL = 'Original Traceback (most recent call last):'
 
@@ -208,3 +208,27 @@ def test_help_of_the_module(monkeypatch, capsys) -> None:
     shown = capsys.readouterr().out
     assert not stop.value.code and shown.startswith('usage: ')
     assert '    PYTHONPATH=CLONE python -m convnext_dense SITE_PACKAGES/' in shown
+
+
+GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:43674: '
+
+
+@pytest.mark.parametrize(
+    ('error', 'why'),
+    [
+        (RuntimeError(f'{GLOO}Connection reset by peer. This is typically caused by ...'), 'Connection reset by peer'),
+        (RuntimeError('[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 1800000ms for recv'), 'Timed out waiting'),
+        (torch.distributed.DistBackendError('NCCL error: remote process exited'), 'NCCL error: remote process exited'),
+        (torch.distributed.DistNetworkError('failed to recv, got 0 bytes'), 'failed to recv, got 0 bytes'),
+    ],
+)
+def test_another_process_that_ended(capsys, error: Exception, why: str) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        exit_with_line(main, '--resume goes on')
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == LEFT_ALONE and line.startswith(f'error: another process of this run ended ({why}')
+    assert line.endswith('; its own last lines say why; --resume goes on')
+    assert lost_process(RuntimeError('Connection reset by peer')) is None, 'of a download'

@@ -124,7 +124,7 @@ def test_there_are_commands() -> None:
 @pages
 def test_options_in_the_text_are_a_tools(page_: Page) -> None:
     known = {option for name in COMMANDS for option in parser_of(name)._option_string_actions}
-    known |= {'--no-deps'}  # pip's
+    known |= {'--no-deps', '--max-restarts', '--no-python'}  # pip's and torchrun's
     used = {word for code in page_.inline for word in re.findall(r'(?<!\S)--[\w-]+', code)}
     assert used <= known
 
@@ -162,7 +162,7 @@ def test_what_testing_refuses(tool) -> None:
 
 def test_the_exit_statuses_are_those_of_the_tools() -> None:
     shown = [int(row[0]) for row in page('training').table('Exit statuses')]
-    stops = [TIME_IS_UP, *sorted(128 + number for number in SIGNALS)]
+    stops = [TIME_IS_UP, command.LEFT_ALONE, *sorted(128 + number for number in SIGNALS)]
     assert shown == [0, command.WRONG_INPUT, command.PARTLY, command.UNFORESEEN, *stops] and command.INTERRUPTED in stops
 
 

@@ -83,6 +83,7 @@ OTHERS = [
     'readme',
     'resume',
     'rooms',
+    'slurm',
     'tools',
     'tools_coco',
     'wheel',

@@ -38,8 +38,8 @@ class Read(Hook):
         self.start, self.begun = start, 0.0
         self.steps: list[float] = []
 
-    def before_train(self, runner: Runner) -> None:
-        runner.train_loop._iter = self.start
+    def before_run(self, runner: Runner) -> None:
+        runner.train_loop._iter = self.start  # before the loop looks where it is
         self.begun = time.perf_counter()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

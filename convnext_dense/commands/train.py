@@ -8,8 +8,8 @@
 
 Reads from the config: model, dataloaders, evaluators, optim_wrapper, param_scheduler, loops, auto_scale_lr, work_dir.
 Everything is checked before the work directory is made.
-Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen error. With a checkpoint, where --resume
-goes on: 75 before --time-limit, 130 Ctrl-C, 138 SIGUSR1, 143 SIGTERM.
+Exit status 2: wrong input, said in one line, nothing is left. 70: an unforeseen error. 76: another process of the run
+ended. With a checkpoint, where --resume goes on: 75 before --time-limit, 130 Ctrl-C, 138 SIGUSR1, 143 SIGTERM.
 """
 
 import argparse
@@ -45,7 +45,9 @@ from convnext_dense.run.rehearsal import check_parts, rehearse
 from convnext_dense.run.resuming import settle_loop
 from convnext_dense.run.saving import add_saving_options, checkpoint_root, is_main, settle_checkpoints, settle_stopping
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
+from convnext_dense.run.sharding import add_sharding_option, settle_sharding
 from convnext_dense.training.background import wait_for_writers
+from convnext_dense.training.sharded import check_divisible
 from convnext_dense.training.work_dir_lock import check_free, work_dir_lock
 from convnext_dense.weights.load import look_at_whole_model
 
@@ -66,6 +68,7 @@ def parse_args() -> argparse.Namespace:
         help='go on from the last whole checkpoint, or from FILE; auto: from the beginning where there is none',
     )
     add_saving_options(parser)
+    add_sharding_option(parser)
     parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
     parser.add_argument(
         '--new-heads', action='store_true', help='with --load-from: layers of another number of classes start anew'
@@ -110,8 +113,10 @@ def main() -> None:
             settle_precision(cfg, args.amp),
             settle_rate(cfg, world_size(), args.auto_scale_lr),
         )
-        lines += [line for line in settled if line]
+        lines += [line for line in settled if line] + settle_sharding(cfg, args)
         model = build_on_meta(cfg)
+        if args.fsdp:
+            check_divisible(model)
         check_batch_norm(cfg, model)
         check_evaluators(cfg, 'val_evaluator')
         check_data(cfg, names, args.check_data)

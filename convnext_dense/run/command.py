@@ -1,7 +1,7 @@
 """What every command does at its edges: options in, one line out where something is wrong.
 
 Exit status 0: done. 1: check found problems. 2: wrong input. 3: predict left pictures out that could not be read. 70: an error
-of the program's own, whose traceback is kept in a file. 130: stopped by Ctrl-C.
+of the program's own, whose traceback is kept in a file. 76: another process of the run ended. 130: stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 from convnext_dense.errors import InputError, Stopped, last_line
 from convnext_dense.files import os_line
 
-WRONG_INPUT, PARTLY, UNFORESEEN, INTERRUPTED = 2, 3, 70, 130
+WRONG_INPUT, PARTLY, UNFORESEEN, LEFT_ALONE, INTERRUPTED = 2, 3, 70, 76, 130  # 76: EX_PROTOCOL of sysexits.h
+LOST = r'(Connection (?:closed|reset) by peer|Broken pipe|Socket closed|Application timeout|Timed out waiting \d+ms)'
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -83,7 +84,23 @@ def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:
         line = os_line(error)
         _stop(line or _unforeseen(error), WRONG_INPUT if line else UNFORESEEN)
     except Exception as error:
+        lost = lost_process(error)
+        if lost:
+            _stop(f'{lost}{"; " if go_on else ""}{go_on}', LEFT_ALONE)
         _stop(_unforeseen(error), UNFORESEEN)
+
+
+def lost_process(error: BaseException) -> str | None:
+    """A line for the error of PyTorch's gloo or NCCL by which a process learns that another is gone; None for any other."""
+    name, words = type(error).__name__, str(error)
+    found = re.search(LOST, words)
+    if name in ('DistBackendError', 'DistNetworkError', 'DistStoreError'):
+        why = found[1] if found else last_line(error)[:200]
+    elif isinstance(error, RuntimeError) and 'gloo' in words and found:
+        why = found[1]
+    else:
+        return None
+    return f'another process of this run ended ({why}); its own last lines say why'
 
 
 def _stop(line: str, status: int) -> NoReturn:

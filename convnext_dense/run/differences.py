@@ -17,6 +17,7 @@ from convnext_dense.training.loops import RESUMABLE_FOR
 LEFT_OUT = ('work_dir', 'load_from', 'resume', 'launcher', 'experiment_name', 'model_wrapper_cfg', 'randomness', 'log_level')
 # Of the model, what changes no number of its training: how it is computed, tested, and where its first weights are from.
 FREE = ('fused', 'compile', 'recompute_hidden', 'with_cp', 'init_cfg', 'pretrained', 'test_cfg')
+KEPT = ('optim_wrapper.optimizer.', 'optim_wrapper.paramwise_cfg.', 'param_scheduler.')  # of which a checkpoint brings its own
 SHOWN = 12  # differences that are told in full
 NOTHING = object()
 
@@ -38,6 +39,8 @@ def check_differences(before: Config, cfg: Config) -> list[str]:
         names = key.split('.')
         if names[0] == 'model' and not any(name in FREE for name in names):
             model.append(f'{key}: expected {_told(was)}, got {_told(now)}')
+        elif key.startswith(KEPT):
+            lines.append(f"resume: {key} stays the checkpoint's {_told(was)}; the config has {_told(now)}")
         else:
             lines.append(f'resume: {key} is {_told(now)}; the run that is resumed had {_told(was)}')
     if model:

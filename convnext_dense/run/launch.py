@@ -26,10 +26,12 @@ from torch import nn
 import convnext_dense.training.hooks
 import convnext_dense.training.precision  # noqa: F401
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.run.meeting import meet
 from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
 from convnext_dense.training.checkpoint_file import write_checkpoint, writing_by
+from convnext_dense.training.sharded import ShardedModel
 from convnext_dense.training.stopping import loads_on
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
@@ -121,6 +123,17 @@ class WholeModelRunner(Runner):
         barrier()
         return model
 
+    def _init_model_weights(self) -> None:
+        if not isinstance(self.model, ShardedModel):  # which did it before it was divided
+            super()._init_model_weights()
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """As mmengine's; that of a divided model saves and loads whole state."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        if isinstance(self.model, ShardedModel) and built is not optim_wrapper:
+            self.model.follow(built.optimizer)
+        return built
+
     def test(self) -> dict[str, float]:
         """As mmengine's; no process leaves while another still speaks to it."""
         metrics = super().test()
@@ -168,18 +181,30 @@ def _leave() -> None:
     torch.distributed.destroy_process_group()
 
 
-def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
-    """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        try:
-            torch.distributed.init_process_group('gloo')
-        except Exception as error:  # the rendezvous reads the environment, and waits for the others
-            raise InputError(
-                f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
-                f'({last_line(error)}); start with {_torchrun()}'
-            ) from error
+def _meet(cfg: Config) -> None:
+    """Start the process group: gloo on the CPU, where mmengine would ask for a GPU; the config's under torchrun."""
+    given: dict[str, Any] = dict(backend='gloo')
+    if torch.cuda.is_available():
+        if 'TORCHELASTIC_RUN_ID' not in os.environ:
+            return  # mmengine does it
+        given = dict(backend='nccl') | dict((cfg.get('env_cfg') or {}).get('dist_cfg') or {})
+    options = dict(timeout=timedelta(seconds=given['timeout'])) if given.get('timeout') else {}
+    try:
+        meet(given['backend'], **options)
+    except Exception as error:  # the rendezvous reads the environment, and waits for the others
+        raise InputError(
+            f'--launcher pytorch: expected the environment of torchrun, got one by which the processes do not meet '
+            f'({last_line(error)}); start with {_torchrun()}'
+        ) from error
+    if given['backend'] == 'gloo':
         # Left to the interpreter's end, gloo's threads abort one run in ten ("terminate called without an active exception").
         atexit.register(_leave)
+
+
+def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new_heads: bool = False) -> Runner:
+    """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
+    if cfg.launcher == 'pytorch':
+        _meet(cfg)
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
     for name, dataset in datasets.items():

@@ -40,7 +40,7 @@ from convnext_dense.run.values import (
     check_optimizer,
     check_schedule,
 )
-from convnext_dense.training.dataset import ResumableDataset
+from convnext_dense.training.dataset import resumable
 from convnext_dense.training.loops import RESUMABLE, resumable_loader
 
 NAME = 'rehearsal'
@@ -122,9 +122,9 @@ def _build(runner: Runner, cfg: Config, model: nn.Module, splits: Sequence[str])
             continue
         resumed = split == 'train' and cfg.train_cfg.get('type') in RESUMABLE
         with part(name):
-            loader = _loader(runner, name, resumable_loader(spec, endless=False) if resumed else spec)
+            loader: Any = _loader(runner, name, resumable_loader(spec, endless=False) if resumed else spec)
         check_loader(name, loader, world_size() if cfg.get('launcher', 'none') != 'none' else 1)
-        datasets[name] = loader.dataset.dataset if isinstance(loader.dataset, ResumableDataset) else loader.dataset
+        datasets[name] = resumable(loader.dataset) if resumed else loader.dataset
         with part(f'{name}.dataset'):
             batches[name] = first_batch(loader)
         check_sample(cfg, name, model, batches[name], training=split == 'train')

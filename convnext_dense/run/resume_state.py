@@ -25,6 +25,7 @@ PARTS = ('meta', 'message_hub', 'optimizer')
 INSTEAD = 'take a checkpoint of the same recipe, or its weights alone with --load-from'
 MAX_SEED = 2**32
 COUNTS = ('last_step', '_global_step')  # of a scheduler
+PROGRESS = ('best', 'num_bad_epochs', 'cooldown_counter')  # of one that waits for a metric
 RATES = ('base_values', '_last_value')  # of a scheduler, by group
 
 
@@ -197,14 +198,14 @@ def _check_schedulers(saved: Any, schedulers: list[Any], wrapper: OptimWrapper) 
         if set(known) != set(state):
             differ = listed(sorted(map(str, set(known) ^ set(state))))
             raise InputError(f'--resume: {what}: expected those of {node.get("type")}, got others ({differ}); {INSTEAD}')
-        for key in COUNTS:
+        for key in [key for key in COUNTS if key in known]:
             _expect(_is_count(state[key], -1), f'{what}.{key}', 'an integer of -1 or more', state[key])  # -1: not begun
-        for key in RATES:
+        for key in [key for key in RATES if key in known]:
             rows, groups = state[key], len(wrapper.param_groups)
             fits = isinstance(rows, list) and len(rows) == groups and _is_setting(rows)
             _expect(fits, f'{what}.{key}', f'{groups} numbers, one for each group', rows)
         for key, value in known.items():
-            if key in (*COUNTS, *RATES):
+            if key in (*COUNTS, *RATES, *PROGRESS):
                 continue
             _expect(
                 type(state[key]) is type(value) or _is_setting([value, state[key]]),

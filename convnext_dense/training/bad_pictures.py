@@ -7,6 +7,7 @@ Loading runs in other processes: a sample carries what it stands for in its data
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,16 @@ def path_of(dataset: Any, index: int) -> str:
         return f'sample {index}'
 
 
+def failed_picture(error: Exception, dataset: Any, index: int) -> str:
+    """The picture that a pipeline was at when it raised `error`, which may be another than that of `index`, as in a mosaic."""
+    for frame in reversed([frame for frame, _ in traceback.walk_tb(error.__traceback__)]):
+        results = frame.f_locals.get('results')
+        path = results.get('img_path') if isinstance(results, dict) else None
+        if isinstance(path, str):
+            return path
+    return path_of(dataset, index)
+
+
 def read_or_replace(read: Callable[[int, int], Any], draw: Callable[[int], int], dataset: Any, index: int) -> Any:
     """The sample of `index`; where it cannot be read, one of another index in its place, which says so.
 
@@ -54,7 +65,7 @@ def read_or_replace(read: Callable[[int, int], Any], draw: Callable[[int], int],
             raise
         except Exception as error:
             first = first or error
-            bad.append([path_of(dataset, index), reason(error)])
+            bad.append([failed_picture(error, dataset, index), reason(error)])
             index = draw(attempt + 1)
         else:
             return _marked(sample, bad) if bad else sample
@@ -93,7 +104,7 @@ class ReadableDataset(Dataset):
         except MemoryError:
             raise
         except Exception as error:
-            path, why = path_of(self.dataset, index), reason(error)
+            path, why = failed_picture(error, self.dataset, index), reason(error)
             raise InputError(f'{"" if path in why else path + ": "}{why}; evaluation needs every picture: repair it') from error
 
     def __getattr__(self, name: str) -> Any:
@@ -107,8 +118,11 @@ class CheckMaskSize:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         image, mask = results.get('img'), results.get('gt_seg_map')
-        if image is not None and mask is not None and image.shape[:2] != mask.shape[:2]:
-            (height, width), (h, w) = image.shape[:2], mask.shape[:2]
+        if image is None or mask is None:
+            return results
+        size = tuple(results.get('ori_shape') or image.shape)[:2]  # the picture may be resized before its mask is loaded
+        if size != mask.shape[:2]:
+            (height, width), (h, w) = size, mask.shape[:2]
             path = results.get('seg_map_path') or f'the mask of {results.get("img_path")}'
             raise InputError(f'{path}: expected a mask of {width} x {height} pixels, as its picture, got {w} x {h}')
         return results
@@ -118,12 +132,12 @@ class CheckMaskSize:
 
 
 def check_mask_sizes(dataset: Any) -> None:
-    """Have every pipeline in `dataset` compare a mask's size with its picture's as soon as both are loaded. Once is enough."""
+    """Have every pipeline in `dataset` compare a mask's size with its picture's as soon as it is loaded. Once is enough."""
     for steps in _pipelines(dataset):
         if not any(isinstance(step, CheckMaskSize) for step in steps):
             names = [type(step).__name__ for step in steps]
-            loaded = [i for i, name in enumerate(names) if name.startswith('Load')]
-            if any('Annotations' in names[i] for i in loaded):
+            loaded = [i for i, name in enumerate(names) if name.startswith('Load') and 'Annotations' in name]
+            if loaded:
                 steps.insert(loaded[-1] + 1, CheckMaskSize())
 
 

@@ -25,6 +25,7 @@ from convnext_dense.training.last_good import meta_of
 from convnext_dense.training.resume_hook import ResumeHook
 from convnext_dense.training.run_id import KEY, begin_run
 from convnext_dense.training.saver import Saver, main_decides, main_does
+from convnext_dense.training.sharded import gathered
 
 BETWEEN = 'iter_{}.pth'  # names of checkpoints between the planned ones of a run by epochs
 IS_BETWEEN = 'between'  # in the meta of one that was not planned
@@ -205,10 +206,11 @@ class SafeCheckpointHook(CheckpointHook):
         )
 
         def save() -> None:
-            self.saver.save(runner.logger, path, partial(_gathered, runner, path, options), finish, lambda: None, wait)
+            self.saver.save(runner.logger, path, partial(_content, runner, path, options), finish, lambda: None, wait)
             self.saver.check(self.max_failures)
 
-        main_does(save)
+        with gathered(runner.model, runner.optim_wrapper if self.save_optimizer else None):
+            main_does(save)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         """As mmengine's, but that the previous best is removed when the new one is on the disk."""
@@ -261,11 +263,12 @@ class SafeCheckpointHook(CheckpointHook):
 
         self._set_best(runner, key, dict(zip(names, (score, path))))
         options = dict(save_optimizer=False, save_param_scheduler=False, meta=dict(epoch=runner.epoch, iter=runner.iter))
-        gather, take_back = partial(_gathered, runner, path, options), partial(self._set_best, runner, key, before)
-        main_does(partial(self.saver.save, runner.logger, path, gather, finish, take_back))
+        content, take_back = partial(_content, runner, path, options), partial(self._set_best, runner, key, before)
+        with gathered(runner.model):
+            main_does(partial(self.saver.save, runner.logger, path, content, finish, take_back))
 
 
-def _gathered(runner: Runner, path: str, options: dict[str, Any]) -> dict[str, Any]:
+def _content(runner: Runner, path: str, options: dict[str, Any]) -> dict[str, Any]:
     """What the runner would write to `path`."""
     found: list[dict[str, Any]] = []
     with writing_by(lambda content, _: found.append(content)):

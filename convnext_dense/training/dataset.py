@@ -46,8 +46,11 @@ class ResumableDataset(Dataset):
     def __init__(self, dataset: dict[str, Any] | Dataset, seed: int = 0, on_error: str = 'skip') -> None:
         if on_error not in ('skip', 'raise'):
             raise InputError(f"ResumableDataset.on_error: expected 'skip' or 'raise', got {on_error!r}")
-        self.dataset: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        inner: Any = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if isinstance(inner, ResumableDataset):  # a second one around it would seed in vain
+            inner, on_error = inner.dataset, inner.on_error
         self.seed, self.on_error = seed, on_error
+        self.dataset: Any = inner
         check_mask_sizes(self.dataset)
         self.reading = torch.full((MAX_WORKERS,), -1, dtype=torch.int64).share_memory_()
 
@@ -78,6 +81,11 @@ class ResumableDataset(Dataset):
     def get_cat_ids(self, code: int) -> Any:
         """As the data set's, of a code or an index."""
         return self.dataset.get_cat_ids(index_of(code))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What hooks set, as a pipeline, is the data set's."""
+        own = name in ('dataset', 'seed', 'on_error', 'reading') or 'dataset' not in self.__dict__
+        object.__setattr__(self, name, value) if own else setattr(self.dataset, name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__') or 'dataset' not in self.__dict__:  # as copying and unpickling ask before there is one

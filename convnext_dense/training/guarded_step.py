@@ -16,6 +16,8 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from convnext_dense.training.sharded import whole
+
 
 class GuardedStep:
     """Stands in the place of an optimiser wrapper's `step`, `scale_loss` and `clip_func`, until `remove`.
@@ -99,8 +101,7 @@ class GuardedStep:
         settings = self.wrapper.clip_grad_kwargs or {}
         groups = self.wrapper.optimizer.param_groups
         gradients = [param.grad for group in groups for param in group['params'] if param.grad is not None]
-        total: Any = get_total_norm(gradients, settings.get('norm_type', 2.0), foreach=settings.get('foreach'))
-        self.total = total.full_tensor() if hasattr(total, 'full_tensor') else total  # of parameters that are in shards
+        self.total = whole(get_total_norm(gradients, settings.get('norm_type', 2.0), foreach=settings.get('foreach')))
         self.norm = float(self.total)
 
     def _log(self) -> None:

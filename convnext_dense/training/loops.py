@@ -19,13 +19,15 @@ from torch.utils.data import DataLoader
 from convnext_dense.errors import InputError
 from convnext_dense.training.dataset import resumable
 from convnext_dense.training.out_of_memory import step_described
+from convnext_dense.training.remembering import remembering
 from convnext_dense.training.resume_hook import ResumeHook
-from convnext_dense.training.sampler import ResumableBatchSampler, ResumableSampler
+from convnext_dense.training.sampler import ResumableBatchSampler
 from convnext_dense.training.seeding import seed_generators
 from convnext_dense.training.stopping import loads_on
 from convnext_dense.training.worker_death import batches_of
 
 RESUMABLE_FOR = {'IterBasedTrainLoop': 'ResumableIterLoop', 'EpochBasedTrainLoop': 'ResumableEpochLoop'}
+VALIDATION = 1  # what tells the random numbers of an evaluation from those of the iteration that follows
 RESUMABLE = tuple(RESUMABLE_FOR.values())
 SAMPLERS = ('DefaultSampler', 'InfiniteSampler')  # whose order a ResumableSampler stands for
 
@@ -78,6 +80,7 @@ class _NotBegun:
 
 def _loader(runner: Runner, given: DataLoader | dict[str, Any], endless: bool) -> DataLoader:
     loader: Any = given
+    sampler: Any = given.get('sampler') if isinstance(given, Mapping) else None
     if isinstance(given, Mapping):
         diff = runner._randomness_cfg.get('diff_rank_seed', False)
         loader = runner.build_dataloader(resumable_loader(given, endless), seed=base_seed(runner), diff_rank_seed=diff)
@@ -86,6 +89,7 @@ def _loader(runner: Runner, given: DataLoader | dict[str, Any], endless: bool) -
             f'train_dataloader: expected a dict, or a loader with a ResumableBatchSampler, got one with '
             f'{type(loader.batch_sampler).__name__}'
         )
+    loader.batch_sampler.fixed_seed = isinstance(sampler, Mapping) and 'seed' in sampler
     if not any(isinstance(hook, ResumeHook) for hook in runner.hooks):
         runner.register_hook(ResumeHook())
     return loader
@@ -96,12 +100,23 @@ def base_seed(runner: Runner) -> int:
     return runner.seed - (get_rank() if runner._randomness_cfg.get('diff_rank_seed') else 0)
 
 
+def _save_early_end(loop: Any) -> None:
+    """A run that patience ends between two checkpoints leaves its last weights."""
+    if loop.stop_training and loop.iter < loop.max_iters:
+        for hook in loop.runner.hooks:
+            if hasattr(hook, 'save_now'):
+                hook.save_now(loop.runner, 'early stopping', loop.iter)
+
+
 def _begin(runner: Runner, loader: Any, seed: int) -> ResumableBatchSampler:
     """Give the run's seed, which a checkpoint may have brought, to what draws by it."""
     batches = loader.batch_sampler
     resumable(loader.dataset).seed = seed
-    if isinstance(batches.sampler, ResumableSampler):
+    if not batches.fixed_seed and hasattr(batches.sampler, 'seed'):
         batches.sampler.seed = seed
+    found = remembering(loader.dataset, runner.model)
+    if found:
+        runner.logger.warning(f'resume: {", ".join(found)} remember earlier samples: a resumed run will not be exact')
     next(hook for hook in runner.hooks if isinstance(hook, ResumeHook)).restore(runner)
     return batches
 
@@ -132,6 +147,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
                     self.runner.model.train()
                     self.run_iter(next(samples))
                     self._validate()
+        _save_early_end(self)
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
@@ -147,6 +163,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         if self.runner.val_loop is not None and self._iter >= max(self.val_begin, 1) and due:
             self.runner.message_hub.update_info('iter', self._iter - 1)  # the last trained, also where a run goes on here
+            seed_generators(self.seed, self._iter, get_rank(), VALIDATION)
             self.runner.val_loop.run()
 
 
@@ -173,19 +190,21 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
                 'fit; goes on at the start of that epoch'
             )
             self._iter = self._epoch * length
+            self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, self._max_iters)
         self.runner.call_hook('before_train')
         if self._iter == self._epoch * length:
             self._validate()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             self._validate()
+        _save_early_end(self)
         self.runner.call_hook('after_train')
         return self.runner.model
 
     def run_epoch(self) -> None:
         """What is left of the epoch."""
         done = self._iter - self._epoch * len(self.dataloader)
-        self.batches.start = done
+        self.batches.start, self.batches.before = done, self._iter - done
         if hasattr(self.batches.sampler, 'set_epoch'):
             self.batches.sampler.set_epoch(self._epoch)
         self.runner.call_hook('before_train_epoch')
@@ -209,4 +228,5 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         if self.runner.val_loop is not None and self._epoch >= max(self.val_begin, 1) and due:
             self.runner.message_hub.update_info('iter', self._iter - 1)  # the last trained, also where a run goes on here
             self.runner.message_hub.update_info('epoch', self._epoch - 1)
+            seed_generators(self.seed, self._iter, get_rank(), VALIDATION)
             self.runner.val_loop.run()

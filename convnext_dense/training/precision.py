@@ -1,9 +1,10 @@
-"""bf16 autocast where mmengine's AmpOptimWrapper refuses to work: on the CPU."""
+"""bf16 autocast where mmengine's AmpOptimWrapper refuses to work: on the CPU; and where its GradScaler does: --fsdp."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
@@ -15,5 +16,5 @@ class Bf16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
+        with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
             yield

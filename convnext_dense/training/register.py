@@ -11,5 +11,6 @@ import convnext_dense.training.loops
 import convnext_dense.training.precision
 import convnext_dense.training.resume_hook
 import convnext_dense.training.sampler
+import convnext_dense.training.sharded
 import convnext_dense.training.spikes
 import convnext_dense.training.stopping  # noqa: F401

@@ -63,7 +63,9 @@ class ResumableBatchSampler(Sampler[list[int]]):
         drop_last: leave out the last samples of a pass where they fill no iteration.
 
     Attributes:
+        fixed_seed: the config gives the sampler its seed. The resumable loops set it, and the seed otherwise.
         start: iterations that are left out: of the pass, or of all where `endless`. The resumable loops set it.
+        before: iterations of earlier passes, which a sampler of another kind does not tell. The resumable loops set it.
     """
 
     def __init__(
@@ -77,7 +79,8 @@ class ResumableBatchSampler(Sampler[list[int]]):
         self.rank, self.processes = get_dist_info()
         self.shared = isinstance(sampler, ResumableSampler)
         self.sampler, self.batch_size, self.grouping = sampler, batch_size, batch_sampler
-        self.endless, self.drop_last, self.start = endless, drop_last, 0
+        self.endless, self.drop_last, self.start, self.before = endless, drop_last, 0, 0
+        self.fixed_seed = False
         if batch_sampler is not None:
             self._grouped()  # what is wrong with it shows now
 
@@ -94,7 +97,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
         return size // step if self.drop_last else -(-size // step)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for number, codes in enumerate(self._from_start(), self.start):
+        for number, codes in enumerate(self._from_start(), self.before + self.start):
             if self.shared:
                 short = -len(codes) % self.processes  # at the end of a pass, where some are given twice
                 yield (codes + codes * short)[: len(codes) + short][self.rank :: self.processes]

@@ -159,7 +159,7 @@ def test_by_the_minute(shapes: str, tmp_path: Path) -> None:
     args = options(shapes, tmp_path / 'run', '--save-every-minutes', '0.0001')
     done = call_tool('train', *[arg.replace('checkpoint.interval=1', 'checkpoint.interval=100') for arg in args])
     assert done.returncode == 0 and 'checkpoints: also after every 0.0001 minutes' in done.stdout
-    assert done.stdout.count('is on the disk') == 3 and [*(tmp_path / 'run').glob('*.pth')] == [tmp_path / 'run/iter_3.pth']
+    assert done.stdout.count('is on the disk') >= 3 and [*(tmp_path / 'run').glob('*.pth')] == [tmp_path / 'run/iter_3.pth']
     done = call_tool('train', *options(shapes, tmp_path / 'other', '--save-every-minutes', '0'))
     one_line(done.returncode, done.stderr, "--save-every-minutes: expected minutes, a number above 0, got '0'")
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -138,13 +139,16 @@ def test_a_limit_that_is_too_short_for_an_evaluation(tmp_path, monkeypatch) -> N
 
 
 def test_the_time_of_the_metrics_is_left(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(stopping, 'LEAST_MARGIN', 3.0)
-    monkeypatch.setattr(stopping, 'STARTED', time.monotonic())
-    hook = StopHook(time_limit=5.0)
-    made = runner(tmp_path, dict(max_iters=20, val_interval=1), default_hooks=SAFE, custom_hooks=[hook, Slow(0.0, 0.8)])
-    with pytest.raises(Stopped):
-        made.train()
-    assert 0.8 <= hook.computing < 1.2 and time.monotonic() - stopping.STARTED < 3.0
+    """40 seconds of 100 are left, of which metrics that took 35 leave less than the least margin."""
+    monkeypatch.setattr(stopping, 'STARTED', time.monotonic() - 60)
+    for took, after in ((0.0, 3), (35.0, 1)):
+        hook = StopHook(time_limit=100.0)
+        hook.computing = took
+        hooks = [hook, Slow(0.0, 0.2)]
+        made = runner(tmp_path, dict(max_iters=3, val_interval=1), default_hooks=SAFE, custom_hooks=hooks)
+        with pytest.raises(Stopped, match=f'^{TIME_IS_UP}$') if took else nullcontext():
+            made.train()
+        assert made.iter == after and max(took, 0.2) <= hook.computing
 
 
 def test_the_clock_may_be_set(tmp_path, monkeypatch) -> None:

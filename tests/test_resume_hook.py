@@ -20,7 +20,7 @@ def saved(work_dir: Path, iteration: int, **given) -> dict:
 
 def test_what_a_checkpoint_gets(tmp_path) -> None:
     stops = dict(type='EarlyStoppingHook', monitor='score', rule='greater')
-    assert saved(tmp_path, 2, custom_hooks=[stops])['resume'] == dict(images=2, early_stopping=[[0, float('-inf')]])
+    assert saved(tmp_path, 2, custom_hooks=[stops])['resume'] == dict(images=2, samples=8, early_stopping=[[0, float('-inf')]])
 
 
 def test_gradients_are_saved_within_an_accumulation_alone(tmp_path) -> None:

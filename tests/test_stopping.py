@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
-from tiny_runs import equal, runner, state
+from tiny_runs import Samples, equal, runner, state
 from torch.utils.data import DataLoader, Dataset
 
 from convnext_dense.errors import InputError, Stopped
 from convnext_dense.training import stopping
-from convnext_dense.training.stopping import GRACE, SIGNALS, TIME_IS_UP, StopHook, loads_on
+from convnext_dense.training.stopping import GRACE, SIGNALS, TIME_IS_UP, StopHook, begin_loading, loads_on
 
 SAFE = dict(checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=100))
 EMA = dict(type='EMAHook', momentum=0.1)
@@ -211,5 +211,30 @@ class Group(Dataset):
 
 @pytest.mark.parametrize('number', SIGNALS)
 def test_loading_goes_on(number: int) -> None:
+    begin_loading()
     loader = DataLoader(Group(number), batch_size=1, num_workers=1, worker_init_fn=loads_on)
     assert [int(batch) for batch in loader] == [0, 1, 2, 3] and GRACE > 30
+
+
+def test_loading_processes_end_with_their_run(tmp_path) -> None:
+    """At once, whatever holds the loader, and though they leave signals to it."""
+    loader = dict(
+        batch_size=2,
+        num_workers=2,
+        persistent_workers=True,
+        dataset=dict(type=Samples),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+    )
+    made = runner(
+        tmp_path,
+        dict(max_iters=9),
+        default_hooks=SAFE,
+        custom_hooks=[StopHook(), Sends(signal.SIGTERM, at=2)],
+        train_dataloader=loader,
+    )
+    with pytest.raises(Stopped) as error:
+        made.train()
+    workers = made.train_dataloader._iterator._workers
+    for worker in workers:
+        worker.join(timeout=5)
+    assert len(workers) == 2 and [worker.exitcode for worker in workers] == [0, 0] and error.value.code == 143

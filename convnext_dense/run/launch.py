@@ -32,7 +32,7 @@ from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
 from convnext_dense.training.checkpoint_file import write_checkpoint, writing_by
 from convnext_dense.training.sharded import ShardedModel
-from convnext_dense.training.stopping import loads_on
+from convnext_dense.training.stopping import begin_loading, loads_on
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
 
@@ -205,6 +205,7 @@ def build_runner(cfg: Config, lines: list[str], datasets: Mapping[str, Any], new
     """The runner, made after every check has passed; `lines` go to its log, the `datasets` that were read to its loaders."""
     if cfg.launcher == 'pytorch':
         _meet(cfg)
+    begin_loading()
     runner = WholeModelRunner.from_cfg(cfg)
     runner.new_heads = new_heads
     for name, dataset in datasets.items():

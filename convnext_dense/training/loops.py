@@ -23,7 +23,7 @@ from convnext_dense.training.remembering import remembering
 from convnext_dense.training.resume_hook import ResumeHook
 from convnext_dense.training.sampler import ResumableBatchSampler
 from convnext_dense.training.seeding import seed_generators
-from convnext_dense.training.stopping import loads_on
+from convnext_dense.training.stopping import begin_loading, loads_on
 from convnext_dense.training.worker_death import batches_of
 
 RESUMABLE_FOR = {'IterBasedTrainLoop': 'ResumableIterLoop', 'EpochBasedTrainLoop': 'ResumableEpochLoop'}
@@ -110,6 +110,7 @@ def _save_early_end(loop: Any) -> None:
 
 def _begin(runner: Runner, loader: Any, seed: int) -> ResumableBatchSampler:
     """Give the run's seed, which a checkpoint may have brought, to what draws by it."""
+    begin_loading()
     batches = loader.batch_sampler
     resumable(loader.dataset).seed = seed
     if not batches.fixed_seed and hasattr(batches.sampler, 'seed'):

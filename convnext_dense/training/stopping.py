@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import mmap
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -21,26 +24,58 @@ from convnext_dense.errors import InputError, Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 TIME_IS_UP = 75  # exit status; EX_TEMPFAIL of sysexits.h: try again
-STARTED = time.monotonic()  # of this process, within the time that Python takes to begin
 LEAST_MARGIN = 10.0  # seconds
 GRACE = 60.0  # seconds that a loading process outlives a request to end which was not its run's
 NOTE = b'\nstopping after this iteration, with a checkpoint; once more ends at once\n'
 
 
+def _started() -> float:
+    """When this process began, on the monotonic clock; now where the system does not tell."""
+    try:
+        ticks = int(Path('/proc/self/stat').read_text().rpartition(')')[2].split()[19])
+        return time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf('SC_CLK_TCK')
+    except (OSError, ValueError, AttributeError):
+        return time.monotonic()
+
+
+STARTED = _started()
+
+
+class _Ending:
+    """Whether this process is ending, told to the loading processes that it has forked by a page of shared memory."""
+
+    page = mmap.mmap(-1, 1)
+
+    @classmethod
+    def begin(cls) -> None:
+        """A run begins: with a page of its own, since a process may be a fork of another that trains."""
+        cls.page = mmap.mmap(-1, 1)
+
+    @classmethod
+    def end(cls) -> None:
+        cls.page[0] = 1
+
+
+atexit.register(_Ending.end)
+begin_loading = _Ending.begin
+
+
 def loads_on(worker: int) -> None:
     """`worker_init_fn`: a loading process leaves it to its run to stop on a signal that went to the whole group.
 
-    Asked to end by its own run, which ends the loading in another way first, it does within `GRACE` seconds.
+    It ends with its run; without it, `GRACE` seconds after it was asked to.
     """
+    asked: list[float] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_later)
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(time.monotonic()))
+    threading.Thread(target=_end_with_run, args=(_Ending.page, asked), daemon=True).start()
 
 
-def _end_later(number: int, frame: FrameType | None) -> None:
-    timer = threading.Timer(GRACE, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
+def _end_with_run(page: mmap.mmap, asked: list[float]) -> None:
+    while not page[0] and not (asked and time.monotonic() - asked[0] > GRACE):
+        time.sleep(0.1)
+    os._exit(0)  # any other status is told to the run as a loading process that died
 
 
 @HOOKS.register_module()
@@ -166,4 +201,5 @@ class StopHook(Hook):
         kept = '' if save is not None else ' without a checkpoint, which SafeCheckpointHook would have saved'
         line = f'{line}{kept}; --resume goes on'
         runner.logger.info(line)
+        _Ending.end()
         raise Stopped(line, 0 if 'TORCHELASTIC_RUN_ID' in os.environ else status)

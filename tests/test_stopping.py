@@ -1,8 +1,10 @@
 """Training that is asked to stop does, with a checkpoint, and goes on to the same bits."""
 
 import os
+import re
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,49 +104,53 @@ def test_before_a_time_limit(tmp_path, monkeypatch) -> None:
 
 
 class Slow(Hook):
-    """Each iteration of an evaluation takes a while, or what comes after the last."""
+    """The time is all but up in the second iteration of an evaluation."""
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, iteration: float, after: float = 0.0) -> None:
-        self.iteration, self.after = iteration, after
+    def __init__(self, monkeypatch: Any) -> None:
+        self.monkeypatch = monkeypatch
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        time.sleep(self.iteration)
-
-    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
-        time.sleep(self.after)
+        if batch_idx == 1:
+            self.monkeypatch.setattr(stopping, 'STARTED', time.monotonic() - 95)
 
 
 def test_a_limit_that_is_too_short_for_an_evaluation(tmp_path, monkeypatch) -> None:
     """The first time the run stops with what it has trained; the next time it would train nothing."""
-    monkeypatch.setattr(stopping, 'LEAST_MARGIN', 0.0)
-    loop = dict(max_iters=4, val_interval=2)
-    for resume, end in ((None, Stopped), (tmp_path / 'iter_2.pth', InputError)):
+    file = str(tmp_path / 'iter_2.pth')
+    for given, end in (({}, Stopped), (dict(resume=True, load_from=file), InputError)):
         monkeypatch.setattr(stopping, 'STARTED', time.monotonic())
-        made = runner(
-            tmp_path,
-            loop,
-            default_hooks=SAFE,
-            custom_hooks=[StopHook(time_limit=1.5), Slow(0.6)],
-            load_from=resume and str(resume),
-            resume=resume is not None,
-        )
+        hooks = [StopHook(time_limit=100.0), Slow(monkeypatch)]
+        made = runner(tmp_path, dict(max_iters=4, val_interval=2), default_hooks=SAFE, custom_hooks=hooks, **given)
+        before = [signal.getsignal(number) for number in SIGNALS]
         with pytest.raises(end) as error:
             made.train()
-        assert made.iter == 2
-    assert 'expected time for an evaluation, got 2 s, of which 0 s went before it and 2 s for 3 of its 4 it' in str(error.value)
-    assert [signal.getsignal(number) for number in SIGNALS].count(signal.SIG_DFL) == 2
+        assert made.iter == 2 and [signal.getsignal(number) for number in SIGNALS] == before
+    message = r'expected time for an evaluation, got 100 s, of which \d+ s went before it and \d s for 2 of its 4 iterations'
+    assert re.search(message, str(error.value))
+
+
+class Scored(Hook):
+    """The metrics of an evaluation take a while."""
+
+    priority = 'VERY_HIGH'
+
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
+        time.sleep(0.2)
 
 
 def test_the_time_of_the_metrics_is_left(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(stopping, 'LEAST_MARGIN', 0.0)
-    monkeypatch.setattr(stopping, 'STARTED', time.monotonic())
-    hook = StopHook(time_limit=5.0)
-    made = runner(tmp_path, dict(max_iters=20, val_interval=1), default_hooks=SAFE, custom_hooks=[hook, Slow(0.0, 0.8)])
-    with pytest.raises(Stopped):
-        made.train()
-    assert hook.computing >= 0.8 and time.monotonic() - stopping.STARTED < 5.0 - hook.computing, 'twice the longest is left'
+    """40 seconds of 100 are left, of which metrics that took 35 leave less than the least margin."""
+    monkeypatch.setattr(stopping, 'STARTED', time.monotonic() - 60)
+    for took, after in ((0.0, 3), (35.0, 1)):
+        hook = StopHook(time_limit=100.0)
+        hook.computing = took
+        hooks = [hook, Scored()]
+        made = runner(tmp_path, dict(max_iters=3, val_interval=1), default_hooks=SAFE, custom_hooks=hooks)
+        with pytest.raises(Stopped, match=f'^{TIME_IS_UP}$') if took else nullcontext():
+            made.train()
+        assert made.iter == after and max(took, 0.2) <= hook.computing
 
 
 def test_the_clock_may_be_set(tmp_path, monkeypatch) -> None:

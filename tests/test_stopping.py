@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -216,8 +217,11 @@ def test_loading_goes_on(number: int) -> None:
     assert [int(batch) for batch in loader] == [0, 1, 2, 3] and GRACE > 30
 
 
-def test_loading_processes_end_with_their_run(tmp_path) -> None:
+def test_loading_processes_end_with_their_run(tmp_path, monkeypatch) -> None:
     """At once, whatever holds the loader, and though they leave signals to it."""
+    temporary = tmp_path / 'temporary'
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(temporary))
     loader = dict(
         batch_size=2,
         num_workers=2,
@@ -237,4 +241,5 @@ def test_loading_processes_end_with_their_run(tmp_path) -> None:
     workers = made.train_dataloader._iterator._workers
     for worker in workers:
         worker.join(timeout=5)
+    assert not list(temporary.glob('pymp-*')), 'nothing of theirs is left'
     assert len(workers) == 2 and [worker.exitcode for worker in workers] == [0, 0] and error.value.code == 143

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import mmap
+import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -69,12 +71,20 @@ def loads_on(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(time.monotonic()))
-    threading.Thread(target=_end_with_run, args=(_Ending.page, asked), daemon=True).start()
+    threading.Thread(target=_end_with_run, args=(_Ending.page, asked, _temporary()), daemon=True).start()
 
 
-def _end_with_run(page: mmap.mmap, asked: list[float]) -> None:
+def _temporary() -> str | None:
+    """The folder of the sockets by which a loading process hands on tensors; at its begin that of its parent, or none."""
+    return getattr(multiprocessing.current_process(), '_config', {}).get('tempdir')
+
+
+def _end_with_run(page: mmap.mmap, asked: list[float], others: str | None) -> None:
     while not page[0] and not (asked and time.monotonic() - asked[0] > GRACE):
         time.sleep(0.1)
+    own = _temporary()
+    if own is not None and own != others:
+        shutil.rmtree(own, ignore_errors=True)
     os._exit(0)  # any other status is told to the run as a loading process that died
 
 

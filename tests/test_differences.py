@@ -35,9 +35,9 @@ def test_each_difference_is_said(cfg) -> None:
     lines = check_differences(before, other)
     assert set(lines) == {
         'resume: train_dataloader.batch_size is 3; the run that is resumed had 8',
-        'resume: optim_wrapper.optimizer.lr is 0.5; the run that is resumed had 0.001',
+        "resume: optim_wrapper.optimizer.lr stays the checkpoint's 0.001; the config has 0.5",
         'resume: model.backbone.fused is False; the run that is resumed had nothing',
-        'resume: param_scheduler.0.end is 7; the run that is resumed had 50',
+        "resume: param_scheduler.0.end stays the checkpoint's 50; the config has 7",
         "resume: custom_hooks.EMAHook.type is 'EMAHook'; the run that is resumed had nothing",
         'resume: custom_hooks.EMAHook.momentum is 0.5; the run that is resumed had nothing',
     }

@@ -1,4 +1,4 @@
-"""A run that goes on exactly: the loop that makes it so, and what differs from the run that is resumed."""
+"""A run that goes on exactly: the loop that makes it so."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from mmengine.hooks import CheckpointHook
 import convnext_dense.training.checkpoint_hook  # noqa: F401
 from convnext_dense.errors import InputError
 from convnext_dense.run.nodes import dicts
+from convnext_dense.training.loops import name_of
 
 SAFE = 'SafeCheckpointHook'
 PLAIN = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
@@ -101,17 +102,12 @@ def settle_stopping(cfg: Config, args: Namespace) -> list[str]:
         InputError: for --time-limit where the config has a StopHook of its own.
     """
     limit = getattr(args, 'time_limit', None)
-    given = [hook for hook in cfg.custom_hooks if _name(hook) == 'StopHook']
+    given = [hook for hook in cfg.custom_hooks if name_of(hook) == 'StopHook']
     if given and limit is not None:
         raise InputError('--time-limit: expected no StopHook in custom_hooks with it, got one; leave out one of the two')
     if not given:
         cfg.custom_hooks = [*cfg.custom_hooks, dict(type='StopHook', time_limit=limit)]
     return [] if limit is None else [f'time limit: training stops in time before {limit / 60:.0f} minutes, with a checkpoint']
-
-
-def _name(hook: Any) -> str:
-    cls = hook.get('type') if isinstance(hook, dict) else type(hook)
-    return str(getattr(cls, '__name__', cls)).rpartition('.')[2]
 
 
 def _is_remote(node: dict[str, Any]) -> bool:

@@ -39,12 +39,12 @@ def resumable_loader(spec: Mapping[str, Any], endless: bool) -> dict[str, Any]:
     """
     grouping: Any = spec.get('batch_sampler')
     sampler: Any = spec.get('sampler')
-    if 'dataset' not in spec or _name(grouping) == 'ResumableBatchSampler':
+    if 'dataset' not in spec or name_of(grouping) == 'ResumableBatchSampler':
         return dict(spec)
     found = {key: value for key, value in spec.items() if key != 'drop_last'}
-    if _name(spec['dataset']) != 'ResumableDataset':
+    if name_of(spec['dataset']) != 'ResumableDataset':
         found['dataset'] = dict(type='ResumableDataset', dataset=spec['dataset'])
-    if _name(sampler) in SAMPLERS and 'seed' not in sampler:
+    if name_of(sampler) in SAMPLERS and 'seed' not in sampler:
         # Every process is given as many samples, whether or not it says so.
         found['sampler'] = {k: v for k, v in sampler.items() if k != 'round_up'} | dict(type='ResumableSampler')
     found.pop('disable_subprocess_warning', None)  # which MMEngine knows with an initialisation of its own alone
@@ -59,12 +59,12 @@ def resumable_loop(spec: Mapping[str, Any]) -> str | None:
     """The type of the resumable loop that stands for a `train_cfg` of one of mmengine's; None for any other loop."""
     if 'type' not in spec:
         return RESUMABLE_FOR['EpochBasedTrainLoop' if spec.get('by_epoch', True) else 'IterBasedTrainLoop']
-    return RESUMABLE_FOR.get(_name(spec))
+    return RESUMABLE_FOR.get(name_of(spec))
 
 
-def _name(spec: Any) -> str:
+def name_of(spec: Any) -> str:
     """The name of the class that a dict builds, without its scope."""
-    cls = spec.get('type') if isinstance(spec, Mapping) else None
+    cls = spec.get('type') if isinstance(spec, Mapping) else type(spec)
     return str(getattr(cls, '__name__', cls)).rpartition('.')[2]
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,8 @@ def test_what_cannot_be_saved_now_is_an_error(tmp_path: Path) -> None:
         made.train()
 
 
-def test_a_best_one_that_fails_late_does_not_undo_a_newer_one(tmp_path: Path, monkeypatch) -> None:
-    plain = saver.write_checkpoint
+def late_and_full(plain: Callable[[dict, str], None]) -> Callable[[dict, str], None]:
+    """`plain`, but that the best of the second iteration cannot be written, which is known only after a while."""
 
     def write(content: dict, path: str) -> None:
         if path.endswith('best_score_iter_2.pth'):
@@ -106,7 +107,11 @@ def test_a_best_one_that_fails_late_does_not_undo_a_newer_one(tmp_path: Path, mo
             raise OSError(errno.ENOSPC, 'No space left on device', path)
         plain(content, path)
 
-    monkeypatch.setattr(saver, 'write_checkpoint', write)
+    return write
+
+
+def test_a_best_one_that_fails_late_does_not_undo_a_newer_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(saver, 'write_checkpoint', late_and_full(saver.write_checkpoint))
     best = dict(save_best='score', rule='greater', interval=-1, save_last=False, asynchronous=True)
     made = small_run(tmp_path, dict(max_iters=3), [1.0, 9.0, 5.0], **best)
     made.train()
@@ -123,15 +128,7 @@ def train(rank: int, folder: str) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
-    plain = saver.write_checkpoint
-
-    def write(content: dict, path: str) -> None:
-        if path.endswith('best_score_iter_2.pth'):
-            time.sleep(0.5)
-            raise OSError(errno.ENOSPC, 'No space left on device', path)
-        plain(content, path)
-
-    saver.write_checkpoint = write
+    saver.write_checkpoint = late_and_full(saver.write_checkpoint)
     hook = dict(type=HOOK, by_epoch=False, interval=-1, save_last=False, save_best='score', rule='greater', asynchronous=True)
     made = runner(
         Path(folder, 'run'),

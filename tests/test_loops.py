@@ -9,8 +9,8 @@ from mmengine.runner import EpochBasedTrainLoop
 from tiny_runs import Samples, Worse, equal, runner, state
 
 from convnext_dense import InputError
+from convnext_dense.training.loading_processes import loads_on
 from convnext_dense.training.loops import resumable_loader, resumable_loop
-from convnext_dense.training.stopping import loads_on
 
 EMA = dict(type='EMAHook', momentum=0.1, update_buffers=True)
 

@@ -1,5 +1,7 @@
 """What the machine and the options make of a config: norms, rate, workers, weights, precision, test-time augmentation."""
 
+import tempfile
+
 import pytest
 import torch
 from conftest import SHAPES_COCO
@@ -74,6 +76,16 @@ def test_workers_are_bounded(cfg: Config) -> None:
     cfg.train_dataloader.num_workers = 1000
     assert 'train_dataloader 1000 -> ' in settle_workers(cfg)
     assert cfg.train_dataloader.num_workers < 1000
+
+
+def test_loading_processes_need_a_short_temporary_folder(cfg: Config, monkeypatch) -> None:
+    settle_workers(cfg)
+    monkeypatch.setattr(tempfile, 'tempdir', '/' + 'x' * 100)
+    with pytest.raises(InputError, match=r'train_dataloader.num_workers=\d: expected a temporary folder .* at most \d\d bytes'):
+        settle_workers(cfg)
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].num_workers = 0
+    assert settle_workers(cfg) is None
 
 
 def test_pretrained(cfg: Config) -> None:

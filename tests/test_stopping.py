@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
-from tiny_runs import Samples, equal, runner, state
-from torch.utils.data import DataLoader, Dataset
+from tiny_runs import equal, runner, state
 
 from convnext_dense.errors import InputError, Stopped
 from convnext_dense.training import stopping
-from convnext_dense.training.stopping import GRACE, SIGNALS, TIME_IS_UP, StopHook, begin_loading, loads_on
+from convnext_dense.training.stopping import SIGNALS, TIME_IS_UP, StopHook
 
 SAFE = dict(checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=100))
 EMA = dict(type='EMAHook', momentum=0.1)
@@ -192,54 +190,3 @@ def test_what_could_not_be_saved_is_told(tmp_path) -> None:
     assert str(error.value).startswith('stopped by SIGTERM after 3 of 4 iterations, which could not be saved: checkpoint: exp')
     assert 'could not write the last one' in str(error.value) and 'there is no good one; mend that' in str(error.value)
     assert [signal.getsignal(number) for number in SIGNALS] == before
-
-
-class Group(Dataset):
-    """Reading the sample 1 sends a signal to the loading process itself, as one to the whole group would."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __len__(self) -> int:
-        return 4
-
-    def __getitem__(self, index: int) -> int:
-        if index == 1:
-            os.kill(os.getpid(), self.number)
-            time.sleep(0.05)
-        return index
-
-
-@pytest.mark.parametrize('number', SIGNALS)
-def test_loading_goes_on(number: int) -> None:
-    begin_loading()
-    loader = DataLoader(Group(number), batch_size=1, num_workers=1, worker_init_fn=loads_on)
-    assert [int(batch) for batch in loader] == [0, 1, 2, 3] and GRACE > 30
-
-
-def test_loading_processes_end_with_their_run(tmp_path, monkeypatch) -> None:
-    """At once, whatever holds the loader, and though they leave signals to it."""
-    temporary = tmp_path / 'temporary'
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, 'tempdir', str(temporary))
-    loader = dict(
-        batch_size=2,
-        num_workers=2,
-        persistent_workers=True,
-        dataset=dict(type=Samples),
-        sampler=dict(type='DefaultSampler', shuffle=True),
-    )
-    made = runner(
-        tmp_path,
-        dict(max_iters=9),
-        default_hooks=SAFE,
-        custom_hooks=[StopHook(), Sends(signal.SIGTERM, at=2)],
-        train_dataloader=loader,
-    )
-    with pytest.raises(Stopped) as error:
-        made.train()
-    workers = made.train_dataloader._iterator._workers
-    for worker in workers:
-        worker.join(timeout=5)
-    assert not list(temporary.glob('pymp-*')), 'nothing of theirs is left'
-    assert len(workers) == 2 and [worker.exitcode for worker in workers] == [0, 0] and error.value.code == 143

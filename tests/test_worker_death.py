@@ -73,9 +73,31 @@ def test_a_process_of_another_loader_is_not_taken_for_one_of_these() -> None:
     worker = SimpleNamespace(pid=5, exitcode=-9, join=lambda timeout: None)
     assert explained(error, SimpleNamespace(_workers=[worker]), None) is None
     assert explained(error, iter([]), None) is None and explained(RuntimeError('pid'), None, None) is None
+    worker.is_alive = lambda: True
+    assert explained(ConnectionResetError(), SimpleNamespace(_workers=[worker]), None) is None
+    assert explained(EOFError(), iter([]), None) is None
     worker.pid = 78
     between = explained(error, SimpleNamespace(_workers=[worker]), SimpleNamespace(reading=torch.full((4,), -1)))
     assert 'number 0 was killed by SIGKILL between two samples' in str(between)
     assert 'between two samples' in str(explained(error, SimpleNamespace(_workers=[worker]), object()))
     worker.exitcode = -64
     assert 'was killed by SIGRTMAX' in str(explained(error, SimpleNamespace(_workers=[worker]), object()))
+
+
+def test_a_batch_that_is_fetched_in_vain() -> None:
+    """From a process that had announced it and is gone: which is known a little later, by itself or from PyTorch."""
+    states = iter([True, True, False])
+    worker = SimpleNamespace(pid=78, exitcode=-9, join=lambda timeout: None, is_alive=lambda: next(states))
+    found = explained(ConnectionResetError(104, 'Connection reset by peer'), SimpleNamespace(_workers=[worker]), None)
+    assert 'number 0 was killed by SIGKILL between two samples' in str(found)
+
+    def told() -> bool:
+        raise RuntimeError('DataLoader worker (pid 78) is killed by signal: Killed.')
+
+    worker.is_alive = told
+    assert 'number 0 was killed by SIGKILL' in str(explained(EOFError(), SimpleNamespace(_workers=[worker]), None))
+    loader = DataLoader(ResumableDataset(Deadly(9, None)), num_workers=1, collate_fn=list)
+    with pytest.raises(InputError, match='number 0 was killed by SIGKILL'), batches_of(loader) as batches:
+        next(batches)
+        batches._workers[0].kill()
+        raise FileNotFoundError

@@ -31,8 +31,8 @@ from convnext_dense.run.overrides import check_once
 from convnext_dense.run.settle import settle_norms, settle_workers, world_size
 from convnext_dense.training.bad_pictures import ReadableDataset, check_mask_sizes
 from convnext_dense.training.checkpoint_file import write_checkpoint, writing_by
+from convnext_dense.training.loading_processes import begin_loading, loads_on
 from convnext_dense.training.sharded import ShardedModel
-from convnext_dense.training.stopping import begin_loading, loads_on
 from convnext_dense.version import __version__
 from convnext_dense.weights.load import open_whole_model
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
+import tempfile
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from torch.multiprocessing import get_sharing_strategy
 
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
@@ -20,6 +23,7 @@ from convnext_dense.run.nodes import dicts
 from convnext_dense.run.values import number, whole
 
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'naiveSyncBN')
+SOCKET_PATH = 107 if sys.platform == 'linux' else 103  # bytes
 WARM_UPS = ('LinearLR', 'ConstantLR')
 BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')
 
@@ -78,7 +82,11 @@ def settle_precision(cfg: Config, amp: bool) -> str | None:
 
 
 def settle_workers(cfg: Config) -> str | None:
-    """No more loading processes than this machine has processors for."""
+    """No more loading processes than this machine has processors for.
+
+    Raises:
+        InputError: where they could not hand on what they load.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     changed = []
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -86,7 +94,20 @@ def settle_workers(cfg: Config) -> str | None:
         if loader and whole(loader.get('num_workers', 0), cores + 1):
             changed.append(f'{name} {loader.num_workers} -> {cores}')
             loader.num_workers = cores
+        if loader and loader.get('num_workers'):
+            _check_temporary(f'{name}.num_workers={loader.num_workers}')
     return f'workers: {", ".join(changed)} ({cores} processors)' if changed else None
+
+
+def _check_temporary(what: str) -> None:
+    """A socket's path has an end; beyond it a loading process says so and loads on, and the run waits for ever."""
+    folder = tempfile.gettempdir()
+    longest = SOCKET_PATH - len('/pymp-xxxxxxxx/listener-xxxxxxxx')
+    if get_sharing_strategy() == 'file_descriptor' and len(os.fsencode(folder)) > longest:
+        raise InputError(
+            f'{what}: expected a temporary folder whose path has at most {longest} bytes, since loading processes hand tensors '
+            f'on by sockets in it; got {folder}; set TMPDIR to a shorter one, or num_workers=0'
+        )
 
 
 def settle_pretrained(cfg: Config, pretrained: str | None, needed: bool) -> str | None:

@@ -8,6 +8,7 @@ that follows it, which a resumed run makes first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import get_rank
@@ -18,12 +19,12 @@ from torch.utils.data import DataLoader
 
 from convnext_dense.errors import InputError
 from convnext_dense.training.dataset import resumable
+from convnext_dense.training.loading_processes import forget_processes, loading, loads_on
 from convnext_dense.training.out_of_memory import step_described
 from convnext_dense.training.remembering import remembering
 from convnext_dense.training.resume_hook import ResumeHook
 from convnext_dense.training.sampler import ResumableBatchSampler
 from convnext_dense.training.seeding import seed_generators
-from convnext_dense.training.stopping import begin_loading, loads_on
 from convnext_dense.training.worker_death import batches_of
 
 RESUMABLE_FOR = {'IterBasedTrainLoop': 'ResumableIterLoop', 'EpochBasedTrainLoop': 'ResumableEpochLoop'}
@@ -110,7 +111,6 @@ def _save_early_end(loop: Any) -> None:
 
 def _begin(runner: Runner, loader: Any, seed: int) -> ResumableBatchSampler:
     """Give the run's seed, which a checkpoint may have brought, to what draws by it."""
-    begin_loading()
     batches = loader.batch_sampler
     resumable(loader.dataset).seed = seed
     if not batches.fixed_seed and hasattr(batches.sampler, 'seed'):
@@ -120,6 +120,18 @@ def _begin(runner: Runner, loader: Any, seed: int) -> ResumableBatchSampler:
         runner.logger.warning(f'resume: {", ".join(found)} remember earlier samples: a resumed run will not be exact')
     next(hook for hook in runner.hooks if isinstance(hook, ResumeHook)).restore(runner)
     return batches
+
+
+@contextmanager
+def _loading(loop: Any) -> Iterator[None]:
+    """The run's loading processes end with it, those of its evaluations as well; a later run of the loop has its own."""
+    loaders = [loop.dataloader, getattr(loop.runner.val_loop, 'dataloader', None)]
+    try:
+        with loading():
+            yield
+            forget_processes(loaders)  # which lets them end by themselves
+    finally:
+        forget_processes(loaders)
 
 
 @LOOPS.register_module()
@@ -136,6 +148,10 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Train from the iteration at which the run is; an evaluation that is due there comes first."""
+        with _loading(self):
+            return self._run()
+
+    def _run(self) -> nn.Module:
         self.seed = base_seed(self.runner)
         batches = _begin(self.runner, self.dataloader, self.seed)
         batches.start = self._iter
@@ -182,6 +198,10 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Train from the iteration at which the run is; an evaluation that is due there comes first."""
+        with _loading(self):
+            return self._run()
+
+    def _run(self) -> nn.Module:
         self.seed = base_seed(self.runner)
         self.batches = _begin(self.runner, self.dataloader, self.seed)
         length = len(self.dataloader)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-import mmap
-import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import time
@@ -27,7 +23,6 @@ from convnext_dense.errors import InputError, Stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 TIME_IS_UP = 75  # exit status; EX_TEMPFAIL of sysexits.h: try again
 LEAST_MARGIN = 10.0  # seconds
-GRACE = 60.0  # seconds that a loading process outlives a request to end which was not its run's
 NOTE = b'\nstopping after this iteration, with a checkpoint; once more ends at once\n'
 
 
@@ -41,51 +36,6 @@ def _started() -> float:
 
 
 STARTED = _started()
-
-
-class _Ending:
-    """Whether this process is ending, told to the loading processes that it has forked by a page of shared memory."""
-
-    page = mmap.mmap(-1, 1)
-
-    @classmethod
-    def begin(cls) -> None:
-        """A run begins: with a page of its own, since a process may be a fork of another that trains."""
-        cls.page = mmap.mmap(-1, 1)
-
-    @classmethod
-    def end(cls) -> None:
-        cls.page[0] = 1
-
-
-atexit.register(_Ending.end)
-begin_loading = _Ending.begin
-
-
-def loads_on(worker: int) -> None:
-    """`worker_init_fn`: a loading process leaves it to its run to stop on a signal that went to the whole group.
-
-    It ends with its run; without it, `GRACE` seconds after it was asked to.
-    """
-    asked: list[float] = []
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(time.monotonic()))
-    threading.Thread(target=_end_with_run, args=(_Ending.page, asked, _temporary()), daemon=True).start()
-
-
-def _temporary() -> str | None:
-    """The folder of the sockets by which a loading process hands on tensors; at its begin that of its parent, or none."""
-    return getattr(multiprocessing.current_process(), '_config', {}).get('tempdir')
-
-
-def _end_with_run(page: mmap.mmap, asked: list[float], others: str | None) -> None:
-    while not page[0] and not (asked and time.monotonic() - asked[0] > GRACE):
-        time.sleep(0.1)
-    own = _temporary()
-    if own is not None and own != others:
-        shutil.rmtree(own, ignore_errors=True)
-    os._exit(0)  # any other status is told to the run as a loading process that died
 
 
 @HOOKS.register_module()
@@ -211,5 +161,4 @@ class StopHook(Hook):
         kept = '' if save is not None else ' without a checkpoint, which SafeCheckpointHook would have saved'
         line = f'{line}{kept}; --resume goes on'
         runner.logger.info(line)
-        _Ending.end()
         raise Stopped(line, 0 if 'TORCHELASTIC_RUN_ID' in os.environ else status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.training.bad_pictures import path_of
 
 DIED = re.compile(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)')
+LATE = 1.0  # seconds within which a process whose socket is gone is known to have died
 ADVICE = {
     'SIGKILL': 'usually the memory was used up: set fewer num_workers, or use smaller pictures',
     'SIGBUS': 'usually the shared memory was used up: make /dev/shm larger, or set fewer num_workers',
@@ -25,12 +27,13 @@ ADVICE = {
 def batches_of(loader: DataLoader) -> Iterator[Iterator[Any]]:
     """The loader's batches. What happens while they are used and comes of a loading process that died is an InputError.
 
-    PyTorch raises it wherever the main process is at that moment.
+    PyTorch raises it wherever the main process is at that moment, unless a batch that the process had just announced is
+    fetched from it in vain before.
     """
     batches = iter(loader)
     try:
         yield batches
-    except RuntimeError as error:
+    except (RuntimeError, EOFError, OSError) as error:
         found = explained(error, batches, loader.dataset)
         if found is None:
             raise
@@ -43,20 +46,31 @@ def explained(error: BaseException, batches: Any, dataset: Any) -> InputError | 
     Args:
         dataset: whose `reading` says at which index each process is, as that of ResumableDataset.
     """
+    workers = list(getattr(batches, '_workers', ()))
+    if not isinstance(error, RuntimeError):
+        try:
+            for _ in range(round(LATE / 0.02)):
+                time.sleep(0.02 if workers else 0)
+                dead = [number for number, worker in enumerate(workers) if not worker.is_alive()]
+                if dead:
+                    return _explained(workers, dead[0], dataset)
+        except RuntimeError as told:  # by PyTorch, once it is told itself
+            error = told
     match = DIED.search(str(error))
-    if match is None:
-        return None
-    pids = {int(pid) for pid in match[1].split(',')}
-    for number, worker in enumerate(getattr(batches, '_workers', ())):
+    pids = {int(pid) for pid in match[1].split(',')} if match else set()
+    for number, worker in enumerate(workers):
         if worker.pid in pids:
-            worker.join(timeout=1)
-            how, name = _end(worker.exitcode)
-            where = _sample(dataset, number)
-            return InputError(
-                f'train_dataloader: expected {len(batches._workers)} loading processes to live, but number {number} {how} '
-                f'{where}; {ADVICE.get(name, "load it alone to see why, with num_workers=0")}'
-            )
+            return _explained(workers, number, dataset)
     return None
+
+
+def _explained(workers: list[Any], number: int, dataset: Any) -> InputError:
+    workers[number].join(timeout=1)
+    how, name = _end(workers[number].exitcode)
+    return InputError(
+        f'train_dataloader: expected {len(workers)} loading processes to live, but number {number} {how} '
+        f'{_sample(dataset, number)}; {ADVICE.get(name, "load it alone to see why, with num_workers=0")}'
+    )
 
 
 def _end(code: int | None) -> tuple[str, str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from conftest import forgotten
 from mmengine.config import Config
 from small_runs import HOOK, Score, names, small_run
 from test_checkpoint_hook import At, load, watch
 from tiny_runs import runner
+from two_processes import in_two_processes
 
 from convnext_dense.errors import InputError
 from convnext_dense.training import saver
@@ -146,7 +146,7 @@ def train(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_every_process_has_the_same_best(tmp_path: Path) -> None:
-    mp.spawn(train, (str(tmp_path),), nprocs=2)
+    in_two_processes(train, str(tmp_path))
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ['5.0 best_score_iter_3.pth'] * 2
 
 

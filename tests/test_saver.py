@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from two_processes import in_two_processes
 
 from convnext_dense.errors import InputError
 from convnext_dense.training import saver as module
@@ -148,7 +148,7 @@ def fail_in_the_first(rank: int, folder: str) -> None:
 @pytest.mark.slow
 def test_an_error_of_the_first_process_ends_the_others(tmp_path: Path) -> None:
     """Rather than leave them waiting for it."""
-    mp.spawn(fail_in_the_first, (str(tmp_path),), nprocs=2)
+    in_two_processes(fail_in_the_first, str(tmp_path))
     first, second = ((tmp_path / str(rank)).read_text().splitlines() for rank in range(2))
     assert first == ['InputError: the disk', 'ZeroDivisionError: a fault']
     assert second == ['InputError: the disk', 'RuntimeError: the main process could not save: a fault']

@@ -9,13 +9,13 @@ import pytest
 import tiny_runs
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from conftest import forgotten
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.utils.data import Subset
+from two_processes import in_two_processes
 
 from convnext_dense import InputError
 from convnext_dense.models.convnext import ConvNeXt
@@ -120,7 +120,7 @@ def shares(rank: int) -> None:
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp('sharded')
-    mp.spawn(one_process, (folder,), nprocs=2)
+    in_two_processes(one_process, folder)
     yield folder
 
 

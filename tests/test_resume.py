@@ -29,7 +29,7 @@ def test_killed_runs_end_with_the_bits_of_undisturbed_ones(cases: list[str], tmp
         text=True,
         cwd=ROOT,
         env={**os.environ, **paths, 'OMP_NUM_THREADS': '1'},
-        timeout=280,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert f'{len(cases)} kills survived, {len(cases)} runs bit-equal to undisturbed ones' in done.stdout

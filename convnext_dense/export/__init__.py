@@ -1,0 +1,1 @@
+"""Inference modules for export, of operators that every runtime has, for pictures of any size."""

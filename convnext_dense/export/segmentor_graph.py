@@ -1,0 +1,127 @@
+"""A segmentor as one graph: bytes in, classes out, normalisation and upsampling inside."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.data_preprocessor import SegDataPreProcessor
+from mmseg.models.decode_heads import UPerHead
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from convnext_dense.errors import InputError
+from convnext_dense.export.resampling import replace_pools
+from convnext_dense.export.upsampled_conv_graph import conv_of_upsampled
+
+
+class Normalise(nn.Module):
+    """A preprocessor's channel order, mean and standard deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessor: SegDataPreProcessor) -> None:
+        super().__init__()
+        self.flip = not preprocessor.channel_conversion  # the loader gives BGR, this takes RGB
+        mean, std = (getattr(preprocessor, name, torch.full((3,), value)) for name, value in (('mean', 0.0), ('std', 1.0)))
+        self.register_buffer('mean', mean.float().view(3, 1, 1).clone())
+        self.register_buffer('std', std.float().view(3, 1, 1).clone())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, H, W, 3) of bytes in RGB -> (B, 3, H, W)."""
+        x = image.permute(0, 3, 1, 2).float()
+        return ((x.flip(1) if self.flip else x) - self.mean) / self.std
+
+
+class SegmentorGraph(nn.Module):
+    """An EncoderDecoder (B, H, W, 3 of bytes in RGB) -> class map (B, H, W) and the head's logits (B, classes, h, w).
+
+    The whole picture at once, whatever `test_cfg.mode` says. The logits are those before they are upsampled, so that a graph's
+    output stays small. UPerHead's fusion is computed at each level's own resolution, as in `segmentation.uper_head`.
+
+    Args:
+        model: built, with its weights; it is copied.
+        fused: fuse UPerHead's levels at their own resolution; else the layers as they are.
+
+    Raises:
+        InputError: for another kind of model or preprocessor.
+    """
+
+    def __init__(self, model: nn.Module, fused: bool = True) -> None:
+        super().__init__()
+        check_segmentor(model)
+        made: Any = copy.deepcopy(model).eval()
+        self.normalise = Normalise(made.data_preprocessor)
+        self.backbone, self.neck = made.backbone, made.neck if made.with_neck else nn.Identity()
+        head = made.decode_head
+        replace_pools(head)
+        self.head = FusedUPerHead(head) if fused and isinstance(head, UPerHead) else head
+        self.align_corners, self.threshold = made.align_corners, head.threshold if made.out_channels == 1 else None
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        logits = self.head(self.neck(self.backbone(self.normalise(image))))
+        large = F.interpolate(logits, image.shape[1:3], mode='bilinear', align_corners=self.align_corners)
+        if self.threshold is not None:
+            return (large[:, 0].sigmoid() > self.threshold).to(torch.uint8), logits
+        classes = large.argmax(dim=1)
+        return classes.to(torch.uint8) if logits.shape[1] <= 256 else classes.to(torch.int32), logits
+
+
+def check_segmentor(model: Any) -> None:
+    """Stop where a model is none that the graph computes."""
+    if not isinstance(model, EncoderDecoder):
+        raise InputError(f'export: expected an EncoderDecoder of MMSegmentation, got {type(model).__name__}')
+    preprocessor = model.data_preprocessor
+    if type(preprocessor) is not SegDataPreProcessor:
+        raise InputError(
+            f'export: expected SegDataPreProcessor, of pictures of three channels of bytes, got {type(preprocessor).__name__}'
+        )
+    if preprocessor.test_cfg is not None:
+        raise InputError(
+            f'export: expected pictures that are predicted at their own size, got data_preprocessor.test_cfg='
+            f'{dict(preprocessor.test_cfg)}, which pads them; leave it out'
+        )
+
+
+class FusedUPerHead(nn.Module):
+    """UPerHead's logits, its two large convolutions taken at each map's own resolution."""
+
+    def __init__(self, head: UPerHead) -> None:
+        super().__init__()
+        self.inner, self.align_corners = head, head.align_corners
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Maps of falling size -> (B, classes, h, w) of the first one's size."""
+        head = self.inner
+        maps = head._transform_inputs(inputs)
+        laterals = [conv(x) for conv, x in zip(head.lateral_convs, maps)]
+        x = maps[-1]
+        laterals.append(self.fused(head.bottleneck, [x, *(pool(x) for pool in _pools(head))]))
+        for i in range(len(laterals) - 1, 0, -1):
+            size, corners = laterals[i - 1].shape[2:], self.align_corners
+            laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size, mode='bilinear', align_corners=corners)
+        outs = [conv(x) for conv, x in zip(head.fpn_convs, laterals)]
+        return head.cls_seg(self.fused(head.fpn_bottleneck, [*outs, laterals[-1]]))
+
+    def fused(self, module: Any, maps: Sequence[Tensor]) -> Tensor:
+        """ConvModule of the maps, upsampled to the first one's size and concatenated."""
+        weight, bias, norm = module.conv.weight, module.conv.bias, module.norm if module.with_norm else nn.Identity()
+        if isinstance(norm, _BatchNorm):
+            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            shift = norm.bias - norm.running_mean * scale
+            weight, bias, norm = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift, nn.Identity()
+        first, *rest = weight.split([x.shape[1] for x in maps], dim=1)
+        base = F.conv2d(maps[0], first, bias, padding=1)
+        x = norm(conv_of_upsampled(base, maps[1:], rest, self.align_corners))
+        return module.activate(x) if module.with_activation else x
+
+
+def _pools(head: UPerHead) -> list[nn.Module]:
+    """Each pooling scale's pool and convolution, without the upsampling after it."""
+    return list(head.psp_modules)

@@ -1,0 +1,41 @@
+"""Export a trained segmentor to ONNX, OpenVINO, torch.export or TorchScript, and prove that it gives the same.
+
+    convnext-dense export work_dirs/my_run --to onnx openvino --out model.onnx --check photos/
+    convnext-dense export CHECKPOINT --config CONFIG --to torch-export --out model.pt2 --size 512x512
+
+A file takes pictures (B, H, W, 3) of bytes in RGB, of any size or of --size, and gives classes (B, H, W) and the head's logits;
+normalising and upsampling are inside. Each file is run by its own runtime on pictures of three sizes and compared with PyTorch;
+the table is printed and kept in OUT.json. One that differs by more than rounding is not kept.
+
+Exit status 0: done. 1: a file gave something else and is not there. 2: wrong input, said in one line. 70: an unforeseen error.
+"""
+
+import argparse
+import sys
+
+from convnext_dense.commands.predict import models
+from convnext_dense.export.exporting import export_segmentor, parsed_size
+from convnext_dense.export.runtimes import FORMS, check_installed
+from convnext_dense.predict.loading import load_model
+from convnext_dense.run.command import Parser
+from convnext_dense.run.preflight import last_checkpoint
+
+
+def parse_args() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument('model', help='work directory of a run, for its last checkpoint; or a checkpoint')
+    parser.add_argument('--config', metavar='FILE', help='config of a checkpoint that carries none')
+    parser.add_argument('--to', nargs='+', choices=FORMS, required=True, help='forms of files')
+    parser.add_argument('--out', metavar='FILE', required=True, help='file to write; other forms get its name with their ending')
+    parser.add_argument('--size', default='dynamic', metavar='HxW', help='one size alone, in pixels')
+    parser.add_argument('--check', metavar='DIR', help='pictures to compare on (default: drawn ones)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    size = parsed_size(args.size)
+    check_installed(args.to)
+    model = load_model(*models(args), device='cpu')
+    if not export_segmentor(model, last_checkpoint(args.model), args.out, list(dict.fromkeys(args.to)), size, args.check, print):
+        sys.exit(1)

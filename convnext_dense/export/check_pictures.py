@@ -1,0 +1,64 @@
+"""The pictures that an exported file is compared on: of several sizes, odd ones among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import cv2
+import mmcv
+import numpy as np
+from numpy.typing import NDArray
+
+from convnext_dense.data.pictures import UnreadableError
+from convnext_dense.data.shapes import draw_scene
+from convnext_dense.errors import InputError
+from convnext_dense.export.runtimes import LEAST, Size
+from convnext_dense.predict.inputs import as_bgr, check_readable, items
+
+MOST = 4  # of a folder
+LARGEST = 640  # pixels of a picture's long side
+SHARES = (1.0, 0.71, 0.43)  # of that size
+
+
+def check_pictures(folder: str | None, size: Size) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names and pictures (H, W, 3) in RGB: of a folder, or drawn; each at three sizes, or at `size` alone.
+
+    Raises:
+        InputError: for a folder without pictures, and pictures that cannot be read.
+    """
+    for name, rgb in _drawn() if folder is None else _read(folder):
+        for sides in _sizes(rgb.shape[0], rgb.shape[1]) if size is None else [size]:
+            yield name, cv2.resize(rgb, sides[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _drawn() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    for index in range(2):
+        yield f'drawn {index}', np.ascontiguousarray(draw_scene(0, 'validation', index).image[..., ::-1])
+
+
+def _read(folder: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    found = list(islice(items(folder), MOST))
+    if not found:
+        raise InputError(f'--check: expected a folder of pictures, found none in {folder}')
+    for item in found:
+        if isinstance(item.given, UnreadableError):
+            raise InputError(f'--check: {item.source} {item.given}')
+        if isinstance(item.given, str):
+            check_readable(item.given)
+        bgr = mmcv.imread(item.given) if isinstance(item.given, str) else as_bgr(item.given, item.source)
+        yield item.name, np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _sizes(height: int, width: int) -> list[tuple[int, int]]:
+    fit = min(1.0, LARGEST / max(height, width))
+    return [(_odd(height * fit * share), _odd(width * fit * share)) if share < 1 else (_side(height * fit), _side(width * fit))
+            for share in SHARES]
+
+
+def _side(pixels: float) -> int:
+    return max(round(pixels), LEAST)
+
+
+def _odd(pixels: float) -> int:
+    return _side(pixels) | 1

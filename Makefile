@@ -22,7 +22,7 @@ NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv constants 
 setup: $(VENV)/.installed
 
 # The stamp is written last: a set-up that was cut off is done again.
-$(VENV)/.installed: requirements.txt requirements-test.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-test.txt requirements-export.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'

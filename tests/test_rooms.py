@@ -17,7 +17,7 @@ FLOORS = [
     {'training', 'segmentation', 'detection'},
     {'run'},
     {'predict'},
-    {'benchmark', 'report'},
+    {'benchmark', 'report', 'export'},
     {'commands'},
 ]
 FILES = sorted((ROOT / 'convnext_dense').rglob('*.py'))

@@ -26,7 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', help='work directory of a run, for its last checkpoint; or a checkpoint')
     parser.add_argument('--config', metavar='FILE', help='config of a checkpoint that carries none')
     parser.add_argument('--to', nargs='+', choices=FORMS, required=True, help='forms of files')
-    parser.add_argument('--out', metavar='FILE', required=True, help='file to write; other forms get its name with their ending')
+    parser.add_argument(
+        '--out', metavar='FILE', required=True, help='file to write; other forms get its name with their ending'
+    )
     parser.add_argument('--size', default='dynamic', metavar='HxW', help='one size alone, in pixels')
     parser.add_argument('--check', metavar='DIR', help='pictures to compare on (default: drawn ones)')
     return parser.parse_args()
@@ -37,5 +39,7 @@ def main() -> None:
     size = parsed_size(args.size)
     check_installed(args.to)
     model = load_model(*models(args), device='cpu')
-    if not export_segmentor(model, last_checkpoint(args.model), args.out, list(dict.fromkeys(args.to)), size, args.check, print):
+    if not export_segmentor(
+        model, last_checkpoint(args.model), args.out, list(dict.fromkeys(args.to)), size, args.check, print
+    ):
         sys.exit(1)

@@ -14,7 +14,7 @@ from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.data.shapes import draw_scene
 from convnext_dense.errors import InputError
 from convnext_dense.export.runtimes import LEAST, Size
-from convnext_dense.predict.inputs import as_bgr, check_readable, items
+from convnext_dense.predict.inputs import Item, as_bgr, check_readable, items
 
 MOST = 4  # of a folder
 LARGEST = 640  # pixels of a picture's long side
@@ -38,22 +38,32 @@ def _drawn() -> Iterator[tuple[str, NDArray[np.uint8]]]:
 
 
 def _read(folder: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    found = list(islice(items(folder), MOST))
-    if not found:
-        raise InputError(f'--check: expected a folder of pictures, found none in {folder}')
+    try:
+        found = list(islice(items(folder), MOST))
+    except InputError as error:
+        raise InputError(f'--check: {str(error).removeprefix("input: ")}') from error
     for item in found:
-        if isinstance(item.given, UnreadableError):
-            raise InputError(f'--check: {item.source} {item.given}')
-        if isinstance(item.given, str):
-            check_readable(item.given)
-        bgr = mmcv.imread(item.given) if isinstance(item.given, str) else as_bgr(item.given, item.source)
-        yield item.name, np.ascontiguousarray(bgr[..., ::-1])
+        try:
+            yield item.name, np.ascontiguousarray(_bgr(item)[..., ::-1])
+        except UnreadableError as error:
+            raise InputError(f'--check: {item.source} {error}') from error
+
+
+def _bgr(item: Item) -> NDArray[np.uint8]:
+    if isinstance(item.given, UnreadableError):
+        raise item.given
+    if not isinstance(item.given, str):
+        return as_bgr(item.given, item.source)
+    check_readable(item.given)
+    return mmcv.imread(item.given)
 
 
 def _sizes(height: int, width: int) -> list[tuple[int, int]]:
     fit = min(1.0, LARGEST / max(height, width))
-    return [(_odd(height * fit * share), _odd(width * fit * share)) if share < 1 else (_side(height * fit), _side(width * fit))
-            for share in SHARES]
+    return [
+        (_odd(height * fit * share), _odd(width * fit * share)) if share < 1 else (_side(height * fit), _side(width * fit))
+        for share in SHARES
+    ]
 
 
 def _side(pixels: float) -> int:

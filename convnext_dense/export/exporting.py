@@ -58,7 +58,9 @@ def targets(out: str, forms: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def export_segmentor(model: Model, source: str, out: str, forms: Sequence[str], size: Size, check: str | None, say: Say) -> bool:
+def export_segmentor(
+    model: Model, source: str, out: str, forms: Sequence[str], size: Size, check: str | None, say: Say
+) -> bool:
     """Write a file for each of `forms`, and OUT.json about them; whether all of them give what PyTorch gives.
 
     A file that does not is not kept, nor is anything of a run that fails.

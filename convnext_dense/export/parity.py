@@ -57,5 +57,5 @@ def compared(model: EncoderDecoder, run: Run, pictures: Iterable[tuple[str, NDAr
         equal = (classes == got).mean() if classes.shape == got.shape else 0.0
         scale = max(float(np.abs(logits).max()), 1e-6)
         share = float(difference) / scale if np.isfinite(difference) else float('inf')
-        rows.append(Parity(name, *picture.shape[:2], share, float(equal)))
+        rows.append(Parity(name, picture.shape[0], picture.shape[1], share, float(equal)))
     return rows

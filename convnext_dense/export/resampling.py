@@ -34,8 +34,9 @@ class AveragePool(nn.Module):
 def upsampling(out: int, own: int, align_corners: bool, like: Tensor) -> Tensor:
     """(out, own): bilinear weights of an axis, as F.interpolate takes them."""
     place = torch.arange(out, device=like.device, dtype=like.dtype)
+    source: Tensor
     if align_corners:
-        source = place * ((own - 1) / torch.sym_max(out - 1, 1))
+        source = place * ((own - 1) / torch.sym_max(out - 1, 1))  # type: ignore[assignment]
     else:
         source = ((place + 0.5) * (own / out) - 0.5).clamp(min=0)
     low = source.floor().clamp(max=own - 1)
@@ -50,7 +51,8 @@ def replace_pools(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.AdaptiveAvgPool2d):
             sides = child.output_size if isinstance(child.output_size, (tuple, list)) else (child.output_size,) * 2
-            if None not in sides:
-                setattr(module, name, AveragePool(*map(int, sides)))
+            rows, columns = sides
+            if rows is not None and columns is not None:
+                setattr(module, name, AveragePool(rows, columns))
         else:
             replace_pools(child)

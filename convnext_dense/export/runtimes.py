@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +58,8 @@ def run_program(path: Path) -> Run:
 
 
 def write_torchscript(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, Any]) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)  # the checks of a picture's size are not of the graph
         traced = torch.jit.trace(graph, example(size), check_trace=False)
     torch.jit.save(traced, path, _extra_files={f'{NOTE}.json': json.dumps(meta)})
 
@@ -131,6 +133,6 @@ def check_installed(names: Sequence[str]) -> None:
                 __import__(package)
             except ImportError as error:
                 raise InputError(
-                    f"--to {name}: expected {package}, which cannot be imported ({last_line(error)}); "
+                    f'--to {name}: expected {package}, which cannot be imported ({last_line(error)}); '
                     "pip install 'convnext-dense[export]'"
                 ) from error

@@ -111,14 +111,17 @@ class FusedUPerHead(nn.Module):
 
     def fused(self, module: Any, maps: Sequence[Tensor]) -> Tensor:
         """ConvModule of the maps, upsampled to the first one's size and concatenated."""
-        weight, bias, norm = module.conv.weight, module.conv.bias, module.norm if module.with_norm else nn.Identity()
-        if isinstance(norm, _BatchNorm):
+        weight, bias = module.conv.weight, module.conv.bias
+        norm: Any = module.norm if module.with_norm else nn.Identity()
+        folded = isinstance(norm, _BatchNorm)
+        if folded:
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             shift = norm.bias - norm.running_mean * scale
-            weight, bias, norm = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift, nn.Identity()
+            weight, bias = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
         first, *rest = weight.split([x.shape[1] for x in maps], dim=1)
         base = F.conv2d(maps[0], first, bias, padding=1)
-        x = norm(conv_of_upsampled(base, maps[1:], rest, self.align_corners))
+        x = conv_of_upsampled(base, maps[1:], rest, self.align_corners)
+        x = x if folded else norm(x)
         return module.activate(x) if module.with_activation else x
 
 

@@ -17,9 +17,7 @@ from convnext_dense.export.resampling import upsampling
 TAPS = 3
 
 
-def conv_of_upsampled(
-    base: Tensor, maps: Sequence[Tensor], weights: Sequence[Tensor], align_corners: bool
-) -> Tensor:
+def conv_of_upsampled(base: Tensor, maps: Sequence[Tensor], weights: Sequence[Tensor], align_corners: bool) -> Tensor:
     """base + sum over the maps of conv2d(upsampled map, weight, padding=1).
 
     Args:

@@ -1,0 +1,89 @@
+"""`convnext-dense export`: files that are proved, and none that are not."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import call_tool, one_line
+
+from convnext_dense import InputError
+from convnext_dense.export.exporting import parsed_size, sha256, targets
+from convnext_dense.export.runtimes import FORMS
+
+
+def test_sizes() -> None:
+    assert parsed_size('dynamic') is None and parsed_size('512') == (512, 512) and parsed_size('641X427') == (641, 427)
+    for text in ('large', '512x', '1x2x3', '-5x5', ''):
+        with pytest.raises(InputError, match='expected dynamic, or HEIGHTxWIDTH in pixels'):
+            parsed_size(text)
+    with pytest.raises(InputError, match='at least 32 pixels, the last stride, got 31x64'):
+        parsed_size('31x64')
+
+
+def test_files(tmp_path: Path) -> None:
+    out = str(tmp_path / 'a.onnx')
+    assert targets(out, ['onnx', 'openvino']) == dict(onnx=tmp_path / 'a.onnx', openvino=tmp_path / 'a.xml')
+    with pytest.raises(InputError, match=r'expected a name that ends in .xml or .pt2, as --to openvino torch-export; got'):
+        targets(out, ['openvino', 'torch-export'])
+    with pytest.raises(InputError, match='existing folder'):
+        targets(str(tmp_path / 'no/a.onnx'), ['onnx'])
+    (tmp_path / 'a.json').mkdir()
+    with pytest.raises(InputError, match='a folder'):
+        targets(out, ['onnx'])
+
+
+def export(model: str, out: Path, *more: str):
+    return call_tool('export', model, '--to', 'torchscript', '--out', str(out), *more)
+
+
+@pytest.mark.slow
+def test_a_file_with_its_proof(segmentor_file: str, shapes: str, tmp_path: Path) -> None:
+    done = export(segmentor_file, tmp_path / 'toy.ts', '--check', f'{shapes}/images/validation')
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {'toy.ts', 'toy.json'}
+    about = json.loads((tmp_path / 'toy.json').read_text())
+    kept = about['files']['torchscript']
+    assert about['sha256'] == sha256(segmentor_file) and about['classes'][0] == 'ground' and about['input']['size'] == 'dynamic'
+    assert kept['bytes'] == (tmp_path / 'toy.ts').stat().st_size and len(kept['parity']) == 12
+    assert all(row['logits'] < 1e-5 and row['pixels'] > 0.9999 for row in kept['parity'])
+    assert done.stdout.count('of the pixels are equal') == 12
+    again = FORMS['torchscript'].run(tmp_path / 'toy.ts')(np.zeros((1, 64, 65, 3), np.uint8))
+    assert again[0].shape == (1, 64, 65)
+
+
+@pytest.mark.slow
+def test_a_file_that_gives_something_else_is_not_kept(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
+    def wrong(path: Path):
+        run = FORMS['torch-export'].run(path) if path.suffix == '.pt2' else plain(path)
+        return lambda image: [run(image)[0], run(image)[1] * 1.001]
+
+    plain = FORMS['torchscript'].run
+    monkeypatch.setitem(FORMS, 'torchscript', FORMS['torchscript']._replace(run=wrong))
+    done = export(segmentor_file, tmp_path / 'toy.ts', '--size', '64x96')
+    assert done.returncode == 1 and 'torchscript: not kept: beyond 0.0001 of the logits' in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_fails_leaves_nothing(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
+    def fail(graph, path: Path, size, meta) -> None:
+        path.write_bytes(b'half')
+        raise OSError(28, 'No space left on device', str(path))
+
+    monkeypatch.setitem(FORMS, 'torchscript', FORMS['torchscript']._replace(write=fail))
+    done = export(segmentor_file, tmp_path / 'toy.ts')
+    assert done.returncode == 2 and 'No space left on device; the disk is full' in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_input(detector_file: str, segmentor_file: str, tmp_path: Path) -> None:
+    for model, more, words in (
+        (detector_file, (), 'expected a segmentor, got MaskRCNN: detectors are not exported yet'),
+        (segmentor_file, ('--size', '20x20'), 'expected sides of at least 32 pixels'),
+        (segmentor_file, ('--check', str(tmp_path)), '--check: expected pictures .* found none'),
+        (str(tmp_path), (), 'expected a checkpoint in'),
+    ):
+        done = export(model, tmp_path / 'toy.ts', *more)
+        errors = [line for line in done.stderr.splitlines() if line.startswith('error:')]
+        one_line(done.returncode, '\n'.join(errors), words)
+    assert not list(tmp_path.iterdir())

@@ -53,7 +53,7 @@ class Restarted:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='finds the processes in /proc')
 def test_a_killed_process_is_started_again(tmp_path: Path, shapes: str) -> None:
-    """With the model divided among them. Equal bits are tested beside the parts, and by tests/soak.py."""
+    """With the model divided among them. Equal bits: test_sharded.py, and tests/soak.py without --fsdp."""
     schedule = ['train_cfg.max_iters=5', 'train_cfg.val_interval=5', 'default_hooks.checkpoint.interval=1']
     options = [SHAPES, '--data-root', shapes, '--seed', '0', '--check-data', 'off', '--fsdp']
     options += ['--cfg-options', *QUICK, *schedule, 'optim_wrapper.accumulative_counts=2']

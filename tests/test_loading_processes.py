@@ -81,6 +81,8 @@ def test_they_end_with_their_run(tmp_path: Path, temporary: Path, error: BaseExc
         made.train()
     except BaseException as found:
         assert found is error
+    else:
+        assert error is None
     workers = hook.held[0]._workers
     for worker in workers:
         worker.join(timeout=4)
@@ -95,7 +97,10 @@ def test_they_end_with_their_run(tmp_path: Path, temporary: Path, error: BaseExc
 def test_a_second_run_has_its_own(tmp_path: Path) -> None:
     """Of training and of evaluation."""
     made = runner(
-        tmp_path, dict(max_iters=4, val_interval=2), train_dataloader=LOADER, val_dataloader=dict(LOADER, batch_size=1)
+        tmp_path,
+        dict(max_iters=4, val_interval=2),
+        train_dataloader=LOADER,
+        val_dataloader=dict(LOADER, batch_size=1, worker_init_fn=dict(type=loads_on)),
     )
     made.train()
     made.val()

@@ -21,7 +21,7 @@ from mmengine.logging import HistoryBuffer
     ],
 )
 def test_killed_runs_end_with_the_bits_of_undisturbed_ones(cases: list[str], tmp_path) -> None:
-    """By SIGKILL or a signal, at any time, while a checkpoint is written, during an evaluation; `make soak` kills more."""
+    """By SIGKILL or a signal, at any time or during an evaluation; `make soak` kills more, also while a file is written."""
     paths = dict(PYTHONPATH=f'{ROOT}{os.pathsep}{ROOT / "tests"}', TMPDIR=str(tmp_path))
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tests/soak.py'), '--kills', str(len(cases)), '--cases', *cases],

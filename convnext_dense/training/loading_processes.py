@@ -37,12 +37,14 @@ begin_loading = _Ending.begin
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """The loading processes that are started within end when it is left, however that is."""
+    """The loading processes that are started within end when it is left, however that is; those of a run around it do not."""
+    before = _Ending.page
     _Ending.begin()
+    page = _Ending.page
     try:
         yield
     finally:
-        _Ending.end()
+        page[0], _Ending.page = 1, before
 
 
 def forget_processes(loaders: Iterable[object]) -> None:

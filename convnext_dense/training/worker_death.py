@@ -51,7 +51,7 @@ def explained(error: BaseException, batches: Any, dataset: Any) -> InputError | 
         try:
             for _ in range(round(LATE / 0.02)):
                 time.sleep(0.02 if workers else 0)
-                dead = [number for number, worker in enumerate(workers) if not worker.is_alive()]
+                dead = [number for number, worker in enumerate(workers) if not worker.is_alive() and worker.exitcode != 0]
                 if dead:
                     return _explained(workers, dead[0], dataset)
         except RuntimeError as told:  # by PyTorch, once it is told itself

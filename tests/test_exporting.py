@@ -55,7 +55,7 @@ def test_a_file_with_its_proof(segmentor_file: str, shapes: str, tmp_path: Path)
 @pytest.mark.slow
 def test_a_file_that_gives_something_else_is_not_kept(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
     def wrong(path: Path):
-        run = FORMS['torch-export'].run(path) if path.suffix == '.pt2' else plain(path)
+        run = plain(path)
         return lambda image: [run(image)[0], run(image)[1] * 1.001]
 
     plain = FORMS['torchscript'].run

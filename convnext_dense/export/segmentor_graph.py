@@ -12,11 +12,11 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.decode_heads import UPerHead
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from convnext_dense.errors import InputError
 from convnext_dense.export.resampling import replace_pools
 from convnext_dense.export.upsampled_conv_graph import conv_of_upsampled
+from convnext_dense.segmentation.uper_head import folded_norm
 
 
 class Normalise(nn.Module):
@@ -102,7 +102,7 @@ class FusedUPerHead(nn.Module):
         maps = head._transform_inputs(inputs)
         laterals = [conv(x) for conv, x in zip(head.lateral_convs, maps)]
         x = maps[-1]
-        laterals.append(self.fused(head.bottleneck, [x, *(pool(x) for pool in _pools(head))]))
+        laterals.append(self.fused(head.bottleneck, [x, *(pool(x) for pool in head.psp_modules)]))
         for i in range(len(laterals) - 1, 0, -1):
             size, corners = laterals[i - 1].shape[2:], self.align_corners
             laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size, mode='bilinear', align_corners=corners)
@@ -112,19 +112,13 @@ class FusedUPerHead(nn.Module):
     def fused(self, module: Any, maps: Sequence[Tensor]) -> Tensor:
         """ConvModule of the maps, upsampled to the first one's size and concatenated."""
         weight, bias = module.conv.weight, module.conv.bias
-        norm: Any = module.norm if module.with_norm else nn.Identity()
-        folded = isinstance(norm, _BatchNorm)
-        if folded:
-            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-            shift = norm.bias - norm.running_mean * scale
+        folded = folded_norm(module)
+        if folded is not None:
+            scale, shift = folded
             weight, bias = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
         first, *rest = weight.split([x.shape[1] for x in maps], dim=1)
         base = F.conv2d(maps[0], first, bias, padding=1)
         x = conv_of_upsampled(base, maps[1:], rest, self.align_corners)
-        x = x if folded else norm(x)
+        if folded is None and module.with_norm:
+            x = module.norm(x)
         return module.activate(x) if module.with_activation else x
-
-
-def _pools(head: UPerHead) -> list[nn.Module]:
-    """Each pooling scale's pool and convolution, without the upsampling after it."""
-    return list(head.psp_modules)

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convnext_dense.export.resampling import upsampling
-
-TAPS = 3
+from convnext_dense.kernels.upsampled_conv import TAPS
 
 
 def conv_of_upsampled(base: Tensor, maps: Sequence[Tensor], weights: Sequence[Tensor], align_corners: bool) -> Tensor:

@@ -30,6 +30,19 @@ class Boxes(NamedTuple):
         return self.scores > ABSENT
 
 
+def anchors(generator: Any, level: int, index: Tensor, width: Any) -> Tensor:
+    """Those of mmdet's AnchorGenerator at places index (K,) of a map (H, W, A) flattened -> (K, 4); `width` may be a symbol.
+
+    Its own `sparse_priors` takes a remainder by the width, which the ONNX exporter refuses for symbols.
+    """
+    base = generator.base_anchors[level].to(index.device)  # (A, 4)
+    cell = index // len(base)
+    columns = torch.full_like(index, width)
+    row = cell.div(columns, rounding_mode='floor')
+    x, y = ((at * stride).to(base) for at, stride in zip((cell - row * columns, row), generator.strides[level]))
+    return torch.stack([x, y, x, y], dim=1) + base[index % len(base)]
+
+
 def decode(priors: Tensor, deltas: Tensor, coder: Any, size: Sequence[Any]) -> Tensor:
     """mmdet's DeltaXYWHBBoxCoder.decode, which refuses to be exported: priors (..., 4), deltas (..., 4) -> boxes (..., 4).
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convnext_dense.export.boxes import Boxes, best_places, class_wise_nms, decode, roi_features
+from convnext_dense.export.boxes import Boxes, anchors, best_places, class_wise_nms, decode, roi_features
 from convnext_dense.export.detector_support import expect_supported
 
 
@@ -98,7 +98,7 @@ class DetectorGraph(nn.Module):
         probability = score.permute(1, 2, 0).flatten().sigmoid()  # (H * W * A,)
         scores, index = best_places(probability, head.test_cfg.nms_pre)
         deltas = delta.permute(1, 2, 0).reshape(-1, 4)[index]
-        priors = head.prior_generator.sparse_priors(index, score.shape[1:], level, device=score.device)
+        priors = anchors(head.prior_generator, level, index, score.shape[2])
         return decode(priors, deltas, head.bbox_coder, size), scores, torch.full_like(index, level)
 
     def objects(self, maps: Sequence[Tensor], proposals: Sequence[Boxes], size: Sequence[Any]) -> list[Boxes]:

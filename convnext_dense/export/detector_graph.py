@@ -73,7 +73,8 @@ class DetectorGraph(nn.Module):
         if multiple == 1:
             return x
         height, width = x.shape[2:]
-        below, right = (-(-side // multiple) * multiple - side for side in (height, width))
+        # The exporter's division of sizes rounds towards zero: of positive numbers alone it is Python's.
+        below, right = ((side + multiple - 1) // multiple * multiple - side for side in (height, width))
         return F.pad(x, (0, right, 0, below), value=float(steps.pad_value))
 
     def proposals(self, maps: Sequence[Tensor], size: Sequence[Any]) -> list[Boxes]:

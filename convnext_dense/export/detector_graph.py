@@ -1,7 +1,8 @@
 """Two-stage detectors (Faster, Mask and Cascade Mask R-CNN) as one module that torch.export and the ONNX exporter can record.
 
-mmdet's own `predict` branches on values, at each level, threshold and suppression. Here the number of proposals and of objects is fixed,
-places that nothing fills are masked, and class-wise suppression is one NonMaxSuppression. The boxes are the same.
+mmdet's own `predict` branches on values, at each level, threshold and suppression. Here the number of proposals and of objects
+is fixed, places that nothing fills are masked, and class-wise suppression is one NonMaxSuppression an image. The boxes are the
+same. The number of images is recorded as it is, since each has its own suppression; height and width may be symbols.
 
 Legend: B images, A anchors a pixel, R proposals an image, N objects an image (`max_per_img`), K classes.
 """
@@ -38,8 +39,8 @@ class DetectorGraph(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         expect_supported(model)
-        self.model = model
-        self.cascade = isinstance(model.roi_head.bbox_head, nn.ModuleList)
+        self.model: Any = model
+        self.cascade = isinstance(self.model.roi_head.bbox_head, nn.ModuleList)
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -94,7 +95,7 @@ class DetectorGraph(nn.Module):
         return proposals
 
     def level_proposals(self, level: int, score: Tensor, delta: Tensor, size: Sequence[Any]) -> tuple[Tensor, ...]:
-        """One level's `nms_pre` best anchors, moved: score (A, H, W), delta (4 A, H, W) -> boxes (P, 4), scores and level (P,)."""
+        """The P = `nms_pre` best anchors, moved: score (A, H, W), delta (4 A, H, W) -> boxes (P, 4), scores and level (P,)."""
         head = self.model.rpn_head
         probability = score.permute(1, 2, 0).flatten().sigmoid()  # (H * W * A,)
         scores, index = best_places(probability, head.test_cfg.nms_pre)
@@ -110,8 +111,8 @@ class DetectorGraph(nn.Module):
         head = self.stages()[-1][0]
         moved = decode(boxes[:, None], deltas, head.bbox_coder, size).expand(-1, scores.shape[1], 4)  # (B * R, K, 4)
         cfg = self.model.roi_head.test_cfg
-        each = cfg_count = self.model.rpn_head.test_cfg.max_per_img
-        labels = torch.arange(scores.shape[1], device=scores.device).repeat(cfg_count)
+        each = self.model.rpn_head.test_cfg.max_per_img  # R
+        labels = torch.arange(scores.shape[1], device=scores.device).repeat(each)
         found = []
         for i, proposal in enumerate(proposals):
             own = slice(i * each, (i + 1) * each)
@@ -121,7 +122,11 @@ class DetectorGraph(nn.Module):
         return found
 
     def refined(self, maps: Sequence[Tensor], boxes: Tensor, images: int, size: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """boxes (B * R, 4) -> logits (B * R, K + 1), the mean of all stages; the last stage's deltas (B * R, K or 1, 4) and boxes."""
+        """The stages of a cascade: boxes (B * R, 4) -> logits, deltas and boxes for the last decoding.
+
+        Logits (B * R, K + 1) are the mean of all stages; deltas (B * R, K or 1, 4) are the last stage's, and so are the boxes
+        (B * R, 4) that they move.
+        """
         total: Tensor | None = None
         stages = self.stages()
         for i, (head, extractor) in enumerate(stages):

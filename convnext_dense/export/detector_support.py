@@ -1,4 +1,4 @@
-"""Which detectors `DetectorGraph` computes as mmdet does: each part's class must be one of those listed, as a subclass may differ."""
+"""Which detectors `DetectorGraph` computes as mmdet does: each part is of a class listed here, and not of a subclass."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_fewer_proposals_than_places():
 
 
 def test_two_images_as_one_by_one(graph):
-    pictures = torch.cat([image(96, 128, 1), image(96, 128, 2)])
+    pictures = torch.cat([image(96, 128, 3), image(96, 128, 4)])
     with torch.no_grad():
         both = graph(pictures)
     for i in range(2):
@@ -158,13 +158,17 @@ def test_onnxruntime_finds_the_same(graph, written, size):
     expect_same(found(session.run(None, {'image': picture.numpy()})), run(graph, picture), pixels=0.01)
 
 
+@pytest.fixture(scope='module')
+def compiled(written) -> Any:
+    """The same file in OpenVINO."""
+    openvino = pytest.importorskip('openvino')
+    options = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
+    return openvino.compile_model(openvino.convert_model(str(written)), 'CPU', options)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('size', [*SIZES, (64, 64), (40, 300)])
-def test_openvino_finds_the_same(graph, written, size):
-    openvino = pytest.importorskip('openvino')
-    compiled = openvino.compile_model(
-        openvino.convert_model(str(written)), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
-    )
+def test_openvino_finds_the_same(graph, compiled, size):
     picture = image(*size)
     expect_same(found(compiled(picture.numpy()).to_tuple()), run(graph, picture), pixels=0.01)
 

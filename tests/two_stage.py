@@ -46,7 +46,7 @@ def built(cfg: Config) -> Any:
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
-    spread = {'rpn_cls': 0.5, 'rpn_reg': 0.1, 'fc_cls': 0.7, 'fc_reg': 0.3, 'conv_logits': 1.0}
+    spread = {'rpn_cls': 2.0, 'rpn_reg': 0.1, 'fc_cls': 3.0, 'fc_reg': 0.3, 'conv_logits': 1.0}
     with torch.no_grad():
         for name, layer in model.named_modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):

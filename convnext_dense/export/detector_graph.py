@@ -40,7 +40,8 @@ class DetectorGraph(nn.Module):
         super().__init__()
         expect_supported(model)
         self.model: Any = model
-        self.cascade = isinstance(self.model.roi_head.bbox_head, nn.ModuleList)
+        roi_head: Any = model.roi_head
+        self.cascade = isinstance(roi_head.bbox_head, nn.ModuleList)
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

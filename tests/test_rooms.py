@@ -17,6 +17,7 @@ FLOORS = [
     {'training', 'segmentation', 'detection'},
     {'run'},
     {'predict'},
+    {'export'},
     {'benchmark', 'report'},
     {'commands'},
 ]

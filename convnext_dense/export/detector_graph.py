@@ -146,8 +146,12 @@ class DetectorGraph(nn.Module):
         images, count = labels.shape
         places = rois(boxes.flatten(0, 1), images)
         kinds, total = labels.flatten()[:, None, None, None], None
+        features: dict[tuple[str, float], Tensor] = {}  # once for the stages whose extractors are alike, mostly all
         for head, extractor in self.stages('mask'):
-            logits = head(roi_features(extractor, maps, places))  # (B * N, K, h, w)
+            alike = (str(extractor.roi_layers), extractor.finest_scale)
+            if alike not in features:
+                features[alike] = roi_features(extractor, maps, places)
+            logits = head(features[alike])  # (B * N, K, h, w)
             wanted = torch.zeros_like(kinds) if head.class_agnostic else kinds
             own = logits.gather(1, wanted.expand(-1, 1, *logits.shape[2:]))[:, 0].sigmoid()
             total = own if total is None else total + own

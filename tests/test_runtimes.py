@@ -9,12 +9,12 @@ import pytest
 import torch
 from export_models import exportable, pictures
 from models import photograph
-from two_stage import RECIPES, built, expect_same, found, small_config
+from two_stage import built, expect_same, found, small_config
 
 from convnext_dense import InputError
 from convnext_dense.export.detector_graph import DetectorGraph
 from convnext_dense.export.graphs import DETECTOR, SEGMENTOR, Graph
-from convnext_dense.export.runtimes import FORMS, check_installed
+from convnext_dense.export.runtimes import FORMS, check_installed, parts
 from convnext_dense.export.segmentor_graph import SegmentorGraph
 
 META = dict(classes=['road', 'sky'])
@@ -41,13 +41,17 @@ def graph_of_segmentor(size=None, resize=None, raw=False) -> Graph:
     return Graph(module, SEGMENTOR, size, raw, True, None, resize)
 
 
+@pytest.fixture(scope='module', params=[None, dict(scale=[150, 100], keep_ratio=True)])
+def graph(request) -> Graph:
+    return graph_of_segmentor(resize=request.param)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FORMS)
-@pytest.mark.parametrize('resize', [None, dict(scale=[150, 100], keep_ratio=True)])
-def test_any_size(name: str, resize: dict | None, tmp_path: Path) -> None:
-    graph = graph_of_segmentor(resize=resize)
+def test_any_size(name: str, graph: Graph, tmp_path: Path) -> None:
     path = tmp_path / f'model{FORMS[name].suffix}'
     FORMS[name].write(graph, path, META)
+    assert {part.name for part in parts(name, path)} == {part.name for part in tmp_path.iterdir()}
     run = FORMS[name].run(path)
     for shape in ((1, 64, 64), (3, 101, 67), (1, 96, 352)):
         image = pictures(*shape)
@@ -57,7 +61,6 @@ def test_any_size(name: str, resize: dict | None, tmp_path: Path) -> None:
         assert np.abs(values - logits).max() < 1e-5 * np.abs(logits).max()
         assert got.shape == classes.shape and (got == classes).mean() > 0.9999
     assert described(name, path) == META
-    assert not list(tmp_path.glob('*.partial'))
 
 
 @pytest.mark.slow
@@ -81,21 +84,24 @@ def test_one_size(tmp_path: Path) -> None:
         run(pictures(1, 64, 96))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('kind', RECIPES)
-@pytest.mark.parametrize('name', FORMS)
-def test_detectors(name: str, kind: str, tmp_path: Path) -> None:
-    """Of any size, with the resize and the pasting inside."""
+@pytest.fixture(scope='module')
+def detector() -> Graph:
+    """Of any size, with the resize and the pasting inside; the other kinds are in test_detector_graph.py."""
     resize = dict(scale=[200, 130], keep_ratio=True)
-    module = DetectorGraph(built(small_config(kind)), resize, full=True)
-    graph = Graph(module, DETECTOR | dict(masks='pasted'), None, False, False, 'full', resize)
+    module = DetectorGraph(built(small_config('mask')), resize, full=True)
+    return Graph(module, DETECTOR | dict(masks='pasted'), None, False, False, 'full', resize)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', FORMS)
+def test_detectors(name: str, detector: Graph, tmp_path: Path) -> None:
     path = tmp_path / f'model{FORMS[name].suffix}'
-    FORMS[name].write(graph, path, META)
+    FORMS[name].write(detector, path, META)
     run = FORMS[name].run(path)
     for height, width in ((128, 160), (131, 97), (65, 300)):
         picture = photograph(height, width, 0)
         with torch.no_grad():
-            want = found(module(torch.from_numpy(picture)[None]))
+            want = found(detector.module(torch.from_numpy(picture)[None]))
         got = found(tuple(run(picture[None])))
         expect_same(got[:3], want[:3], pixels=0.01)
         assert got[3].shape[1:] == (height, width) and got[3].any()

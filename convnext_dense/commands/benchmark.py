@@ -4,6 +4,7 @@
     convnext-dense benchmark backbone upernet-training   # some
     convnext-dense benchmark photograph                  # predicting one of 2048x1536 pixels
     convnext-dense benchmark predict                     # from JPEG files to written results, beside other libraries
+    convnext-dense benchmark export                      # exported files, also of eight bits, beside PyTorch
     convnext-dense benchmark evaluation                  # COCO's numbers, and masks pasted and encoded
     convnext-dense benchmark resume run-cost             # far into a run, and each step, beside MMEngine's (docs/runs.md)
     convnext-dense benchmark constants                   # the kernels' constants at several values (docs/kernels.md)
@@ -25,6 +26,7 @@ from convnext_dense.benchmark.choose import choose
 from convnext_dense.benchmark.constants import constants
 from convnext_dense.benchmark.contest import DEVICE, WORKS, contest, prepare
 from convnext_dense.benchmark.evaluation import evaluation
+from convnext_dense.benchmark.exports import exports
 from convnext_dense.benchmark.photograph import photograph
 from convnext_dense.benchmark.prediction import prediction
 from convnext_dense.benchmark.report import chart, limit_line, table
@@ -36,7 +38,7 @@ from convnext_dense.run.command import Parser
 from convnext_dense.run.options import load_config
 from convnext_dense.text import table_text
 
-OTHER = ('photograph', 'predict', 'evaluation', 'constants', 'resume', 'run-cost')
+OTHER = ('photograph', 'predict', 'evaluation', 'export', 'constants', 'resume', 'run-cost')
 OUT = 'work_dirs/benchmark'
 ALL = (*WORKS, 'photograph', 'predict', 'evaluation')
 
@@ -44,7 +46,7 @@ ALL = (*WORKS, 'photograph', 'predict', 'evaluation')
 def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}; or choose CONFIG')
-    parser.add_argument('--all', action='store_true', help='every work but constants, resume and run-cost')
+    parser.add_argument('--all', action='store_true', help='every work but export, constants, resume and run-cost')
     parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work')
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
     parser.add_argument('--out', metavar='DIR', help=f'for benchmark.json and benchmark.png, of rivals ({OUT})')
@@ -78,6 +80,8 @@ def main() -> None:
         print(table_text(photograph()))
     if 'predict' in names:
         print(table_text(prediction(max(args.rounds // 2, 1), print)))
+    if 'export' in names:
+        print(table_text(exports(max(args.rounds // 2, 1), print)))
     if 'evaluation' in names:
         timed = Table('work', 'path', 'median ms', 'range ms', 'times faster')
         evaluation(timed, args.rounds)

@@ -1,6 +1,7 @@
 """Export a trained model to ONNX, OpenVINO, torch.export or TorchScript, and prove that it gives the same.
 
     convnext-dense export work_dirs/my_run --to onnx openvino --out model.onnx --check photos/
+    convnext-dense export work_dirs/my_run --to onnx --out model.onnx --int8 photos/       # and model_int8.onnx
     convnext-dense export CHECKPOINT --config CONFIG --to torch-export --out model.pt2 --size 512x512
 
 A file takes pictures (B, H, W, 3) of bytes in RGB, of any size or of --size; the pipeline's resize and normalising are inside.
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         help='of a detector: as the head gives them, or pasted into the picture',
     )
     parser.add_argument('--check', metavar='DIR', help='pictures to compare on (default: drawn ones)')
+    parser.add_argument('--int8', metavar='DIR', help='also files of eight bits, calibrated on up to a hundred pictures of DIR')
     return parser.parse_args()
 
 
@@ -48,6 +50,6 @@ def main() -> None:
     size = parsed_size(args.size)
     check_installed(args.to)
     model = load_model(*models(args), device='cpu')
-    options = Options(size, args.raw, args.masks, args.check)
+    options = Options(size, args.raw, args.masks, args.check, args.int8)
     if not export_model(model, last_checkpoint(args.model), args.out, list(dict.fromkeys(args.to)), options, print):
         sys.exit(1)

@@ -17,7 +17,7 @@ from convnext_dense.export.graphs import Size
 from convnext_dense.export.picture_input import LEAST
 from convnext_dense.predict.inputs import Item, as_bgr, check_readable, items
 
-MOST = 4  # of a folder
+MOST, CALIBRATING = 4, 100  # of a folder
 LARGEST = 640  # pixels of a picture's long side
 SHARES = (1.0, 0.71, 0.43)  # of that size
 
@@ -28,9 +28,19 @@ def check_pictures(folder: str | None, size: Size) -> Iterator[tuple[str, NDArra
     Raises:
         InputError: for a folder without pictures, and pictures that cannot be read.
     """
-    for name, rgb in _drawn() if folder is None else _read(folder):
+    for name, rgb in _drawn() if folder is None else _read(folder, '--check', MOST):
         for sides in _sizes(rgb.shape[0], rgb.shape[1]) if size is None else [size]:
             yield name, cv2.resize(rgb, sides[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def calibration_pictures(folder: str, size: Size) -> list[NDArray[np.uint8]]:
+    """Pictures (H, W, 3) in RGB as they are, or of `size`.
+
+    Raises:
+        InputError: as above.
+    """
+    pictures = [rgb for _, rgb in _read(folder, '--int8', CALIBRATING)]
+    return pictures if size is None else [cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR) for rgb in pictures]
 
 
 def _drawn() -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -38,16 +48,16 @@ def _drawn() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         yield f'drawn {index}', np.ascontiguousarray(draw_scene(0, 'validation', index).image[..., ::-1])
 
 
-def _read(folder: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _read(folder: str, option: str, most: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     try:
-        found = list(islice(items(folder), MOST))
+        found = list(islice(items(folder), most))
     except InputError as error:
-        raise InputError(f'--check: {str(error).removeprefix("input: ")}') from error
+        raise InputError(f'{option}: {str(error).removeprefix("input: ")}') from error
     for item in found:
         try:
             yield item.name, np.ascontiguousarray(_bgr(item)[..., ::-1])
         except UnreadableError as error:
-            raise InputError(f'--check: {item.source} {error}') from error
+            raise InputError(f'{option}: {item.source} {error}') from error
 
 
 def _bgr(item: Item) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -11,21 +10,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from convnext_dense.errors import InputError, doing
-from convnext_dense.export.check_pictures import check_pictures
-from convnext_dense.export.graphs import MASKS, Graph, Size, graph_of
+from convnext_dense.export.about import DETECTION, SEGMENTATION, described
+from convnext_dense.export.check_pictures import calibration_pictures, check_pictures
+from convnext_dense.export.eight_bits import quantise
+from convnext_dense.export.graphs import MASKS, Size, graph_of
 from convnext_dense.export.parity import BOXES, LOGITS, PIXELS, Parity, compare_objects, compare_segments
 from convnext_dense.export.parity import MASKS as MASK_PIXELS
-from convnext_dense.export.picture_input import normalisation
+from convnext_dense.export.quantised import WAYS, check_quantised
 from convnext_dense.export.reference import Reference
-from convnext_dense.export.runtimes import FORMS, OPSET, check_installed
+from convnext_dense.export.runtimes import FORMS, check_installed, parts
 from convnext_dense.files import check_file, partial_file
 from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.predict.model import Model
-from convnext_dense.version import __version__
 
-FORMAT = 1  # of the description; a greater number is one that this version cannot read
-SEGMENTATION, DETECTION = 'segmentation', 'detection'
 BOUNDS = {
     SEGMENTATION: f'{LOGITS:g} of the logits, or below {PIXELS:.2%} of equal pixels',
     DETECTION: f'{BOXES:g} pixels of the boxes, or {MASK_PIXELS:.1%} of the masks, or of other objects',
@@ -74,6 +75,7 @@ class Options(NamedTuple):
     raw: bool = False
     masks: str = MASKS[0]
     check: str | None = None
+    int8: str | None = None  # a folder of pictures to calibrate on
 
 
 def export_model(model: Model, source: str, out: str, forms: Sequence[str], options: Options, say: Say) -> bool:
@@ -85,37 +87,36 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
     files = targets(out, forms)
     graph = graph_of(model, options.size, options.raw, options.masks)
     pictures = list(check_pictures(options.check, options.size))
+    calibration = []
+    if options.int8:
+        check_quantised(forms)
+        calibration = calibration_pictures(options.int8, options.size)
     if model.cfg.model.get('test_cfg', {}).get('mode') == 'slide':
         say('the config predicts by windows; the file takes the whole picture at once, which is compared here')
     about = described(model, source, graph)
     reference = Reference(model, options.raw)
-    answers = [(name, rgb, reference.answer(rgb)) for name, rgb in pictures]
+    answers = [Answer(name, rgb, reference.taken(rgb), reference.answer(rgb)) for name, rgb in pictures]
     kept: dict[str, Any] = {}
     with doing('exporting'), tempfile.TemporaryDirectory(dir=Path(out).absolute().parent, prefix='.export_') as folder:
         for name, file in files.items():
             begun, made = time.perf_counter(), Path(folder, file.name)
             FORMS[name].write(graph, made, about)
-            run, rows = FORMS[name].run(made), []
-            for picture, rgb, answer in answers:
-                row = _compared(picture, rgb, run(reference.taken(rgb)), answer, about)
-                say(f'{name}: {row.picture} at {row.height}x{row.width}: {row}')
-                rows.append(row)
-            parts = [path for path in Path(folder).iterdir() if path.stem == file.stem]
-            if all(row.within for row in rows):
-                kept[name] = dict(
-                    file=file.name,
-                    bytes=sum(path.stat().st_size for path in parts),
-                    seconds=round(time.perf_counter() - begun, 1),
-                    parity=[row.row() for row in rows],
-                )
-                for path in sorted(parts, key=lambda path: path.name == file.name):  # what it refers to first
-                    os.replace(path, file.with_name(path.name))
-                say(f'{name}: {file}, {kept[name]["bytes"] / 1e6:.1f} MB')
-            else:
-                for path in parts:
-                    path.unlink()
+            rows = proof(name, made, answers, about, say)
+            if not all(row.within for row in rows):
                 say(f'{name}: not kept: beyond {BOUNDS[about["task"]]}')
-    if not model.is_segmentor and not any(len(answer[1]) for _, _, answer in answers):
+                continue
+            size = sum(part.stat().st_size for part in parts(name, made))
+            spent = round(time.perf_counter() - begun, 1)
+            kept[name] = dict(file=file.name, bytes=size, seconds=spent, parity=[row.row() for row in rows])
+            for part in parts(name, made):
+                os.replace(part, file.with_name(part.name))
+            say(f'{name}: {file}, {size / 1e6:.1f} MB')
+        whole = {name: files[name] for name in kept if name in WAYS}
+        if calibration and whole:
+            inputs = [reference.taken(rgb) for rgb in calibration]
+            for name, found in quantise(whole, Path(folder), model.cfg, inputs, say).items():
+                kept[name]['int8'] = found
+    if not model.is_segmentor and not any(len(answer.theirs[1]) for answer in answers):
         say('no object was found in any of the pictures, so that boxes are not proved: --check pictures with objects in them')
     if kept:
         with partial_file(Path(out).with_suffix('.json')) as partial:
@@ -123,49 +124,26 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
     return len(kept) == len(files)
 
 
-def _compared(name: str, rgb: Any, ours: Any, theirs: Any, about: dict[str, Any]) -> Parity:
-    size = rgb.shape[:2]
-    if about['task'] == SEGMENTATION:
-        return compare_segments(name, size, ours, theirs)
-    return compare_objects(name, size, ours, theirs, about['mask_threshold'])
+class Answer(NamedTuple):
+    """A picture and what PyTorch gives for it."""
+
+    name: str
+    rgb: NDArray[np.uint8]
+    taken: NDArray[Any]  # as a file takes it
+    theirs: list[NDArray[Any]]
 
 
-def described(model: Model, source: str, graph: Graph) -> dict[str, Any]:
-    """What stands in a file about itself."""
-    colour, mean, std = normalisation(model.model.data_preprocessor)
-    raw, size, roi_head = graph.raw, graph.size, getattr(model.model, 'roi_head', None)
-    return dict(
-        format=FORMAT,
-        made_by=f'convnext_dense {__version__}',
-        checkpoint=os.path.basename(source),
-        sha256=sha256(source),
-        task=SEGMENTATION if model.is_segmentor else DETECTION,
-        classes=list(model.classes),
-        palette=[list(colour) for colour in model.palette],
-        opset=OPSET,
-        input=dict(
-            name='image',
-            layout='BCHW' if raw else 'BHWC',
-            type='float32' if raw else 'uint8',
-            colour=colour if raw else 'RGB',
-            size=list(size) if size else 'dynamic',
-            batch='dynamic' if graph.batch and size is None else 1,
-        ),
-        raw=raw,
-        resize=graph.resize,
-        mean=mean,
-        std=std,
-        align_corners=bool(getattr(model.model, 'align_corners', False)),
-        masks=graph.masks,
-        mask_threshold=None if roi_head is None else roi_head.test_cfg.get('mask_thr_binary', 0.5),
-        outputs=dict(graph.outputs),
-    )
-
-
-def sha256(path: str) -> str:
-    """Of a file."""
-    found = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+def proof(name: str, file: Path, answers: Sequence[Answer], about: dict[str, Any], say: Say) -> list[Parity]:
+    """A file's answers beside PyTorch's, each said as it comes."""
+    run = FORMS[name].run(file)
+    rows: list[Parity] = []
+    for picture, rgb, taken, theirs in answers:
+        ours, size = run(taken), (rgb.shape[0], rgb.shape[1])
+        row: Parity
+        if about['task'] == SEGMENTATION:
+            row = compare_segments(picture, size, ours, theirs)
+        else:
+            row = compare_objects(picture, size, ours, theirs, about['mask_threshold'])
+        say(f'{name}: {picture} at {size[0]}x{size[1]}: {row}')
+        rows.append(row)
+    return rows

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -31,7 +32,8 @@ MASK = dict(
 )
 
 
-class Graph(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Graph:
     """A module of one input, and what is to be known of it."""
 
     module: nn.Module

@@ -6,8 +6,10 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ class Form(NamedTuple):
     """A form of file."""
 
     suffix: str
+    others: tuple[str, ...]  # endings of files that it refers to
     needs: tuple[str, ...]
     write: Callable[[Graph, Path, Mapping[str, Any]], None]
     run: Callable[[Path], Run]
@@ -40,6 +43,23 @@ def quiet() -> Iterator[None]:
         yield
 
 
+Made = TypeVar('Made')
+
+
+def once(make: Callable[[Graph], Made]) -> Callable[[Graph], Made]:
+    """What is made of a graph is kept as long as that: several forms begin with the same program."""
+    kept: WeakKeyDictionary[Graph, Made] = WeakKeyDictionary()
+
+    @wraps(make)
+    def found(graph: Graph) -> Made:
+        if graph not in kept:
+            kept[graph] = make(graph)
+        return kept[graph]
+
+    return found
+
+
+@once
 def recorded(graph: Graph) -> torch.export.ExportedProgram:
     """torch.export's program of a graph."""
     with torch.no_grad(), quiet():
@@ -78,7 +98,9 @@ def _of_torch(module: Any) -> Run:
     return run
 
 
-def write_onnx(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
+@once
+def onnx_program(graph: Graph) -> torch.onnx.ONNXProgram:
+    """The graph in ONNX's operators, by PyTorch's exporter."""
     program = recorded(graph)
     with quiet():
         made = torch.onnx.export(
@@ -90,6 +112,11 @@ def write_onnx(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
             verbose=False,
         )
     assert made is not None
+    return made
+
+
+def write_onnx(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
+    made = onnx_program(graph)
     made.model.metadata_props[NOTE] = json.dumps(meta)
     made.save(path, external_data=False)
 
@@ -122,11 +149,16 @@ def run_openvino(path: Path) -> Run:
 
 
 FORMS = {
-    'onnx': Form('.onnx', ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
-    'openvino': Form('.xml', ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
-    'torch-export': Form('.pt2', (), write_program, run_program),
-    'torchscript': Form('.ts', (), write_torchscript, run_torchscript),
+    'onnx': Form('.onnx', (), ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
+    'openvino': Form('.xml', ('.bin',), ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
+    'torch-export': Form('.pt2', (), (), write_program, run_program),
+    'torchscript': Form('.ts', (), (), write_torchscript, run_torchscript),
 }
+
+
+def parts(name: str, file: Path) -> list[Path]:
+    """A form's file and those that it refers to, these first."""
+    return [*(file.with_suffix(suffix) for suffix in FORMS[name].others), file]
 
 
 def check_installed(names: Sequence[str]) -> None:

@@ -1,0 +1,57 @@
+"""What stands in an exported file about itself, in JSON under the key `convnext_dense`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from convnext_dense.export.graphs import Graph
+from convnext_dense.export.picture_input import normalisation
+from convnext_dense.export.runtimes import OPSET
+from convnext_dense.predict.model import Model
+from convnext_dense.version import __version__
+
+FORMAT = 1  # of the description; a greater number is one that this version cannot read
+SEGMENTATION, DETECTION = 'segmentation', 'detection'
+
+
+def described(model: Model, source: str, graph: Graph) -> dict[str, Any]:
+    """What stands in a file about itself."""
+    colour, mean, std = normalisation(model.model.data_preprocessor)
+    raw, size, roi_head = graph.raw, graph.size, getattr(model.model, 'roi_head', None)
+    return dict(
+        format=FORMAT,
+        made_by=f'convnext_dense {__version__}',
+        checkpoint=os.path.basename(source),
+        sha256=sha256(source),
+        task=SEGMENTATION if model.is_segmentor else DETECTION,
+        classes=list(model.classes),
+        palette=[list(colour) for colour in model.palette],
+        opset=OPSET,
+        input=dict(
+            name='image',
+            layout='BCHW' if raw else 'BHWC',
+            type='float32' if raw else 'uint8',
+            colour=colour if raw else 'RGB',
+            size=list(size) if size else 'dynamic',
+            batch='dynamic' if graph.batch and size is None else 1,
+        ),
+        raw=raw,
+        resize=graph.resize,
+        mean=mean,
+        std=std,
+        align_corners=bool(getattr(model.model, 'align_corners', False)),
+        masks=graph.masks,
+        mask_threshold=None if roi_head is None else roi_head.test_cfg.get('mask_thr_binary', 0.5),
+        outputs=dict(graph.outputs),
+    )
+
+
+def sha256(path: str) -> str:
+    """Of a file."""
+    found = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

@@ -16,7 +16,7 @@ import sys
 from convnext_dense.commands.predict import models
 from convnext_dense.export.exporting import export_segmentor, parsed_size
 from convnext_dense.export.runtimes import FORMS, check_installed
-from convnext_dense.predict.loading import load_model
+from convnext_dense.predict.trained import load_trained
 from convnext_dense.run.command import Parser
 from convnext_dense.run.preflight import last_checkpoint
 
@@ -38,7 +38,7 @@ def main() -> None:
     args = parse_args()
     size = parsed_size(args.size)
     check_installed(args.to)
-    model = load_model(*models(args), device='cpu')
+    model = load_trained(*models(args), device='cpu')
     if not export_segmentor(
         model, last_checkpoint(args.model), args.out, list(dict.fromkeys(args.to)), size, args.check, print
     ):

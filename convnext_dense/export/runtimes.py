@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.predict.exported_session import open_session
 
 Run = Callable[[NDArray[np.uint8]], list[NDArray[Any]]]
 Size = tuple[int, int] | None  # (H, W); None for any
@@ -91,10 +92,7 @@ def write_onnx(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, Any]
 
 
 def run_onnx(path: Path) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-    return lambda image: session.run(None, {'image': image})
+    return _of_session(path)
 
 
 def write_openvino(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, Any]) -> None:
@@ -111,10 +109,12 @@ def write_openvino(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, 
 
 
 def run_openvino(path: Path) -> Run:
-    import openvino
+    return _of_session(path)
 
-    compiled = openvino.Core().compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
-    return lambda image: [compiled({'image': image})[output] for output in compiled.outputs]
+
+def _of_session(path: Path) -> Run:
+    session = open_session(path)
+    return lambda image: list(session.run(image).values())
 
 
 FORMS = {

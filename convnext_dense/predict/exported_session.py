@@ -17,6 +17,7 @@ from convnext_dense.errors import InputError
 
 KEY = 'convnext_dense'  # of what a file says about itself
 INPUT = 'image'
+OUTPUTS = ('classes', 'logits', 'boxes', 'scores', 'labels', 'masks')  # one may have other names beside it in OpenVINO
 AGAIN = 'copy it again, or export it again'
 # What the runtimes say where they do not know an operator, and where a file is of a later layout than they know.
 NO_OPERATOR = (
@@ -93,7 +94,7 @@ def _open_openvino(path: Path, threads: int | None) -> Session:
         compiled = core.compile_model(model, 'CPU', options)
     except Exception as error:  # RuntimeError of all kinds
         raise _refused(path, 'openvino', error) from error
-    names = [output.any_name for output in compiled.outputs]
+    names = [next((name for name in OUTPUTS if name in output.names), output.any_name) for output in compiled.outputs]
 
     def run(image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         try:
@@ -121,7 +122,7 @@ def _head(path: Path) -> bytes:
 
 
 def _refused(path: Path, name: str, error: Exception) -> InputError:
-    words, version = str(error), f'{name} {import_module(name).__version__}'
+    words, version = str(error), f'{name} {import_module(name).__version__.partition("-")[0]}'
     if any(one in words for one in NO_OPERATOR):
         said, how = f'expected operators of {version}, got one that it lacks', f'upgrade {name}'
     elif any(one in words for one in LATER):

@@ -1,4 +1,4 @@
-"""Exported files for tests: small graphs of ONNX with the description that `convnext-dense export` writes, and what they give."""
+"""Exported files for tests: small graphs with the description that `convnext-dense export` writes, and what they give."""
 
 from __future__ import annotations
 

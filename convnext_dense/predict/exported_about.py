@@ -63,7 +63,7 @@ def parsed(text: str | None) -> About:
     if whole(version, FORMAT + 1):
         made = said.get('made_by', 'a newer version')
         raise InputError(f'expected format {FORMAT}, got {version}, of {brief(made)}; install a newer convnext_dense')
-    if version != FORMAT:
+    if version != FORMAT or version is True:
         raise InputError(f'expected format {FORMAT} in its description, got {brief(version)}; {AGAIN}')
     try:
         return _about(said)

@@ -138,7 +138,7 @@ def _stopped(path: Path, name: str, image: NDArray[Any], error: Exception) -> In
 
 def _brief(words: str) -> str:
     """A runtime's words without where in its own source they were said."""
-    words = re.sub(
-        r'Exception from \S+|Check .* failed at \S+|\[ONNXRuntimeError\] : \d+ : |Load model from \S+ failed:', '', words
-    )
+    for place in (r'Load model from .* failed:', r'/\S+:\d+ .*onnxruntime::.*?\) ', r'\[ONNXRuntimeError\] : \d+ : '):
+        words = re.sub(place, '', words)
+    words = re.sub(r'Exception from \S+|Check .* failed at \S+', '', words)
     return ' '.join(words.split())[:LONGEST] or 'no reason given'

@@ -1,5 +1,6 @@
 """Exported files that answer on pictures: as they are, raw, of one size, in batches."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +134,15 @@ def test_pictures_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_the_runtime_refuses(tmp_path: Path) -> None:
-    """Smaller than the strides of the model."""
+    """The graph is of one size, and its description does not say so."""
+    path = write(tmp_path / 'm.onnx', description(input=dict(size=[40, 52])), json.dumps(description()))
     with pytest.raises(
-        InputError, match=r'is not taken by the model \(.*onnxruntime stops at an input of uint8 \(1, 2, 2, 3\)'
+        InputError, match=r'is not taken by the model \(.*onnxruntime stops at an input of uint8 \(1, 20, 30, 3\)'
     ):
-        model(tmp_path / 'm.onnx')(photograph(2, 2))
+        ExportedModel(ExportedFile(path))(photograph(20, 30))
 
 
 def test_outputs_that_are_not_there(tmp_path: Path) -> None:
-    import json
-
     text = json.dumps(description('segmentation'))
     file = ExportedFile(write(tmp_path / 'm.onnx', description('detection'), text))
     with pytest.raises(InputError, match='expected the outputs classes, logits too, got boxes, scores, labels, masks'):

@@ -17,8 +17,9 @@ from convnext_dense.errors import InputError
 from convnext_dense.predict.exported_model import ExportedModel
 from convnext_dense.predict.loading import load_model, opened_file
 from convnext_dense.predict.model import Model
+from convnext_dense.predict.writers import FORMATS
 
-LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'matplotlib')
+LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
 # As where they are not installed.
 REFUSED = f"""
 import sys
@@ -76,8 +77,7 @@ def test_predicting_without_pytorch(task: str, tmp_path: Path) -> None:
     """The command and the function, with every format of files; the same as with PyTorch."""
     picture = write_photograph(tmp_path / 'in/a.png', 61, 83)
     file, out = write(tmp_path / 'm.onnx', description(task)), tmp_path / 'out'
-    formats = 'png json coco labelme csv npz geojson'.split()
-    done = run(REFUSED + COMMAND, 'predict', str(file), str(picture.parent), '--out', str(out), '--format', *formats)
+    done = run(REFUSED + COMMAND, 'predict', str(file), str(picture.parent), '--out', str(out), '--format', *FORMATS)
     assert done.returncode == 0, done.stderr
     assert done.stderr == '' and '1 pictures in' in done.stdout
     folders = {'pictures', 'masks', 'json', 'labelme', 'npz', 'geojson', 'classes.json', 'coco.json', 'predictions.csv'}

@@ -103,7 +103,7 @@ def _said(resize: Resize | None) -> str:
 
 def _of_step(step: Any) -> str:
     """A step of the pipeline in the same words; what is no resize to a scale in its own."""
-    if step is None:
+    if step is None or (step.get('scale') is None and step.get('scale_factor') in (1, [1, 1], (1, 1))):
         return 'none'
     scale = step.get('scale')
     scale = (scale, scale) if isinstance(scale, int) else scale

@@ -113,7 +113,8 @@ class ExportedModel(Predictor):
         if self.is_segmentor:
             mask = class_map(self.about, outputs, index, given, size).astype(index_type(len(self.classes)))
             return Result(**self._common(one), mask=self._kept(mask))
-        found = objects(self.about, outputs, given, size, self._wanted)
+        own = {name: values[index : index + 1] for name, values in outputs.items()}
+        found = objects(self.about, own, given, size, self._wanted)
         arrays: dict[str, Any] = dict(boxes=found.boxes, scores=found.scores, labels=found.labels)
         return Result(**self._common(one), **arrays, mask_data=found.patches)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -176,26 +175,3 @@ def _detector(said: dict[str, Any]) -> tuple[list[Any], dict[str, Any], dict[str
         constants |= dict(zero=np.array([0]), levels=np.linspace(-1, 1, len(BOXES), dtype=np.float32)[:, None, None])
         outputs['masks'] = (TensorProto.UINT8, 4)
     return nodes, constants, outputs
-
-
-def write_graph(graph: Any, said: dict[str, Any], path: Path) -> Path:
-    """A graph of the project's own for pictures of any size, one at a time, by PyTorch's exporter."""
-    import torch
-
-    sides = {side: torch.export.Dim(side, min=65, max=4096) for side in ('height', 'width')}
-    names = ['classes', 'logits'] if said['task'] == 'segmentation' else ['boxes', 'scores', 'labels', 'masks']
-    picture = torch.zeros(1, 120, 136, 3, dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        recorded = torch.export.export(
-            graph.eval(),
-            (picture,),
-            dynamic_shapes={'image': {1: sides['height'], 2: sides['width']}},
-            prefer_deferred_runtime_asserts_over_guards=True,
-        )
-        program = torch.onnx.export(
-            recorded, dynamo=True, input_names=['image'], output_names=names, opset_version=20, verbose=False
-        )
-    program.model.metadata_props['convnext_dense'] = json.dumps(said)
-    program.save(path, external_data=False)
-    return path

@@ -14,6 +14,11 @@ def about(task: str = 'segmentation', **changes: Any) -> Any:
     return parsed(json.dumps(description(task, **changes)))
 
 
+def test_a_pipeline_that_is_the_callers() -> None:
+    with pytest.raises(InputError, match=r'got a raw file of .*Pad.*, which its caller has to run; export it without --raw'):
+        about(raw=True, resize=dict(steps="[dict(type='Pad')]"))
+
+
 def test_a_whole_one() -> None:
     found = about('detection', raw=True, resize=dict(scale=[1333, 800], keep_ratio=True), input=dict(size=[64, 96]))
     assert not found.is_segmentor and found.classes == tuple(CLASSES) and found.palette[0] == (255, 0, 0)
@@ -21,7 +26,7 @@ def test_a_whole_one() -> None:
     assert found.resize == Resize((1333, 800), True) and found.masks == 'crop' and found.mask_threshold == 0.5
     plain = about()
     assert plain.is_segmentor and plain.size is None and plain.batch is None and plain.resize is None and plain.masks is None
-    assert not plain.channels_first and plain.threshold == 0.3
+    assert not plain.channels_first and plain.threshold == 0.3 and about(mask_threshold=None).mask_threshold == 0.5
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK, SHAPES, SHAPES_COCO, call_tool, one_line
-from exported_files import description, write, write_graph
+from exported_files import description, write
 from mmengine.config import Config
 from mmseg.structures import SegDataSample
 from models import photograph
@@ -16,10 +16,9 @@ from models import photograph
 from convnext_dense.errors import InputError
 from convnext_dense.predict.exported_model import ExportedFile, ExportedModel
 from convnext_dense.predict.exported_tested import ExportedTested, use_exported
-from convnext_dense.predict.trained import load_trained
+from convnext_dense.predict.loading import load_model
 
 ALONE = ['test_dataloader.batch_size=1', *(one for one in QUICK if one.startswith('test_dataloader') and 'batch' not in one)]
-OWN_SIZE = ['test_dataloader.dataset.pipeline.1.scale=None', 'test_dataloader.dataset.pipeline.1.scale_factor=1.0']
 
 
 def config(*steps: dict[str, Any]) -> Config:
@@ -118,44 +117,44 @@ def metrics(cfg: str, model: str, data: str, out: Path, *options: str) -> dict[s
     return json.loads((out / 'metrics.json').read_text())
 
 
+def exported(checkpoint: str, path: Path, *options: str) -> str:
+    done = call_tool('export', checkpoint, '--to', 'onnx', '--out', str(path), *options)
+    assert done.returncode == 0, done
+    return str(path)
+
+
 @pytest.mark.slow
 def test_a_segmentor_has_the_metrics_of_its_checkpoint(segmentor_file: str, shapes: str, tmp_path: Path) -> None:
-    from convnext_dense.export.segmentor_graph import SegmentorGraph
-
-    model = load_trained(segmentor_file, device='cpu')
-    said = description(classes=list(model.classes), palette=[list(colour) for colour in model.palette])
-    path = write_graph(SegmentorGraph(model.model), said, tmp_path / 'm.onnx')
-    theirs, ours = (metrics(SHAPES, given, shapes, tmp_path) for given in (segmentor_file, str(path)))
+    path = exported(segmentor_file, tmp_path / 'm.onnx')
+    theirs, ours = (metrics(SHAPES, given, shapes, tmp_path) for given in (segmentor_file, path))
     assert theirs['mIoU'] > 0 and ours == pytest.approx(theirs, abs=1e-3)
 
 
 @pytest.mark.slow
-def test_a_detector_has_the_metrics_of_its_checkpoint(detector_file: str, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('options', [[], ['--raw']])
+def test_a_detector_has_the_metrics_of_its_checkpoint(
+    options: list[str], detector_file: str, root: Path, tmp_path: Path
+) -> None:
     """The objects to find are half of those that the untrained model finds, their boxes moved a little."""
-    from convnext_dense.export.detector_graph import DetectorGraph
-
     content = torch.load(detector_file, weights_only=True)
     for name, weight in content['state_dict'].items():
         if 'bbox_head.fc_cls' in name or 'rpn_cls' in name:
             weight *= 20  # scores that tell objects apart
-    checkpoint = tmp_path / 'model.pth'
+    checkpoint = str(tmp_path / 'model.pth')
     torch.save(content, checkpoint)
-    model = load_trained(checkpoint, device='cpu')
-    said = description('detection', classes=list(model.classes), palette=[list(colour) for colour in model.palette])
-    path = write_graph(DetectorGraph(model.model), said, tmp_path / 'm.onnx')
-    finder = ExportedModel(ExportedFile(path), score=0.3)
+    path = exported(checkpoint, tmp_path / 'm.onnx', *options)
+    model = load_model(path, score=0.3)
     annotations = root / 'instances_validation.json'
     data = json.loads(annotations.read_text())
     data['annotations'] = []
     for image in data['images']:
-        found = finder(str(root / 'images/validation' / image['file_name'])).to_coco(image['id'], 1)[::2]
+        found = model(str(root / 'images/validation' / image['file_name'])).to_coco(image['id'], 1)[::2]
         for row in found:
             row['id'] = len(data['annotations']) + 1
             row['bbox'][0] += 1.5
             data['annotations'].append(row)
     assert len(data['annotations']) > 10
     annotations.write_text(json.dumps(data))
-    given = (str(checkpoint), str(path))
-    theirs, ours = (metrics(SHAPES_COCO, one, str(root), tmp_path, *OWN_SIZE) for one in given)
+    theirs, ours = (metrics(SHAPES_COCO, one, str(root), tmp_path) for one in (checkpoint, path))
     assert theirs['coco/bbox_mAP'] > 0.05 and theirs['coco/segm_mAP'] > 0.05
     assert ours == pytest.approx(theirs, abs=1e-3)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import call_tool, one_line
 
 from convnext_dense import InputError
@@ -53,6 +54,35 @@ def test_a_file_with_its_proof(segmentor_file: str, shapes: str, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('more', [(), ('--masks', 'full'), ('--raw', '--size', '96x130')])
+def test_a_detector(more: tuple[str, ...], detector_file: str, shapes: str, tmp_path: Path) -> None:
+    done = export(detector_file, tmp_path / 'toy.ts', '--check', f'{shapes}/images/validation', *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    about = json.loads((tmp_path / 'toy.json').read_text())
+    assert about['task'] == 'detection' and about['masks'] == ('full' if 'full' in more else 'crop')
+    assert about['resize'] == dict(scale=[192, 192], keep_ratio=True) and about['raw'] is ('--raw' in more)
+    assert about['input'] == dict(
+        name='image',
+        layout='BCHW' if about['raw'] else 'BHWC',
+        type='float32' if about['raw'] else 'uint8',
+        colour='RGB',
+        size=[96, 130] if about['raw'] else 'dynamic',
+        batch=1,
+    )
+    rows = about['files']['torchscript']['parity']
+    assert len(rows) == (4 if about['raw'] else 12) and all(row['objects'] and row['masks'] is not None for row in rows)
+
+
+@pytest.mark.slow
+def test_a_detector_that_finds_nothing_is_not_proved(detector_file: str, tmp_path: Path) -> None:
+    content = torch.load(detector_file, weights_only=False)
+    content['meta']['cfg'] = content['meta']['cfg'].replace('score_thr=0.05', 'score_thr=0.99')
+    torch.save(content, tmp_path / 'model.pth')
+    done = export(str(tmp_path / 'model.pth'), tmp_path / 'toy.ts', '--size', '96x96')
+    assert done.returncode == 0 and 'no object was found in any of the pictures' in done.stdout
+
+
+@pytest.mark.slow
 def test_a_file_that_gives_something_else_is_not_kept(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
     def wrong(path: Path):
         run = plain(path)
@@ -66,7 +96,7 @@ def test_a_file_that_gives_something_else_is_not_kept(segmentor_file: str, tmp_p
 
 
 def test_an_export_that_fails_leaves_nothing(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
-    def fail(graph, path: Path, size, meta) -> None:
+    def fail(graph, path: Path, meta) -> None:
         path.write_bytes(b'half')
         raise OSError(28, 'No space left on device', str(path))
 
@@ -76,9 +106,8 @@ def test_an_export_that_fails_leaves_nothing(segmentor_file: str, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_input(detector_file: str, segmentor_file: str, tmp_path: Path) -> None:
+def test_wrong_input(segmentor_file: str, tmp_path: Path) -> None:
     for model, more, words in (
-        (detector_file, (), 'expected a segmentor, got MaskRCNN: detectors are not exported yet'),
         (segmentor_file, ('--size', '20x20'), 'expected sides of at least 32 pixels'),
         (segmentor_file, ('--check', str(tmp_path)), '--check: expected pictures .* found none'),
         (str(tmp_path), (), 'expected a checkpoint in'),

@@ -1,39 +1,112 @@
-"""What a file gives beside what PyTorch gives."""
+"""What a file gives beside what PyTorch gives: rounding is within, anything else is not."""
+
+import re
+from typing import Any
 
 import numpy as np
-import torch
-from export_models import exportable, pictures
-from mmseg.structures import SegDataSample
+import pytest
 
-from convnext_dense.export.parity import by_torch, compared
+from convnext_dense.export.parity import compare_objects, compare_segments
 
-
-def test_pytorchs_classes_are_those_that_the_model_predicts() -> None:
-    model, image = exportable(), pictures(2, 101, 67)
-    meta = dict(img_shape=(101, 67), ori_shape=(101, 67), pad_shape=(101, 67))
-    bgr = torch.from_numpy(image[..., ::-1].copy()).permute(0, 3, 1, 2)
-    with torch.no_grad():
-        samples = model.test_step(dict(inputs=list(bgr), data_samples=[SegDataSample(metainfo=meta) for _ in bgr]))
-    assert (by_torch(model, image)[0] == np.stack([sample.pred_sem_seg.data[0].numpy() for sample in samples])).all()
+SIZE = (40, 60)
 
 
-def test_differences() -> None:
-    model = exportable()
-    given = [('one', pictures(1, 64, 96)[0]), ('other', pictures(1, 65, 70)[0])]
+def segments() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 5, (1, 100, 150)), rng.normal(size=(1, 5, 25, 38)).astype(np.float32)]
 
-    def off(logit: float, pixels: int):
-        def run(image):
-            classes, logits = (x.copy() for x in by_torch(model, image))
-            logits[0, 0, 0, 0] += logit * np.abs(logits).max()
-            classes[0, 0, :pixels] += 1
-            return [classes, logits]
 
-        return compared(model, run, given)
+@pytest.mark.parametrize(
+    ('logit', 'pixels', 'within'), [(0, 0, True), (9e-5, 1, True), (3e-4, 0, False), (0, 2, False), (np.nan, 0, False)]
+)
+def test_segments(logit: float, pixels: int, within: bool) -> None:
+    theirs = segments()
+    classes, logits = (part.copy() for part in theirs)
+    logits[0, 0, 0, 0] += logit * np.abs(logits).max()
+    classes[0, 0, :pixels] += 1
+    found = compare_segments('one', (100, 150), [classes, logits], theirs)
+    assert found.within is within and (found.picture, found.height, found.width) == ('one', 100, 150)
+    assert found.pixels == 1 - pixels / 15000
+    assert found.row()['pixels'] == found.pixels and 'of the pixels are equal' in str(found)
 
-    assert [(row.picture, row.height, row.width) for row in off(0.0, 0)] == [('one', 64, 96), ('other', 65, 70)]
-    assert all(row.within and row.logits == 0 and row.pixels == 1 for row in off(0.0, 0))
-    assert not any(row.within for row in off(3e-4, 0)) and not any(row.within for row in off(0.0, 1))
-    assert off(0.0, 1)[0].pixels == 1 - 1 / (64 * 96)
-    assert not compared(model, lambda image: by_torch(model, image[:, :-4]), given)[0].within
-    nan = compared(model, lambda image: [by_torch(model, image)[0], np.nan * by_torch(model, image)[1]], given)
-    assert not nan[0].within and np.isinf(nan[0].logits)
+
+def test_another_shape() -> None:
+    theirs = segments()
+    assert not compare_segments('one', SIZE, [theirs[0][:, :-1], theirs[1]], theirs).within
+    assert not compare_segments('one', SIZE, [theirs[0], theirs[1][:, :-1]], theirs).within
+
+
+def objects(full: bool = True) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Three objects in five places by a file, and the same by PyTorch."""
+    boxes = np.array([[5, 5, 25, 30], [10, 3, 50, 38], [5, 5, 25, 30]], np.float32)
+    scores, labels = np.array([0.9, 0.8, 0.3], np.float32), np.array([1, 0, 2])
+    masks = np.zeros((3, *SIZE), bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes.astype(int)):
+        mask[top:bottom, left:right] = True
+    ours: list[Any] = [np.zeros((1, 5, 4), np.float32), np.zeros((1, 5), np.float32), np.full((1, 5), -1)]
+    ours.append(np.zeros((1, 5, *SIZE), np.uint8) if full else np.zeros((1, 5, 28, 28), np.float32))
+    ours[0][0, :3], ours[1][0, :3], ours[2][0, :3], ours[3][0, :3] = boxes, scores, labels, masks if full else 1.0
+    return ours, [boxes, scores, labels, masks]
+
+
+def compare(ours: list[np.ndarray], theirs: list[np.ndarray]):
+    return compare_objects('one', SIZE, ours, theirs, 0.5)
+
+
+@pytest.mark.parametrize('full', [True, False])
+def test_equal_objects(full: bool) -> None:
+    found = compare(*objects(full))
+    assert found.within and (found.objects, found.unmatched, found.boxes, found.masks) == (3, 0, 0.0, 0.0)
+
+
+def test_equal_scores_in_another_order() -> None:
+    ours, theirs = objects()
+    for part in ours:
+        part[0, :3] = part[0, [2, 0, 1]]
+    found = compare(ours, theirs)
+    assert found.within and found.masks == 0
+
+
+@pytest.mark.parametrize(
+    ('part', 'place', 'value', 'word'),
+    [
+        (0, (0, 0, 0), 5.02, 'boxes differ by 2.0e-02 pixels'),
+        (1, (0, 0), 0.902, 'scores by 2.0e-03'),
+        (2, (0, 0), 0, '2 have no counterpart'),
+        (2, (0, 0), -1, '1 have no counterpart'),
+        (3, (0, 1, 0, 0), 1, r'masks by 4\.76\d+% of'),
+    ],
+)
+def test_objects_that_differ(part: int, place: tuple, value: float, word: str) -> None:
+    ours, theirs = objects()
+    ours[part][place] = value
+    if part == 3:
+        ours[3][0, 1, :2] = 1  # two rows
+    found = compare(ours, theirs)
+    assert not found.within
+    assert re.search(word, str(found)), str(found)
+
+
+def test_one_more_or_less_at_the_end_of_the_list() -> None:
+    """Rounding decides which of equally low scores are in it."""
+    ours, theirs = objects()
+    ours[2][0, 2] = -1
+    assert compare(ours, theirs).within
+    ours[1][0, 1], theirs[1][1] = 0.3005, 0.3005  # now two of about that score; one is missing
+    assert compare(ours, theirs).within
+    ours[2][0, 1] = -1
+    assert compare(ours, theirs).within is True and compare(ours, theirs).objects == 3
+
+
+def test_nothing_found_by_one_or_both() -> None:
+    ours, theirs = objects()
+    nothing = [part[:0] for part in theirs]
+    ours[2][:] = -1
+    assert compare(ours, nothing).within and compare(ours, nothing).objects == 0
+    assert not compare(ours, theirs).within
+
+
+def test_masks_of_another_size() -> None:
+    ours, theirs = objects()
+    ours[3] = ours[3][..., :-1]
+    assert compare(ours, theirs).masks == 1.0 and not compare(ours, theirs).within

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.data.shapes import draw_scene
 from convnext_dense.errors import InputError
-from convnext_dense.export.runtimes import LEAST, Size
+from convnext_dense.export.graphs import Size
+from convnext_dense.export.picture_input import LEAST
 from convnext_dense.predict.inputs import Item, as_bgr, check_readable, items
 
 MOST = 4  # of a folder
@@ -60,15 +61,9 @@ def _bgr(item: Item) -> NDArray[np.uint8]:
 
 def _sizes(height: int, width: int) -> list[tuple[int, int]]:
     fit = min(1.0, LARGEST / max(height, width))
-    return [
-        (_odd(height * fit * share), _odd(width * fit * share)) if share < 1 else (_side(height * fit), _side(width * fit))
-        for share in SHARES
-    ]
+    return [(_side(height * fit, share), _side(width * fit, share)) for share in SHARES]
 
 
-def _side(pixels: float) -> int:
-    return max(round(pixels), LEAST)
-
-
-def _odd(pixels: float) -> int:
-    return _side(pixels) | 1
+def _side(pixels: float, share: float) -> int:
+    """A share of a side; odd, but for the whole."""
+    return max(round(pixels * share), LEAST) | (share < 1)

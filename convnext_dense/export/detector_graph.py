@@ -9,7 +9,7 @@ Legend: B images, A anchors a pixel, R proposals an image, N objects an image (`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from convnext_dense.export.boxes import Boxes, anchors, best_places, class_wise_nms, decode, roi_features
 from convnext_dense.export.detector_support import expect_supported
+from convnext_dense.export.pasting import pasted
+from convnext_dense.export.picture_input import PictureInput
 
 
 class DetectorGraph(nn.Module):
@@ -25,6 +27,9 @@ class DetectorGraph(nn.Module):
 
     Args:
         model: a built TwoStageDetector of mmdet, which is put into eval mode and not copied.
+        resize: what the pipeline does before the model, as `picture_input.pipeline_resize` gives it.
+        raw: take (B, 3, h, w) that are resized and normalised already; boxes are in its pixels.
+        full: paste the masks.
 
     Raises:
         InputError: for a model with parts whose inference differs from what is computed here.
@@ -36,41 +41,48 @@ class DetectorGraph(nn.Module):
         (torch.Size([1, 100, 4]), torch.Size([1, 100, 28, 28]))
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self, model: nn.Module, resize: Mapping[str, Any] | None = None, raw: bool = False, full: bool = False
+    ) -> None:
         super().__init__()
         expect_supported(model)
         self.model: Any = model
-        roi_head: Any = model.roi_head
+        roi_head: Any = self.model.roi_head
+        self.picture = PictureInput(self.model.data_preprocessor, resize, raw)
+        self.full, self.threshold = full, roi_head.test_cfg.get('mask_thr_binary', 0.5)
         self.cascade = isinstance(roi_head.bbox_head, nn.ModuleList)
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """image (B, H, W, 3) of bytes, RGB -> boxes (B, N, 4) in its pixels, scores (B, N), labels (B, N).
 
-        With a mask head also masks (B, N, h, w): probabilities of each box's own class, to be pasted into the box. Places that
-        no object fills come last, with score 0, label -1 and zeros.
+        With a mask head also masks (B, N, h, w): probabilities of each box's own class, to be pasted into the box; with `full`
+        they are pasted, (B, N, H, W) of bytes 0 and 1. Places that no object fills come last, with score 0, label -1 and zeros.
         """
-        size = image.shape[1:3]
-        maps = self.model.extract_feat(self.normalised(image))
+        x, own = self.picture(image)
+        size = x.shape[2:]
+        scale = None if self.picture.scaled is None else scale_factors(size, own)
+        maps = self.model.extract_feat(self.padded(x))
+        with_mask = self.model.roi_head.with_mask
         proposals = self.proposals(maps, size)
-        found = self.objects(maps, proposals, size)
+        # As mmdet does: where masks follow, boxes are brought to the picture's size at the end.
+        found = self.objects(maps, proposals, size, None if with_mask else scale)
         boxes, scores, labels, present = (
             torch.stack(parts) for parts in zip(*((o.boxes, o.scores, o.labels, o.present) for o in found))
         )
-        results = (boxes, torch.where(present, scores, 0.0), torch.where(present, labels, -1))
-        if not self.model.roi_head.with_mask:
-            return results
-        masks = self.masks(maps, boxes, labels)
-        return (*results, torch.where(present[..., None, None], masks, 0.0))
+        results = (torch.where(present, scores, 0.0), torch.where(present, labels, -1))
+        if not with_mask:
+            return boxes, *results
+        masks = torch.where(present[..., None, None], self.masks(maps, boxes, labels), 0.0)
+        if scale is not None:
+            boxes = boxes / scale
+        if self.full:
+            masks = (pasted(masks, boxes, own) >= self.threshold).to(torch.uint8)
+        return boxes, *results, masks
 
-    def normalised(self, image: Tensor) -> Tensor:
-        """(B, H, W, 3) of bytes, RGB -> (B, 3, H', W') as the data preprocessor makes it, padded on the right and below."""
+    def padded(self, x: Tensor) -> Tensor:
+        """(B, 3, h, w) -> (B, 3, H', W') as the data preprocessor pads, on the right and below."""
         steps = self.model.data_preprocessor
-        # mmcv reads BGR: a preprocessor that swaps the channels gives the model RGB, one that does not gives it BGR.
-        x = image if steps._channel_conversion else image.flip(-1)
-        x = x.permute(0, 3, 1, 2).float()
-        if steps._enable_normalize:
-            x = (x - steps.mean) / steps.std
         multiple = steps.pad_size_divisor
         if multiple == 1:
             return x
@@ -104,13 +116,17 @@ class DetectorGraph(nn.Module):
         priors = anchors(head.prior_generator, level, index, score.shape[2])
         return decode(priors, deltas, head.bbox_coder, size), scores, torch.full_like(index, level)
 
-    def objects(self, maps: Sequence[Tensor], proposals: Sequence[Boxes], size: Sequence[Any]) -> list[Boxes]:
-        """Of each image the N objects that the box head finds in its proposals."""
+    def objects(
+        self, maps: Sequence[Tensor], proposals: Sequence[Boxes], size: Sequence[Any], scale: Tensor | None = None
+    ) -> list[Boxes]:
+        """Of each image the N objects that the box head finds in its proposals, boxes divided by `scale` (4,)."""
         boxes = torch.cat([proposal.boxes for proposal in proposals])  # (B * R, 4)
         logits, deltas, boxes = self.refined(maps, boxes, len(proposals), size)
         scores = logits.softmax(dim=-1)[:, :-1]  # the last class is the background
         head = self.stages()[-1][0]
         moved = decode(boxes[:, None], deltas, head.bbox_coder, size).expand(-1, scores.shape[1], 4)  # (B * R, K, 4)
+        if scale is not None:
+            moved = moved * (1.0 / scale)
         cfg = self.model.roi_head.test_cfg
         each = self.model.rpn_head.test_cfg.max_per_img  # R
         labels = torch.arange(scores.shape[1], device=scores.device).repeat(each)
@@ -162,6 +178,12 @@ class DetectorGraph(nn.Module):
         """The heads and their RoI extractors: one pair, or one a stage of a cascade."""
         heads, extractors = (getattr(self.model.roi_head, f'{kind}_{part}') for part in ('head', 'roi_extractor'))
         return list(zip(heads, extractors)) if self.cascade else [(heads, extractors)]
+
+
+def scale_factors(new: Sequence[Any], own: Sequence[Any]) -> Tensor:
+    """(4,): what the sides of a picture of `own` (H, W) were multiplied by, for x1, y1, x2, y2."""
+    rows, columns = (torch.full((1,), side, dtype=torch.float64) / before for side, before in zip(new, own))
+    return torch.cat([columns, rows, columns, rows]).float()
 
 
 def rois(boxes: Tensor, images: int) -> Tensor:

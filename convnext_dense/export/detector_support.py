@@ -31,9 +31,6 @@ def expect_supported(model: nn.Module) -> None:
     part: Any = model
     expect_type('model', part, *DETECTORS)
     expect_type('data_preprocessor', part.data_preprocessor, DetDataPreprocessor)
-    channels = part.data_preprocessor.mean.numel() if part.data_preprocessor._enable_normalize else 3
-    if channels != 3:
-        raise unsupported('data_preprocessor.mean', 'three channels', channels)
     expect_rpn(part.rpn_head)
     expect_type('roi_head', part.roi_head, StandardRoIHead, CascadeRoIHead)
     if part.roi_head.with_shared_head:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.export.graphs import Graph
 from convnext_dense.predict.exported_session import open_session
 
-Run = Callable[[NDArray[np.uint8]], list[NDArray[Any]]]
-Size = tuple[int, int] | None  # (H, W); None for any
+Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
 
 OPSET = 20  # the first with Gelu; onnxruntime 1.17, of 2024
-TRACED = (96, 160)  # any will do, but for sides that are equal or of one place in the last map
-LEAST, MOST = 64, 16_384  # sides that the exporter reasons about; graphs take smaller ones, too
 NOTE = 'convnext_dense'  # the metadata's key in every form
 
 
@@ -30,43 +28,47 @@ class Form(NamedTuple):
 
     suffix: str
     needs: tuple[str, ...]
-    write: Callable[[nn.Module, Path, Size, Mapping[str, Any]], None]
+    write: Callable[[Graph, Path, Mapping[str, Any]], None]
     run: Callable[[Path], Run]
 
 
-def example(size: Size) -> Tensor:
-    """An input of a graph, (B, H, W, 3) of bytes."""
-    height, width = size or TRACED
-    return torch.zeros(1 if size else 2, height, width, 3, dtype=torch.uint8)
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without PyTorch's and torchvision's words about themselves, and about checks of sizes that are not of a graph."""
+    with warnings.catch_warnings():
+        for category in (FutureWarning, DeprecationWarning, torch.jit.TracerWarning):
+            warnings.simplefilter('ignore', category)
+        yield
 
 
-def recorded(graph: nn.Module, size: Size) -> torch.export.ExportedProgram:
+def recorded(graph: Graph) -> torch.export.ExportedProgram:
     """torch.export's program of a graph."""
-    dim = torch.export.Dim
-    any_size = ({0: dim('batch'), 1: dim('height', min=LEAST, max=MOST), 2: dim('width', min=LEAST, max=MOST)},)
-    with torch.no_grad():
+    with torch.no_grad(), quiet():
         return torch.export.export(
-            graph, (example(size),), dynamic_shapes=None if size else any_size, prefer_deferred_runtime_asserts_over_guards=True
+            graph.module,
+            (graph.example(),),
+            dynamic_shapes=graph.dynamic(),
+            prefer_deferred_runtime_asserts_over_guards=True,
         )
 
 
-def write_program(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, Any]) -> None:
-    torch.export.save(recorded(graph, size), path, extra_files={f'{NOTE}.json': json.dumps(meta)})
+def write_program(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
+    torch.export.save(recorded(graph), path, extra_files={f'{NOTE}.json': json.dumps(meta)})
 
 
 def run_program(path: Path) -> Run:
     return _of_torch(torch.export.load(path).module())
 
 
-def write_torchscript(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, Any]) -> None:
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore', torch.jit.TracerWarning)  # the checks of a picture's size are not of the graph
-        traced = torch.jit.trace(graph, example(size), check_trace=False)
-    torch.jit.save(traced, path, _extra_files={f'{NOTE}.json': json.dumps(meta)})
+def write_torchscript(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
+    with torch.no_grad(), quiet():
+        traced = torch.jit.trace(graph.module, graph.example(), check_trace=False)
+        torch.jit.save(traced, path, _extra_files={f'{NOTE}.json': json.dumps(meta)})
 
 
 def run_torchscript(path: Path) -> Run:
-    return _of_torch(torch.jit.load(path))
+    with quiet():
+        return _of_torch(torch.jit.load(path))
 
 
 def _of_torch(module: Any) -> Run:
@@ -77,30 +79,32 @@ def _of_torch(module: Any) -> Run:
     return run
 
 
-def write_onnx(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, Any]) -> None:
-    program = torch.onnx.export(
-        recorded(graph, size),
-        dynamo=True,
-        input_names=['image'],
-        output_names=['classes', 'logits'],
-        opset_version=OPSET,
-        verbose=False,
-    )
-    assert program is not None
-    program.model.metadata_props[NOTE] = json.dumps(meta)
-    program.save(path, external_data=False)
+def write_onnx(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
+    program = recorded(graph)
+    with quiet():
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=['image'],
+            output_names=list(graph.outputs),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert made is not None
+    made.model.metadata_props[NOTE] = json.dumps(meta)
+    made.save(path, external_data=False)
 
 
 def run_onnx(path: Path) -> Run:
     return _of_session(path)
 
 
-def write_openvino(graph: nn.Module, path: Path, size: Size, meta: Mapping[str, Any]) -> None:
+def write_openvino(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
     import openvino
 
     onnx = path.with_suffix('.onnx.partial')
     try:
-        write_onnx(graph, onnx, size, meta)
+        write_onnx(graph, onnx, meta)
         model = openvino.convert_model(onnx)
     finally:
         onnx.unlink(missing_ok=True)

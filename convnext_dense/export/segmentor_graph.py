@@ -1,41 +1,22 @@
-"""A segmentor as one graph: bytes in, classes out, normalisation and upsampling inside."""
+"""A segmentor as one graph: bytes in, classes out, resizing, normalising and upsampling inside."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.decode_heads import UPerHead
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
+from convnext_dense.export.picture_input import PictureInput
 from convnext_dense.export.resampling import replace_pools
 from convnext_dense.export.upsampled_conv_graph import conv_of_upsampled
 from convnext_dense.segmentation.uper_head import folded_norm
-
-
-class Normalise(nn.Module):
-    """A preprocessor's channel order, mean and standard deviation."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, preprocessor: SegDataPreProcessor) -> None:
-        super().__init__()
-        self.flip = not preprocessor.channel_conversion  # the loader gives BGR, this takes RGB
-        mean, std = (getattr(preprocessor, name, torch.full((3,), value)) for name, value in (('mean', 0.0), ('std', 1.0)))
-        self.register_buffer('mean', mean.float().view(3, 1, 1).clone())
-        self.register_buffer('std', std.float().view(3, 1, 1).clone())
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, H, W, 3) of bytes in RGB -> (B, 3, H, W)."""
-        x = image.permute(0, 3, 1, 2).float()
-        return ((x.flip(1) if self.flip else x) - self.mean) / self.std
 
 
 class SegmentorGraph(nn.Module):
@@ -47,16 +28,20 @@ class SegmentorGraph(nn.Module):
     Args:
         model: built, with its weights; it is copied.
         fused: fuse UPerHead's levels at their own resolution; else the layers as they are.
+        resize: what the pipeline does before the model, as `picture_input.pipeline_resize` gives it.
+        raw: take (B, C, h, w) that are resized and normalised already.
 
     Raises:
         InputError: for another kind of model or preprocessor.
     """
 
-    def __init__(self, model: nn.Module, fused: bool = True) -> None:
+    def __init__(
+        self, model: nn.Module, fused: bool = True, resize: Mapping[str, Any] | None = None, raw: bool = False
+    ) -> None:
         super().__init__()
         check_segmentor(model)
         made: Any = copy.deepcopy(model).eval()
-        self.normalise = Normalise(made.data_preprocessor)
+        self.picture = PictureInput(made.data_preprocessor, resize, raw)
         self.backbone, self.neck = made.backbone, made.neck if made.with_neck else nn.Identity()
         head = made.decode_head
         replace_pools(head)
@@ -65,8 +50,11 @@ class SegmentorGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        logits = self.head(self.neck(self.backbone(self.normalise(image))))
-        large = F.interpolate(logits, image.shape[1:3], mode='bilinear', align_corners=self.align_corners)
+        x, own = self.picture(image)
+        logits = self.head(self.neck(self.backbone(x)))
+        large = F.interpolate(logits, x.shape[2:], mode='bilinear', align_corners=self.align_corners)
+        if self.picture.scaled is not None:  # in two steps, as in mmseg
+            large = F.interpolate(large, own, mode='bilinear', align_corners=self.align_corners)
         if self.threshold is not None:
             return (large[:, 0].sigmoid() > self.threshold).to(torch.uint8), logits
         classes = large.argmax(dim=1)
@@ -77,16 +65,6 @@ def check_segmentor(model: Any) -> None:
     """Stop where a model is none that the graph computes."""
     if not isinstance(model, EncoderDecoder):
         raise InputError(f'export: expected an EncoderDecoder of MMSegmentation, got {type(model).__name__}')
-    preprocessor = model.data_preprocessor
-    if type(preprocessor) is not SegDataPreProcessor:
-        raise InputError(
-            f'export: expected SegDataPreProcessor, of pictures of three channels of bytes, got {type(preprocessor).__name__}'
-        )
-    if preprocessor.test_cfg is not None:
-        raise InputError(
-            f'export: expected pictures that are predicted at their own size, got data_preprocessor.test_cfg='
-            f'{dict(preprocessor.test_cfg)}, which pads them; leave it out'
-        )
 
 
 class FusedUPerHead(nn.Module):

@@ -100,7 +100,7 @@ def _about(said: Mapping[str, Any]) -> About:
         std=std,
         align_corners=bool(said.get('align_corners', False)),
         masks=_one_of(said, 'masks', ('crop', 'full', None)) if 'masks' in said else None,
-        mask_threshold=float(said.get('mask_threshold', 0.5)),
+        mask_threshold=0.5 if said.get('mask_threshold') is None else float(said['mask_threshold']),
         threshold=float(said.get('threshold', BINARY)),
         checkpoint=str(said.get('checkpoint', '')),
     )
@@ -120,6 +120,11 @@ def _size(given: Any) -> tuple[int, int]:
 
 
 def _resize(given: Any) -> Resize:
+    if 'steps' in given:
+        raise InputError(
+            f'expected a test pipeline of one resize at most, got a raw file of {brief(given["steps"])}, which its caller has '
+            'to run; export it without --raw, or predict by its checkpoint'
+        )
     first, second = given['scale']
     if not (number(first, 1) and number(second, 1)):
         raise ValueError(f'scale {brief(given["scale"])}')

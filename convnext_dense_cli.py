@@ -20,6 +20,8 @@ from types import ModuleType
 PACKAGE = Path(__file__).resolve().parent / 'convnext_dense'
 NAME = 'convnext-dense'
 LIGHT = ('configs',)  # commands that need none of the libraries
+EXPORTED = ('.onnx', '.xml')  # models that `predict` runs without them
+LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
 
 
 def commands() -> dict[str, str]:
@@ -53,12 +55,28 @@ def run(command: str) -> None:
     """Run a command with the arguments in `sys.argv`."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the libraries are imported, Ctrl-C ends it at once
-    if command in LIGHT and 'convnext_dense' not in sys.modules:
+    if _is_light(command) and 'convnext_dense' not in sys.modules:
         package = sys.modules['convnext_dense'] = ModuleType('convnext_dense')  # without its __init__, which imports them
         package.__path__ = [str(PACKAGE)]
-    module = import_module(f'convnext_dense.commands.{command.replace("-", "_")}')
+    try:
+        module = import_module(f'convnext_dense.commands.{command.replace("-", "_")}')
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] not in LIBRARIES:
+            raise
+        print(
+            f'error: {command}: expected {error.name}, which is not installed; install requirements.txt '
+            '(without it, `predict` runs exported files, .onnx and .xml)',
+            file=sys.stderr,
+        )
+        sys.exit(2)
     exit_with_line = import_module('convnext_dense.run.command').exit_with_line
     exit_with_line(module.main, getattr(module, 'GO_ON', ''))
+
+
+def _is_light(command: str) -> bool:
+    """Whether none of the libraries is needed, by the command and its first argument that is no option."""
+    first = next((argument for argument in sys.argv[1:] if not argument.startswith('-')), '')
+    return command in LIGHT or (command == 'predict' and first.lower().endswith(EXPORTED))
 
 
 if __name__ == '__main__':

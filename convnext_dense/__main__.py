@@ -1,6 +1,7 @@
 """Run a stock entry script with the plugin in place, where the package is not installed.
 
     PYTHONPATH=CLONE python -m convnext_dense SITE_PACKAGES/mmdet/.mim/tools/train.py my_config.py
+    python -m convnext_dense COMMAND ARGUMENTS      # as convnext-dense COMMAND, where there is no script of that name
 
 The script gets its arguments and its folder as if Python had started it. Exit status 2: no script; otherwise the script's.
 """
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import convnext_dense_cli
+
 USAGE = 'usage: python -m convnext_dense SCRIPT [ARGUMENTS]'
 
 
@@ -18,6 +21,8 @@ def main() -> None:
         print(USAGE if len(sys.argv) < 2 else f'{USAGE}\n\n{__doc__.strip()}')
         sys.exit(0 if len(sys.argv) > 1 else 2)
     script = Path(sys.argv[1])
+    if sys.argv[1] in convnext_dense_cli.commands() and not script.exists():
+        return convnext_dense_cli.main()
     try:
         compile(script.read_bytes(), str(script), 'exec')
     except FileNotFoundError:

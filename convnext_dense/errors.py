@@ -40,3 +40,9 @@ def last_line(error: BaseException) -> str:
         return ' '.join(lines)
     frames = traceback.extract_tb(error.__traceback__)
     return f'`{frames[-1].line}` does not hold' if isinstance(error, AssertionError) and frames else type(error).__name__
+
+
+def reason(error: object) -> str:
+    """An error in a few words on one line."""
+    words = (isinstance(error, OSError) and error.strerror) or str(error)
+    return ' '.join(words.split())[:300] or type(error).__name__

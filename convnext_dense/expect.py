@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import reprlib
 from numbers import Integral, Real
-from typing import Any, TypeGuard
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from convnext_dense.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def whole(value: Any, least: int) -> bool:
@@ -49,9 +49,11 @@ def brief(value: Any) -> str:
 
 def expect_images(x: Any, weight: Tensor) -> None:
     """Stop at what is no batch of images for a convolution with this weight, (C, channels, h, w)."""
+    import torch  # here: other checks are made without it
+
     channels = weight.shape[1]
     wanted = f'input: expected a dense tensor of floats (B, {channels}, H, W)'
-    if not isinstance(x, Tensor):
+    if not isinstance(x, torch.Tensor):
         raise InputError(f'{wanted}, got {type(x).__name__}; make a tensor of it, as with torch.as_tensor')
     if x.is_nested or x.layout != torch.strided:
         raise InputError(f'{wanted}, got a {"nested" if x.is_nested else x.layout} one; call to_dense() or stack the images')

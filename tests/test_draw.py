@@ -1,8 +1,14 @@
 """Predictions drawn over pictures."""
 
+import matplotlib
 import numpy as np
+import pytest
+import torch
+from models import photograph
 from results import PALETTE, detected, segmented
+from torchvision.utils import draw_bounding_boxes
 
+from convnext_dense.predict import draw
 from convnext_dense.predict.draw import coloured, drawn
 from convnext_dense.predict.result import NOTHING
 
@@ -38,6 +44,39 @@ def test_masks_are_blended_the_highest_score_on_top() -> None:
     changed = (found != plain).any(2)
     assert changed.any() and not (changed & ~(dog | cat)).any()
     assert np.abs(found - expected)[changed].max() <= 1
+
+
+@pytest.mark.parametrize('height, width', [(20, 30), (600, 900)])
+def test_boxes_and_words_are_torchvisions(height: int, width: int) -> None:
+    boxes = np.array([[3.9, 2.2, width / 2, height - 3.1], [width / 3, 8, width + 9, height / 2]], np.float32)
+    result = detected(bgr=photograph(height, width)[..., ::-1], boxes=boxes, mask_data=None)
+    colours = [PALETTE[label] for label in result.labels]
+    theirs = draw_bounding_boxes(
+        torch.from_numpy(result.image.copy()).permute(2, 0, 1),
+        torch.from_numpy(boxes),
+        ['dog 0.90', 'cat 0.50'],
+        colours,
+        width=max(max(height, width) // 300, 1),
+        font=f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf',
+        font_size=max(max(height, width) // 50, 10),
+        label_colors=['black', 'white'],
+        label_background_colors=colours,
+        fill_labels=True,
+    )
+    assert np.array_equal(drawn(result), theirs.permute(1, 2, 0).numpy())
+
+
+def test_words_where_there_is_no_font(monkeypatch) -> None:
+    """Without matplotlib and a system's fonts, in Pillow's own."""
+    monkeypatch.setattr(draw, 'find_spec', lambda name: None)
+    monkeypatch.setattr(draw, 'FONT', 'nowhere.ttf')
+    draw._font.cache_clear()
+    try:
+        found = drawn(detected())
+    finally:
+        draw._font.cache_clear()
+    monkeypatch.undo()
+    assert found.shape == (20, 30, 3) and not np.array_equal(found, drawn(detected()))
 
 
 def test_nothing_found_leaves_the_picture() -> None:

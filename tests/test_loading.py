@@ -1,126 +1,132 @@
-"""Models from what there is: work directories, checkpoints, configs; and nothing in them is run."""
+"""A model from what there is; exported files where PyTorch is not, and without importing it where it is."""
 
-import os
-import shutil
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from conftest import QUICK, SHAPES, SHAPES_COCO, call_tool
-from models import photograph
+from conftest import ROOT, one_line
+from exported_files import description, write
+from models import photograph, write_photograph
+from PIL import Image
 
-from convnext_dense.data.shapes import CLASSES, PALETTE
 from convnext_dense.errors import InputError
-from convnext_dense.predict.loading import load_model
-from convnext_dense.weights import load
-from convnext_dense.weights.read_once import forget
+from convnext_dense.predict.exported_model import ExportedModel
+from convnext_dense.predict.loading import load_model, opened_file
+from convnext_dense.predict.model import Model
+from convnext_dense.predict.writers import FORMATS
+
+LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
+# As where they are not installed.
+REFUSED = f"""
+import sys
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in {LIBRARIES}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+
+sys.meta_path.insert(0, Refused())
+"""
+COMMAND = 'import sys, convnext_dense_cli; sys.argv = ["convnext-dense", *sys.argv[1:]]; convnext_dense_cli.main()'
 
 
-def test_from_another_folder_with_data_set_and_config_gone(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
-    """A work directory that was moved, whose last_checkpoint names a path as seen from where training was started."""
-    run = tmp_path / 'moved'
-    run.mkdir()
-    shutil.copy(segmentor_file, run / 'iter_4.pth')
-    (run / 'last_checkpoint').write_text('work_dirs/gone/iter_4.pth')
-    monkeypatch.chdir(tmp_path)
-    assert load_model('moved')(photograph(40, 50)).mask.shape == (40, 50)
+def run(code: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """Code in a process of its own, from this clone."""
+    env = {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-c', code, *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 
-def test_a_config_and_a_checkpoint_without_one(segmentor_file: str, tmp_path: Path) -> None:
-    content = torch.load(segmentor_file, weights_only=True)
-    bare = tmp_path / 'bare.pth'
-    torch.save(content['state_dict'], bare)
-    picture = photograph(40, 50)
-    found = load_model(SHAPES, bare)
-    assert np.array_equal(found(picture).mask, load_model(segmentor_file)(picture).mask)
-    assert found.classes == CLASSES and found.palette == PALETTE  # of the config's data set
-    with pytest.raises(InputError, match=r'bare.pth: expected a checkpoint with its config \(it holds weights alone\)'):
-        load_model(bare)
-
-
-def test_names_and_colours_are_made_where_there_are_none(segmentor_file: str, tmp_path: Path) -> None:
-    content = torch.load(segmentor_file, weights_only=True)
-    content['meta']['cfg'] = content['meta']['cfg'].replace('ShapesDataset', 'BaseSegDataset')
-    content['meta']['dataset_meta'] = dict(classes=['one'])  # not those of the head
-    torch.save(content, tmp_path / 'a.pth')
-    found = load_model(tmp_path / 'a.pth')
-    assert found.classes[:2] == ('class 0', 'class 1') and len(found.classes) == len(set(found.palette)) == 6
-
-
-def test_names_of_files_before_mmengine(segmentor_file: str, tmp_path: Path) -> None:
-    content = torch.load(segmentor_file, weights_only=True)
-    meta = content['meta']
-    content['meta'] = dict(config=meta['cfg'], CLASSES=tuple('abcdef'), PALETTE=[[i, i, i] for i in range(6)])
-    torch.save(content, tmp_path / 'a.pth')
-    assert load_model(tmp_path / 'a.pth').classes == tuple('abcdef')
+def test_by_what_is_given(segmentor_file: str, tmp_path: Path) -> None:
+    file = write(tmp_path / 'm.onnx')
+    assert isinstance(load_model(segmentor_file), Model)
+    assert isinstance(load_model(file), ExportedModel) and isinstance(load_model(str(file), threads=1), ExportedModel)
+    assert opened_file('a.xml') == 'a.xml' and opened_file(segmentor_file) == segmentor_file
+    with pytest.raises(InputError, match='threads: expected an exported file with it, got a checkpoint; for PyTorch set OMP'):
+        load_model(segmentor_file, threads=1)
 
 
 @pytest.mark.parametrize(
-    'options, line',
+    'options, words',
     [
-        (dict(score=2), 'score: expected a number from 0 to 1, got 2'),
-        (dict(score=-1), 'score'),
-        (dict(score=float('nan')), 'score'),
-        (dict(batch_size=0), 'batch_size: expected a whole number from 1'),
-        (dict(precision='float16'), 'precision: expected one of float32, bfloat16'),
-        (dict(device='gpu'), 'device: expected cpu'),
-        (dict(device='cuda:99'), 'device: expected cpu'),
-        (dict(classes=['disk']), "classes: .* got 'disk'; did you mean 'disc'"),
-        (dict(classes='disc'), 'classes: expected a list'),
+        (dict(device='cuda'), 'device: expected auto or cpu for the exported file .*m.onnx, got .cuda.; leave it out'),
+        (dict(precision='bfloat16'), 'precision: expected float32 for'),
+        (dict(tta=True), 'tta: expected False for'),
+        (dict(tile=512), 'tile: expected None for'),
+        (dict(overlap=0.5), 'overlap: expected 0.25 for'),
+        (dict(bands=(0, 1, 2)), 'bands: expected None for'),
+        (dict(threads=0), 'threads: expected a whole number'),
     ],
 )
-def test_options_that_cannot_be(segmentor_file: str, options, line: str) -> None:
-    with pytest.raises(InputError, match=line):
-        load_model(segmentor_file, **options)
+def test_options_that_are_a_checkpoints(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        load_model(write(tmp_path / 'm.onnx'), **options)
 
 
-def test_models_that_cannot_be(segmentor_file: str, detector_file: str, tmp_path: Path) -> None:
-    (tmp_path / 'a.txt').write_text('no weights')
-    cases = [
-        ((SHAPES,), 'got the config .* alone; give both'),
-        ((tmp_path,), 'expected a checkpoint in .*, found none'),
-        ((tmp_path / 'gone.pth',), 'gone.pth which is not there'),
-        ((tmp_path / 'a.txt',), 'expected a PyTorch or safetensors file'),
-        ((SHAPES_COCO, segmentor_file), 'a segmentor, does not fit this MaskRCNN'),
-        ((SHAPES, detector_file), 'a detector with RoI heads, does not fit'),
-        ((tmp_path / 'gone.py', segmentor_file), 'config: expected a file'),
-    ]
-    for arguments, line in cases:
-        with pytest.raises(InputError, match=line):
-            load_model(*arguments)
+def test_a_config_for_an_exported_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='config: expected none for the exported file .*m.onnx'):
+        load_model('config.py', write(tmp_path / 'm.onnx'))
 
 
-def test_a_config_in_a_checkpoint_runs_no_code(segmentor_file: str, tmp_path: Path) -> None:
-    content = torch.load(segmentor_file, weights_only=True)
-    for text in (
-        f"__import__('os').mkdir({str(tmp_path / 'ran')!r})\n",
-        content['meta']['cfg'].replace("type='FastUPerHead'", "type='os.mkdir'"),
-    ):
-        torch.save(dict(content, meta=dict(cfg=text)), tmp_path / 'a.pth')
-        with pytest.raises(InputError, match='its config'):
-            load_model(tmp_path / 'a.pth')
-    assert not (tmp_path / 'ran').exists()
-
-
-@pytest.mark.slow
-def test_a_trained_run_says_what_made_it(tmp_path: Path, shapes: str) -> None:
-    options = ['train_cfg.max_iters=1', 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1', *QUICK]
-    done = call_tool('train', SHAPES, '--data-root', shapes, '--work-dir', str(tmp_path), '--cfg-options', *options)
+@pytest.mark.parametrize('task', ['segmentation', 'detection'])
+def test_predicting_without_pytorch(task: str, tmp_path: Path) -> None:
+    """The command and the function, with every format of files; the same as with PyTorch."""
+    picture = write_photograph(tmp_path / 'in/a.png', 61, 83)
+    file, out = write(tmp_path / 'm.onnx', description(task)), tmp_path / 'out'
+    done = run(REFUSED + COMMAND, 'predict', str(file), str(picture.parent), '--out', str(out), '--format', *FORMATS)
     assert done.returncode == 0, done.stderr
-    meta = torch.load(tmp_path / 'iter_1.pth', weights_only=True)['meta']
-    made = meta['made_by']
-    assert {'convnext_dense', 'torch', 'mmengine', 'mmdet', 'python'} <= set(made)
-    assert not (Path(__file__).parents[1] / '.git').exists() or len(made['commit']) == 40
-    model = load_model(tmp_path)
-    assert model.classes == CLASSES and model.palette == PALETTE and model.cfg.model.data_preprocessor.mean[0] == 123.675
-    assert os.getcwd() != str(tmp_path)
+    assert done.stderr == '' and '1 pictures in' in done.stdout
+    folders = {'pictures', 'masks', 'json', 'labelme', 'npz', 'geojson', 'classes.json', 'coco.json', 'predictions.csv'}
+    assert {path.name for path in out.iterdir()} == folders | {'journal.jsonl'}
+    ours = load_model(file)(str(picture))
+    assert np.array_equal(np.asarray(Image.open(out / 'masks/a.png')), ours.class_map())
+    code = 'import sys, convnext_dense; print(convnext_dense.load_model(sys.argv[1])(sys.argv[2]).to_json())'
+    done = run(REFUSED + code, str(file), str(picture))
+    assert json.loads(done.stdout) == ours.to_dict(), done.stderr
 
 
-def test_the_checkpoint_is_read_once(segmentor_file: str, monkeypatch) -> None:
-    forget()  # what a check before this test may have kept
-    reads = []
-    read = load.open_checkpoint
-    monkeypatch.setattr(load, 'open_checkpoint', lambda path: reads.append(path) or read(path))
-    load_model(segmentor_file)
-    assert reads == [segmentor_file]
+def test_what_needs_pytorch_is_one_line_without_it(tmp_path: Path) -> None:
+    picture = str(write_photograph(tmp_path / 'a.png'))
+    (tmp_path / 'm.pth').touch()
+    for arguments, words in (
+        (
+            ['predict', str(tmp_path / 'm.pth'), picture, '--out', 'out'],
+            r'expected an exported file \(.onnx, .xml\) where torch',
+        ),
+        (['train', 'upernet_convnext_atto_shapes'], 'train: expected [a-z]+, which is not installed; install requirements.txt'),
+    ):
+        done = run(REFUSED + COMMAND, *arguments, cwd=tmp_path)
+        one_line(done.returncode, done.stderr, words)
+    code = """
+import convnext_dense
+print(convnext_dense.InputError.__name__, convnext_dense.__version__)
+try:
+    from convnext_dense import ConvNeXt
+except ImportError as error:
+    print(error)
+print(hasattr(convnext_dense, 'nonsense'))
+"""
+    done = run(REFUSED + code)
+    assert done.returncode == 0 and done.stdout.startswith('InputError 0') and done.stdout.endswith('False\n')
+    assert 'convnext_dense.ConvNeXt needs torch, which is not installed: install requirements.txt; without it' in done.stdout
+
+
+def test_pytorch_is_not_imported_for_an_exported_file(tmp_path: Path) -> None:
+    told = f'import atexit, sys; atexit.register(lambda: print([name for name in {LIBRARIES} if name in sys.modules]));'
+    file, picture = write(tmp_path / 'm.onnx'), write_photograph(tmp_path / 'a.png')
+    done = run(told + COMMAND, 'predict', str(file), str(picture), '--out', str(tmp_path / 'out.png'))
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == '[]', done
+    assert Image.open(tmp_path / 'out.png').size == (80, 60)
+    done = run(told + COMMAND, 'predict', str(tmp_path / 'none.xml'), str(picture), '--out', str(tmp_path / 'out.png'))
+    one_line(done.returncode, done.stderr, 'expected an exported file, got .*none.xml which is not there')
+    assert done.stdout.splitlines()[-1] == '[]'
+
+
+def test_the_same_without_the_pictures(tmp_path: Path) -> None:
+    """Pictures in memory, of the kinds that there are without PyTorch."""
+    model, rgb = load_model(write(tmp_path / 'm.onnx')), photograph(40, 52)
+    assert np.array_equal(model(rgb).mask, model(Image.fromarray(rgb)).mask)

@@ -32,7 +32,7 @@ from convnext_dense.export.graphs import SEGMENTOR, Graph
 from convnext_dense.export.quantised import WAYS, check_quantised
 from convnext_dense.export.runtimes import FORMS, check_installed
 from convnext_dense.export.segmentor_graph import SegmentorGraph
-from convnext_dense.predict.loading import load_model
+from convnext_dense.predict.trained import load_trained
 
 SIZE = (512, 512)
 FILES = ('onnx', 'openvino')
@@ -83,7 +83,7 @@ def ways(folder: Path, picture: np.ndarray, say: Callable[[str], None]) -> tuple
     """What is timed, each (1, H, W, 3) of bytes to classes (1, H, W); and the files of those that have one."""
     cfg = recipe('upernet_convnext_t_ade20k')
     classes = tuple(f'class {i}' for i in range(cfg.model.decode_head.num_classes))
-    trained = load_model(write_model(cfg, folder / 'model.pth', classes), device='cpu')
+    trained = load_trained(write_model(cfg, folder / 'model.pth', classes), device='cpu')
     model: Any = trained.model
     model.test_cfg.mode = 'whole'
     stock = stock_of(model)
@@ -167,7 +167,7 @@ def fresh(name: str, file: Path | None, folder: Path) -> tuple[float, int]:
 
 def first_answer(begun: float, name: str, folder: str) -> list[float]:
     """What `fresh` asks of a process with PyTorch."""
-    model: Any = load_model(Path(folder, 'model.pth'), device='cpu').model
+    model: Any = load_trained(Path(folder, 'model.pth'), device='cpu').model
     model.test_cfg.mode = 'whole'
     picture = np.load(Path(folder, 'picture.npy'))
     if name == OURS:

@@ -28,9 +28,9 @@ from convnext_dense.benchmark.rivals import recipe, spread_scores, stock_detecto
 from convnext_dense.benchmark.timing import interleave
 from convnext_dense.data.shapes import SPLITS, draw_scene
 from convnext_dense.predict.ahead import ahead
-from convnext_dense.predict.loading import load_model
 from convnext_dense.predict.model import Model
 from convnext_dense.predict.out_folder import OutFolder
+from convnext_dense.predict.trained import load_trained
 
 PICTURES, SIZE = 4, (480, 640)
 OURS = 'convnext_dense'
@@ -146,7 +146,7 @@ def segmentors(folder: Path, pictures: list[str]) -> tuple[Ways, Model]:
     cfg = recipe('upernet_convnext_t_ade20k')
     classes = tuple(f'class {i}' for i in range(cfg.model.decode_head.num_classes))
     path = str(write_model(cfg, folder / 'model.pth', classes))
-    model = load_model(path)
+    model = load_trained(path)
     ways: dict[str, Callable[[], None]] = {OURS: partial(ours, model, pictures, ('png',))}
     stock = copy.deepcopy(cfg)
     stock.model = stock_segmentor_cfg(dict(fused=False))
@@ -175,9 +175,9 @@ def detectors(folder: Path, pictures: list[str]) -> tuple[Ways, Model]:
     cfg = recipe('mask_rcnn_convnext_t_coco')
     classes = tuple(f'class {i}' for i in range(cfg.num_classes))
     path = str(write_model(cfg, folder / 'model.pth', classes))
-    model = load_model(path)
+    model = load_trained(path)
     ways: dict[str, Callable[[], None]] = {OURS: partial(ours, model, pictures, ('json',))}
-    few = load_model(path, score=least_of(model(pictures[:1])[0].scores))
+    few = load_trained(path, score=least_of(model(pictures[:1])[0].scores))
     ways[f'{OURS}, {SHOWN} objects a picture'] = partial(ours, few, pictures, ('json',))
     stock = copy.deepcopy(cfg)
     stock.model = stock_detector_cfg()

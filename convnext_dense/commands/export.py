@@ -19,7 +19,7 @@ from convnext_dense.commands.predict import models
 from convnext_dense.export.exporting import Options, export_model, parsed_size
 from convnext_dense.export.graphs import MASKS
 from convnext_dense.export.runtimes import FORMS, check_installed
-from convnext_dense.predict.loading import load_model
+from convnext_dense.predict.trained import load_trained
 from convnext_dense.run.command import Parser
 from convnext_dense.run.preflight import last_checkpoint
 
@@ -49,7 +49,7 @@ def main() -> None:
     args = parse_args()
     size = parsed_size(args.size)
     check_installed(args.to)
-    model = load_model(*models(args), device='cpu')
+    model = load_trained(*models(args), device='cpu')
     options = Options(size, args.raw, args.masks, args.check, args.int8)
     if not export_model(model, last_checkpoint(args.model), args.out, list(dict.fromkeys(args.to)), options, print):
         sys.exit(1)

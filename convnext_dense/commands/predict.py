@@ -3,6 +3,7 @@
     convnext-dense predict work_dirs/my_run street.jpg photos/ 'more/*.png' --out DIR
     convnext-dense predict CHECKPOINT photos/ --out DIR --format png coco csv --no-pictures
     convnext-dense predict CHECKPOINT --config CONFIG photos/ --out DIR      # weights that carry no config
+    convnext-dense predict model.onnx photos/ --out DIR                      # an exported file (.onnx, .xml), without PyTorch
     convnext-dense predict MODEL camera.mp4 --out out.mp4 --every 5
     convnext-dense predict MODEL huge.tif --tile 1024 --overlap 0.25 --out huge_mask.tif
 
@@ -16,8 +17,8 @@ Exit status 0: done. 2: wrong input, said in one line. 3: some pictures could no
 import argparse
 import sys
 
-from convnext_dense.predict.loading import SCORE, load_model
-from convnext_dense.predict.model import PRECISIONS
+from convnext_dense.predict.loading import load_model
+from convnext_dense.predict.predictor import PRECISIONS, SCORE
 from convnext_dense.predict.tiles import OVERLAP
 from convnext_dense.predict.to_files import predict_to_files
 from convnext_dense.predict.writers import FORMATS
@@ -28,7 +29,7 @@ GO_ON = '--resume goes on where --out is a folder'
 
 def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument('model', help='work directory of a run, for its last checkpoint; or a checkpoint')
+    parser.add_argument('model', help='work directory of a run, for its last checkpoint; a checkpoint; or an exported file')
     parser.add_argument('input', nargs='+', help='pictures, folders, patterns, URLs, videos')
     parser.add_argument(
         '--out', metavar='DIR', required=True, help='folder to write to; a video for a video, a picture for one'
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classes', metavar='A,B', help='only these')
     parser.add_argument('--batch-size', type=int, default=1, help='pictures of equal size that are computed together')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:1, mps; auto: CUDA where it is')
+    parser.add_argument('--threads', type=int, metavar='N', help="of an exported file, that compute (default: its runtime's)")
     parser.add_argument('--precision', choices=PRECISIONS, default=PRECISIONS[0], help='bfloat16: by autocast')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation, as the config has it')
     parser.add_argument(

@@ -1,6 +1,7 @@
 """Evaluate a checkpoint: the metrics as a table, as JSON, and pictures of the predictions.
 
     convnext-dense test upernet_convnext_t_ade20k CHECKPOINT --out metrics.json --show-dir pictures
+    convnext-dense test CONFIG model.onnx                  # an exported file (.onnx, .xml), by its own runtime
     convnext-dense test CONFIG CHECKPOINT --data DIR       # a folder of any layout, as in training
     convnext-dense test CONFIG CHECKPOINT --tta            # segmentation: multi-scale and flip
     convnext-dense test CONFIG CHECKPOINT --tile 1024      # in tiles, at the pictures' own size
@@ -25,6 +26,9 @@ from convnext_dense.data.coco import BACKENDS
 from convnext_dense.errors import InputError, doing
 from convnext_dense.files import check_file, check_folder, partial_file
 from convnext_dense.predict.as_trained import as_trained
+from convnext_dense.predict.exported_model import ExportedFile
+from convnext_dense.predict.exported_session import is_exported
+from convnext_dense.predict.exported_tested import use_exported
 from convnext_dense.predict.tiler import use_tiles
 from convnext_dense.predict.tiles import OVERLAP, checked_tiling
 from convnext_dense.run.classes import settle_coco
@@ -52,7 +56,9 @@ COCO = ('coco/bbox_', 'coco/segm_', 'coco/proposal_')  # the beginnings of metri
 def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     add_config_options(parser)
-    parser.add_argument('checkpoint', help='checkpoint of the whole model, or a work directory for its last one')
+    parser.add_argument(
+        'checkpoint', help='checkpoint of the whole model, a work directory for its last one, or an exported file'
+    )
     add_run_options(parser)
     add_data_options(parser)
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
@@ -71,6 +77,7 @@ def main() -> None:
         raise InputError('--tile and --tta: expected one of the two, got both')
     if args.tile is None and args.overlap != OVERLAP:
         raise InputError('--overlap: expected --tile with it')
+    exported = opened(args) if is_exported(args.checkpoint) else None
     tiling = None if args.tile is None else checked_tiling(args.tile, args.overlap)
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     check_parts(cfg, ('test',))
@@ -78,18 +85,23 @@ def main() -> None:
     check_outputs(cfg, ('default_hooks.logger', 'custom_hooks', 'test_evaluator'))
     if args.out:
         check_file('--out', args.out, '.json')
-    cfg.load_from, cfg.resume = last_checkpoint(args.checkpoint), False
+    cfg.load_from, cfg.resume = None if exported else last_checkpoint(args.checkpoint), False
     lines: list[str] = []
     if args.data:
-        lines = as_trained(cfg, resolve(cfg.load_from), args.cfg_options or {})
+        if exported is None:
+            lines = as_trained(cfg, resolve(cfg.load_from), args.cfg_options or {})
         check_channels(cfg, args)
-        lines += settle_own_data(cfg, args, trained=trained_classes(cfg.load_from), testing=True).lines
+        trained = trained_classes(cfg.load_from) if exported is None else exported.about.classes
+        lines += settle_own_data(cfg, args, trained=trained, testing=True).lines
     lines += settle_coco(cfg, ('test_dataloader',), args.train_ann, args.val_ann, args.cfg_options)
     lines += prepare(cfg, args)
     settle_pretrained(cfg, None, needed=False)
+    if exported is not None:
+        lines += use_exported(cfg, exported, data_classes(cfg, 'test_dataloader'))
     model = build_on_meta(cfg)
     check_data(cfg, ['test_dataloader'], args.check_data)
-    check_weights(cfg, model, data_classes(cfg, 'test_dataloader'))
+    if exported is None:
+        check_weights(cfg, model, data_classes(cfg, 'test_dataloader'))
     if args.show_dir:
         check_folder('--show-dir', args.show_dir)
         channels = channels_of(cfg.test_dataloader)
@@ -113,6 +125,18 @@ def main() -> None:
             report(metrics, args.out)
         pictures = f'; pictures in {args.show_dir}' if args.show_dir else ''
         print(f'{summary(metrics)} on {len(runner.test_dataloader.dataset)} images{pictures}')
+
+
+def opened(args: argparse.Namespace) -> ExportedFile:
+    """The exported file that is tested.
+
+    Raises:
+        InputError: also for options that it has no use for.
+    """
+    for option, given in (('--tta', args.tta), ('--tile', args.tile is not None), ('--launcher', args.launcher != 'none')):
+        if given:
+            raise InputError(f'{option}: expected a checkpoint with it, got the exported file {args.checkpoint}; leave it out')
+    return ExportedFile(args.checkpoint)
 
 
 def plain(value: Any) -> float | str:

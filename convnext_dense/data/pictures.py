@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -65,7 +64,7 @@ def image_size(path: Path) -> tuple[Size, int]:
         image.load()
     if plain:
         return size, orientation
-    pixels = _decode(path, 'color', 'cv2')
+    pixels = read_bgr(path)
     if pixels is None:
         raise UnreadableError(f'is a {what}, which OpenCV does not read as an image; save it as PNG or JPEG')
     return (pixels.shape[1], pixels.shape[0]), orientation
@@ -81,17 +80,21 @@ def mask_values(path: Path, backend: str) -> NDArray:
         if image.format in LOSSY:
             raise UnreadableError(f'is a {image.format}, whose compression blurs class numbers; save masks losslessly, as PNG')
         mode = image.mode
-    with as_unreadable():
-        values = _decode(path, 'unchanged', backend)
+    import mmcv  # here: pictures are read without it
+
+    with as_unreadable(), quiet_opencv(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        values = mmcv.imfrombytes(path.read_bytes(), flag='unchanged', backend=backend)
     if values is None or values.ndim != 2:
         raise UnreadableError(f'has mode {mode}; expected one channel of class numbers')
     return values
 
 
-def _decode(path: Path, flag: str, backend: str) -> NDArray | None:
-    with quiet_opencv(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        return mmcv.imfrombytes(path.read_bytes(), flag=flag, backend=backend)
+def read_bgr(path: Path) -> NDArray[np.uint8] | None:
+    """(H, W, 3) as mmcv's loader reads a file of any kind and turns it; None where OpenCV does not read it."""
+    with quiet_opencv():
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        return cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
 
 
 @contextmanager

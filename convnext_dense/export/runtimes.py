@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.graphs import Graph
+from convnext_dense.predict.exported_session import open_session
 
 Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
 
@@ -122,10 +123,7 @@ def write_onnx(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
 
 
 def run_onnx(path: Path) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
-    return lambda image: session.run(None, {'image': image})
+    return _of_session(path)
 
 
 def write_openvino(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
@@ -142,10 +140,12 @@ def write_openvino(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
 
 
 def run_openvino(path: Path) -> Run:
-    import openvino
+    return _of_session(path)
 
-    compiled = openvino.Core().compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
-    return lambda image: [compiled({'image': image})[output] for output in compiled.outputs]
+
+def _of_session(path: Path) -> Run:
+    session = open_session(path)
+    return lambda image: list(session.run(image).values())
 
 
 FORMS = {

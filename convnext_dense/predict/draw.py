@@ -1,21 +1,23 @@
-"""A prediction drawn over its picture, through torchvision's drawing."""
+"""A prediction drawn over its picture, by OpenCV and Pillow; boxes and words as in torchvision's `draw_bounding_boxes`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
-import matplotlib
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchvision.utils import draw_bounding_boxes
+from PIL import Image, ImageDraw, ImageFont
 
 from convnext_dense.predict.patch import Patch
 
 OPACITY = 0.5  # of classes and masks over the picture
-FONT = f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf'  # with letters of most alphabets
+FONT = 'DejaVuSans.ttf'  # with letters of most alphabets: matplotlib brings it, and many systems have it
+MARGIN = 1  # pixels around words
 LINE, TEXT = 300, 50  # of these parts of the longer side: lines' width and letters' height
 
 
@@ -58,22 +60,30 @@ def drawn(result: Drawable) -> NDArray[np.uint8]:
             area = rgb[top : top + mask.shape[0], left : left + mask.shape[1]]
             area[mask] = ((1 - OPACITY) * area[mask] + OPACITY * np.array(colours[i])).astype(np.uint8)
     longer = max(result.size)
-    boxes = torch.from_numpy(result.boxes).clamp(min=0)
-    boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2])  # an empty one, which torchvision refuses
-    words = [f'{name} {score:.2f}' for name, score in zip(result.names, result.scores)]
-    image = draw_bounding_boxes(
-        torch.from_numpy(rgb).permute(2, 0, 1),
-        boxes,
-        words,
-        colours,
-        width=max(longer // LINE, 1),
-        font=FONT,
-        font_size=max(longer // TEXT, 10),
-        label_colors=[_readable_on(colour) for colour in colours],
-        label_background_colors=colours,
-        fill_labels=True,
-    )
-    return image.permute(1, 2, 0).contiguous().numpy()
+    width, font = max(longer // LINE, 1), _font(max(longer // TEXT, 10))
+    image = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(image)
+    for box, name, score, colour in zip(result.boxes, result.names, result.scores, colours):
+        left, top, right, bottom = map(int, box.clip(min=0))
+        draw.rectangle((left, top, max(right, left), max(bottom, top)), outline=colour, width=width)
+        at, words = (left + width + MARGIN, top + width + MARGIN), f'{name} {score:.2f}'
+        x, y, x2, y2 = draw.textbbox(at, words, font=font)
+        draw.rectangle((x - MARGIN, y - MARGIN, x2 + MARGIN, y2 + MARGIN), fill=colour)
+        draw.text(at, words, fill=_readable_on(colour), font=font)
+    return np.array(image)
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """FONT; where it is nowhere, Pillow's own, which has the letters of English alone."""
+    matplotlib = find_spec('matplotlib')
+    beside = [Path(matplotlib.origin).with_name('mpl-data') / 'fonts/ttf'] if matplotlib and matplotlib.origin else []
+    for name in (*(str(folder / FONT) for folder in beside), FONT):
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size)
 
 
 def _readable_on(colour: tuple[int, int, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,6 @@ from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -48,7 +48,17 @@ def is_one(given: Any) -> bool:
         if is_url(text):
             return not _is_video(text)
         return not (is_folder(Path(text)) or _is_pattern(text) or _is_video(text))
-    return isinstance(given, (Image.Image, np.ndarray, torch.Tensor)) and getattr(given, 'ndim', 3) < 4
+    return _in_memory(given) and getattr(given, 'ndim', 3) < 4
+
+
+def _in_memory(given: Any) -> bool:
+    return isinstance(given, (Image.Image, np.ndarray)) or _is_tensor(given)
+
+
+def _is_tensor(given: Any) -> bool:
+    """Whether it is PyTorch's, which is not imported for the question: there is no tensor where it was not."""
+    torch = sys.modules.get('torch')
+    return torch is not None and isinstance(given, torch.Tensor)
 
 
 def items(given: Any, recursive: bool = False, every: int = 1, convert: Convert | None = None) -> Iterator[Item]:
@@ -61,7 +71,7 @@ def items(given: Any, recursive: bool = False, every: int = 1, convert: Convert 
     """
     if isinstance(given, (str, os.PathLike)):
         return _of_path(os.fspath(given), recursive, every, convert)
-    if isinstance(given, (Image.Image, np.ndarray, torch.Tensor)):
+    if _in_memory(given):
         if not is_one(given):
             return _of_batch(given, convert)
         return iter([Item('picture', 'picture', (convert or as_bgr)(given, 'picture'), 'picture.jpg')])
@@ -92,7 +102,7 @@ def _of_several(given: Iterable[Any], recursive: bool, every: int, convert: Conv
     for index, one in enumerate(given):
         if isinstance(one, Item):
             yield one
-        elif isinstance(one, (Image.Image, np.ndarray, torch.Tensor)) and is_one(one):
+        elif _in_memory(one) and is_one(one):
             picture = (convert or as_bgr)(one, f'picture {index}')
             yield Item(f'{index:06d}', f'picture {index}', picture, f'{index:06d}.jpg')
         elif isinstance(one, (str, os.PathLike)):
@@ -219,8 +229,8 @@ def as_bgr(given: Any, what: str = 'picture') -> NDArray[np.uint8]:
     if isinstance(given, Image.Image):
         turned: Image.Image = ImageOps.exif_transpose(given)
         values = np.asarray(turned if turned.mode.startswith('I') else turned.convert('RGB'))
-    elif isinstance(given, torch.Tensor):
-        values = given.detach().cpu().numpy() if given.dtype != torch.bfloat16 else given.detach().cpu().float().numpy()
+    elif _is_tensor(given):
+        values = (given.float() if str(given.dtype) == 'torch.bfloat16' else given).detach().cpu().numpy()
         if values.ndim != 3 or values.shape[0] not in (1, 3):
             raise InputError(f'{what}: expected a tensor (3, H, W) or (1, H, W) of RGB, got shape {tuple(given.shape)}')
         values = values.transpose(1, 2, 0)
@@ -257,7 +267,7 @@ def as_channels(given: Any, what: str, channels: int) -> NDArray[np.float32]:
     if isinstance(given, Image.Image):
         turned: Image.Image = ImageOps.exif_transpose(given)
         values = np.asarray(turned.convert('RGB') if turned.mode == 'P' else turned)
-    elif isinstance(given, torch.Tensor):
+    elif _is_tensor(given):
         values = given.detach().cpu().float().numpy()
         values = values.transpose(1, 2, 0) if values.ndim == 3 else values
     else:

@@ -1,36 +1,19 @@
-"""Loading a trained model: from a work directory, a checkpoint, or a config and a checkpoint of any published layout."""
+"""A model that predicts, from what there is: a checkpoint and its config by PyTorch, an exported file by its own runtime."""
 
 from __future__ import annotations
 
-import copy
 import os
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-import numpy as np
-import torch
-from mmdet.models.detectors import BaseDetector
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
-from mmseg.models.segmentors import BaseSegmentor
-from torch import nn
-
-from convnext_dense.errors import InputError, last_line
+from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
-from convnext_dense.predict.config_text import GIVE, check_types, dataset_meta, import_own, parse_config
-from convnext_dense.predict.model import Model, Options
-from convnext_dense.predict.tiles import OVERLAP, checked_tiling
-from convnext_dense.run.options import load_config
-from convnext_dense.run.preflight import build_on_meta, last_checkpoint
-from convnext_dense.run.settle import settle_norms, settle_pretrained, use_tta
-from convnext_dense.text import listed, suggest
-from convnext_dense.weights.fetch import resolve
-from convnext_dense.weights.load import check_whole_model, look_at_whole_model, open_whole_model
-from convnext_dense.weights.open import about
+from convnext_dense.predict.exported_model import ExportedFile, ExportedModel
+from convnext_dense.predict.exported_session import is_exported
+from convnext_dense.predict.predictor import PRECISIONS, SCORE, Predictor
+from convnext_dense.predict.tiles import OVERLAP
 
-SCORE = 0.3
-AUTO_SIDE = 1024  # pixels of a tile
+LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg')  # which a checkpoint needs
 
 
 def load_model(
@@ -38,7 +21,7 @@ def load_model(
     checkpoint: str | os.PathLike[str] | None = None,
     *,
     device: str = 'auto',
-    precision: str = 'float32',
+    precision: str = PRECISIONS[0],
     batch_size: int = 1,
     score: float = SCORE,
     classes: Sequence[str] | None = None,
@@ -46,11 +29,13 @@ def load_model(
     tile: int | str | None = None,
     overlap: float = OVERLAP,
     bands: Sequence[int] | None = None,
-) -> Model:
-    """A trained segmentor or detector.
+    threads: int | None = None,
+) -> Predictor:
+    """A trained segmentor or detector: `convnext_dense.predict.model.Model`, or `...exported_model.ExportedModel`.
 
     Args:
         model: a work directory, for its last checkpoint; a checkpoint that carries its config; or, with `checkpoint`, a config.
+            Or an exported file, `.onnx` or `.xml`, which is run without PyTorch.
         checkpoint: a checkpoint of the whole model, of any published layout; a URL, too.
         device: 'cpu', 'cuda', 'cuda:1', 'mps'; 'auto' takes CUDA where it is there.
         precision: 'float32', or 'bfloat16' for autocast.
@@ -58,126 +43,70 @@ def load_model(
         score: objects below it are left out; 0 gives all that the model gives.
         classes: only these; of a segmentor, other pixels get `convnext_dense.predict.result.NOTHING`.
         tta: test-time augmentation, as the config has it.
-        tile: pictures in tiles of so many pixels a side; 'auto' takes AUTO_SIDE for pictures of more than twice that.
+        tile: pictures in tiles of so many pixels a side; 'auto' takes 1024 for pictures of more than twice that.
         overlap: the share of a tile that the next one sees, too.
         bands: of pictures of other than three channels, which three are drawn, counted from 0; or one, in grey.
+        threads: of an exported file, that compute; None for as many as its runtime takes.
 
     Raises:
-        InputError: for a checkpoint without a config, weights that do not fit, and options that cannot be.
+        InputError: for a checkpoint without a config, weights that do not fit, and options that cannot be; for an exported
+            file that its runtime cannot open, and options that are a checkpoint's.
     """
-    if tile is not None and tta:
-        raise InputError('tile and tta: expected one of the two, got both')
-    tiling = None if tile is None else checked_tiling(AUTO_SIDE if tile == 'auto' else tile, overlap)
-    config = None if checkpoint is None else os.fspath(model)
-    given = os.fspath(model if checkpoint is None else checkpoint)
-    if config is None and given.endswith('.py'):
-        raise InputError(f'model: expected a checkpoint or a work directory, got the config {given} alone; give both')
-    path = resolve(last_checkpoint(given))
-    content = look_at_whole_model(path)
-    meta = content.get('meta') if isinstance(content.get('meta'), dict) else {}
-    assert isinstance(meta, dict)
-    cfg = load_config(config) if config is not None else _carried(path, meta)
-    with about(path):
-        _check_sections(cfg)
-    scope = cfg.get('default_scope')
-    settle_norms(cfg, 1)
-    settle_pretrained(cfg, None, needed=False)
-    on_meta = build_on_meta(cfg)
-    if not isinstance(on_meta, (BaseSegmentor, BaseDetector)):
-        raise InputError(f'model: expected a segmentor or a detector, got {type(on_meta).__name__}')
-    check_whole_model(path, on_meta)
-    if tta:
-        use_tta(cfg)
-    with warnings.catch_warnings(), DefaultScope.overwrite_default_scope(scope):
-        warnings.simplefilter('ignore')  # of the libraries' own builders
-        built = MODELS.build(copy.deepcopy(cfg.model))
-    inner = built.module if tta else built
-    inner.load_state_dict(open_whole_model(path).state)
-    trained, palette = _classes_and_palette(cfg, meta, inner)
-    chosen = _chosen(classes, trained)
-    options = Options(_device(device), precision, batch_size, score, chosen, tiling, tile == 'auto', bands)
-    return Model(built.eval(), cfg, trained, palette, options)
+    if is_exported(model) or is_exported(checkpoint):
+        path = model if checkpoint is None else checkpoint
+        if checkpoint is not None:
+            raise InputError(f'config: expected none for the exported file {os.fspath(path)}, which needs none; leave it out')
+        for name, given, known in (
+            ('device', device, ('auto', 'cpu')),
+            ('precision', precision, PRECISIONS[:1]),
+            ('tta', tta, (False,)),
+            ('tile', tile, (None,)),
+            ('overlap', overlap, (OVERLAP,)),
+            ('bands', bands, (None,)),
+        ):
+            if given not in known:
+                raise InputError(
+                    f'{name}: expected {" or ".join(map(str, known))} for the exported file {os.fspath(path)}, got '
+                    f'{brief(given)}; leave it out, or give a checkpoint'
+                )
+        return ExportedModel(ExportedFile(path, threads), batch_size, score, classes)
+    if threads is not None:
+        raise InputError('threads: expected an exported file with it, got a checkpoint; for PyTorch set OMP_NUM_THREADS')
+    with _libraries():
+        from convnext_dense.predict.trained import load_trained
+    return load_trained(
+        model,
+        checkpoint,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        score=score,
+        classes=classes,
+        tta=tta,
+        tile=tile,
+        overlap=overlap,
+        bands=bands,
+    )
 
 
-def _carried(path: str, meta: dict[str, Any]) -> Config:
-    """The config in a checkpoint."""
-    with about(path):
-        text = meta.get('cfg') or meta.get('config')
-        if not text:
-            kind = 'mmengine writes it' if meta else 'it holds weights alone'
-            raise InputError(
-                f'expected a checkpoint with its config ({kind}), got one without; name the config before it: '
-                'load_model(config, checkpoint), or --config FILE'
-            )
-        cfg = parse_config(text)
-        _check_sections(cfg)
-        others = import_own(cfg)
-        data = cfg.get('test_dataloader')
-        parts = [cfg.get('model'), cfg.get('tta_model'), cfg.get('tta_pipeline'), data.dataset.get('pipeline')]
-        check_types([part for part in parts if part], cfg.get('default_scope'), others)
-        return cfg
+def opened_file(model: str) -> str:
+    """The file that `load_model` opens: an exported file, a checkpoint, or the last one of a work directory."""
+    if is_exported(model):
+        return model
+    with _libraries():
+        from convnext_dense.run.preflight import last_checkpoint
+    return last_checkpoint(model)
 
 
-def _check_sections(cfg: Config) -> None:
-    data = cfg.get('test_dataloader')
-    if not isinstance(cfg.get('model'), dict) or not isinstance(data, dict) or not isinstance(data.get('dataset'), dict):
-        raise InputError(f'its config: expected model and test_dataloader.dataset, got {listed(list(cfg))}; {GIVE}')
-
-
-def _classes_and_palette(cfg: Config, meta: dict[str, Any], model: nn.Module) -> tuple[tuple[str, ...], Any]:
-    """From the checkpoint, else the config, else its data set's class; colours are made where there are none."""
-    head = getattr(model, 'decode_head', None) or getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
-    head = head[0] if isinstance(head, nn.ModuleList) else head or getattr(model, 'bbox_head', None)
-    count = getattr(head, 'num_classes', None)
-    data: Any = cfg.test_dataloader.dataset
-    sources = [
-        meta.get('dataset_meta') or {},
-        {key.lower(): meta[key] for key in ('CLASSES', 'PALETTE') if meta.get(key)},  # before mmengine
-        data.get('metainfo') or {},
-        dataset_meta(data.get('type')),
-    ]
-    found = [source for source in sources if _is_names(source.get('classes'), count)]
-    if not found and not count:
-        raise InputError('model: expected classes in the checkpoint or the config, found none; add metainfo to its data set')
-    source: Any = found[0] if found else dict(classes=[f'class {i}' for i in range(count or 0)])
-    names, palette = source['classes'], source.get('palette')
-    if not _is_palette(palette, len(names)):
-        palette = np.random.default_rng(0).integers(40, 256, (len(names), 3)).tolist()
-    return tuple(names), tuple((int(r), int(g), int(b)) for r, g, b in palette)
-
-
-def _is_names(names: Any, count: int | None) -> bool:
-    named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
-    return named and count in (None, len(names))
-
-
-def _is_palette(palette: Any, count: int) -> bool:
+@contextmanager
+def _libraries() -> Iterator[None]:
+    """Imports inside that fail for want of a library are wrong input."""
     try:
-        colours = np.asarray(palette, dtype=int)
-    except (TypeError, ValueError):
-        return False
-    return colours.shape == (count, 3) and bool((colours >= 0).all() and (colours < 256).all())
-
-
-def _device(name: str) -> torch.device:
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] not in LIBRARIES:
+            raise
         raise InputError(
-            f'device: expected cpu, or cuda or mps where they are there, got {brief(name)} ({last_line(error)})'
+            f'model: expected an exported file (.onnx, .xml) where {error.name} is not installed, got something else; '
+            'install requirements.txt for checkpoints'
         ) from error
-    return device
-
-
-def _chosen(names: Sequence[str] | None, classes: tuple[str, ...]) -> tuple[int, ...] | None:
-    if names is None:
-        return None
-    if isinstance(names, str):
-        raise InputError(f'classes: expected a list of names, got the text {names!r}')
-    for name in names:
-        if name not in classes:
-            raise InputError(f'classes: expected names of the model, got {name!r}; {suggest(str(name), classes)}')
-    return tuple(classes.index(name) for name in names)

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convnext_dense.data.channels import tiff_library
-from convnext_dense.predict.model import Model
+from convnext_dense.predict.predictor import Predictor
 from convnext_dense.predict.result import index_type
 from convnext_dense.predict.windows import Tiff
 
 TILE = 256  # pixels a side of what is compressed together
 
 
-def write_mask(model: Model, picture: Tiff, path: Path) -> Counter[str]:
+def write_mask(model: Predictor, picture: Tiff, path: Path) -> Counter[str]:
     """Write class indices, with a palette where there are at most 255 classes, and where it lies on the earth, if it says so.
 
     Pixels by class.

@@ -22,20 +22,20 @@ from convnext_dense.errors import InputError, doing
 from convnext_dense.files import check_file, partial_file
 from convnext_dense.predict.ahead import ahead
 from convnext_dense.predict.inputs import VIDEOS, Item, count
-from convnext_dense.predict.model import Model
+from convnext_dense.predict.loading import opened_file
 from convnext_dense.predict.out_folder import OutFolder
+from convnext_dense.predict.predictor import Predictor
 from convnext_dense.predict.result import CLASS_COLUMNS, OBJECT_COLUMNS, WRITTEN, Result
 from convnext_dense.predict.tiff_mask import write_mask
 from convnext_dense.predict.tiles import OVERLAP
 from convnext_dense.predict.video import CODECS, VideoWriter, pyav, rate
 from convnext_dense.predict.windows import Tiff, is_tiff
 from convnext_dense.run.command import PARTLY
-from convnext_dense.run.preflight import last_checkpoint
 from convnext_dense.text import table_text
 from convnext_dense.weights.read_once import stamp_of
 
 
-def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
+def predict_to_files(args: Namespace, load: Callable[..., Predictor]) -> int:
     """Predict on `args.input` by the model that `load` gives, and write to `args.out`; the exit status.
 
     Raises:
@@ -67,6 +67,7 @@ def predict_to_files(args: Namespace, load: Callable[..., Model]) -> int:
         tile=tile,
         overlap=args.overlap,
         bands=bands,
+        threads=args.threads,
     )
     run = _Run(args, model, total)
     with doing('predicting'), _most_pixels(args.max_pixels):
@@ -114,7 +115,7 @@ def _settings(args: Namespace) -> dict[str, object]:
     if args.bands is not None:
         found['bands'] = args.bands
     found['input'] = [one if '://' in one else os.path.abspath(one) for one in args.input]
-    path = last_checkpoint(args.model)
+    path = opened_file(args.model)
     found['checkpoint'] = path if '://' in path else [os.path.abspath(path), *stamp_of(path)[1:]]
     return found
 
@@ -143,7 +144,7 @@ def _check_single(args: Namespace, suffix: str) -> None:
 class _Run:
     """Predictions on their way to files: what was found by class, what was skipped, and how fast it went."""
 
-    def __init__(self, args: Namespace, model: Model, total: int | None) -> None:
+    def __init__(self, args: Namespace, model: Predictor, total: int | None) -> None:
         self.args, self.model, self.total = args, model, total
         self.counts: Counter[str] = Counter()
         self.skipped: list[str] = []

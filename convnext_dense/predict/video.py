@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convnext_dense.errors import InputError
-from convnext_dense.weights.open import reason
+from convnext_dense.errors import InputError, reason
 
 CODECS = {'.mp4': 'libx264', '.mkv': 'libx264', '.mov': 'libx264', '.webm': 'libvpx-vp9', '.avi': 'mpeg4'}  # of what is written
 PIXELS = 'yuv420p'  # which every player shows; sides are even in it

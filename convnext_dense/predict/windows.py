@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convnext_dense.data.channels import TIFFS, tiff_library
 from convnext_dense.data.pictures import UnreadableError
-from convnext_dense.weights.open import reason
+from convnext_dense.errors import reason
 
 # Where a GeoTIFF says where it lies: scale, tie points, transformation, and the keys, numbers and texts of its coordinates.
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)

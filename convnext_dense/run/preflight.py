@@ -19,7 +19,7 @@ from mmengine.registry import METRICS, MODELS, DefaultScope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convnext_dense.errors import InputError, last_line
+from convnext_dense.errors import InputError, last_line, reason
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import split_init_cfg
 from convnext_dense.run.resume_state import check_resume
@@ -28,7 +28,7 @@ from convnext_dense.training.checkpoint_file import verify
 from convnext_dense.training.last_good import Found, last_good, newest_good
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
-from convnext_dense.weights.open import kind_of_path, reason, shown
+from convnext_dense.weights.open import kind_of_path, shown
 from convnext_dense.weights.read_once import forget
 from convnext_dense.weights.stats import differs, expected_stats
 

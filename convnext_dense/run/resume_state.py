@@ -17,9 +17,9 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
 from torch import Tensor, nn
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, reason
 from convnext_dense.text import listed
-from convnext_dense.weights.open import check_plain, reason
+from convnext_dense.weights.open import check_plain
 
 PARTS = ('meta', 'message_hub', 'optimizer')
 INSTEAD = 'take a checkpoint of the same recipe, or its weights alone with --load-from'

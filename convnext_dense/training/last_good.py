@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from convnext_dense.errors import reason
 from convnext_dense.training.checkpoint_file import POINTER, opened
 from convnext_dense.training.run_id import of_another_run, run_of
 from convnext_dense.weights.checkpoint_types import allow_checkpoint_types
-from convnext_dense.weights.open import kind_of_path, reason, shown
+from convnext_dense.weights.open import kind_of_path, shown
 
 OF_TRAINING = re.compile(r'(iter|epoch)_\d+\.pth')  # names that checkpoints of training have
 FOREIGN = 'it is of another run'

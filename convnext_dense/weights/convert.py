@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, reason
 from convnext_dense.files import partial_file
 from convnext_dense.text import listed
 from convnext_dense.weights.fetch import open_resolved
 from convnext_dense.weights.layouts import LAYOUTS, Found, StateDict, from_official, recognise, to_official
 from convnext_dense.weights.match import OUTPUT_NORMS, arch_of, check_pairs, check_values, match_itself, misfit, not_known
-from convnext_dense.weights.open import about, reason, shown, state_dict_of
+from convnext_dense.weights.open import about, shown, state_dict_of
 from convnext_dense.weights.stats import expected_stats
 from convnext_dense.weights.whole import from_whole, model_type_of, to_whole
 

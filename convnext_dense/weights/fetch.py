@@ -14,9 +14,9 @@ from urllib.parse import ParseResult, urlparse
 import torch
 from mmengine.logging import print_log
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, reason
 from convnext_dense.text import listed
-from convnext_dense.weights.open import as_path, kind_of_path, open_checkpoint, reason, shown
+from convnext_dense.weights.open import as_path, kind_of_path, open_checkpoint, shown
 
 try:
     import fcntl

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, reason
 from convnext_dense.text import listed
 
 MAX_BYTES = 32 * 2**30
@@ -63,12 +63,6 @@ def kind_of_path(path: str | os.PathLike[str]) -> str:
     except (OSError, ValueError) as error:  # a loop of links, a name too long, a NUL in it, a closed folder
         raise InputError(f'checkpoint: expected a file, got {shown(path)}: {reason(error)}; check the path') from error
     return 'file' if stat.S_ISREG(mode) else 'folder' if stat.S_ISDIR(mode) else 'device'
-
-
-def reason(error: object) -> str:
-    """An error in a few words on one line."""
-    words = (isinstance(error, OSError) and error.strerror) or str(error)
-    return ' '.join(words.split())[:300] or type(error).__name__
 
 
 def shown(path: object) -> str:

@@ -19,7 +19,7 @@ def test_a_segmentors(segmentor_file: str) -> None:
 
 
 def test_a_detectors(detector_file: str) -> None:
-    model = load_trained(detector_file, device='cpu')
+    model = load_model(detector_file, device='cpu')
     graph = graph_of(model, (100, 120), False, 'full')
     assert isinstance(graph.module, DetectorGraph) and list(graph.outputs) == ['boxes', 'scores', 'labels', 'masks']
     assert graph.masks == 'full' and graph.resize == SCALE and graph.module.picture.scaled is not None
@@ -30,7 +30,7 @@ def test_a_detectors(detector_file: str) -> None:
 
 
 def test_a_pipeline_of_other_steps(segmentor_file: str) -> None:
-    model = load_trained(segmentor_file, device='cpu')
+    model = load_model(segmentor_file, device='cpu')
     model.cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Resize', scale_factor=0.5))
     with pytest.raises(InputError, match='--raw'):
         graph_of(model, None, False, 'crop')

@@ -9,7 +9,7 @@ from convnext_dense.export.reference import Reference
 
 
 def test_a_segmentor(segmentor_file: str) -> None:
-    model = load_trained(segmentor_file, device='cpu')
+    model = load_model(segmentor_file, device='cpu')
     rgb = photograph(97, 131, 0)
     classes, logits = Reference(model).answer(rgb)
     assert (classes[0] == model(rgb).mask).all()
@@ -17,7 +17,7 @@ def test_a_segmentor(segmentor_file: str) -> None:
 
 
 def test_a_resize_before_it(segmentor_file: str) -> None:
-    model = load_trained(segmentor_file, device='cpu')
+    model = load_model(segmentor_file, device='cpu')
     model.cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Resize', scale=(200, 100), keep_ratio=True))
     rgb = photograph(97, 131, 0)
     reference = Reference(model)
@@ -31,7 +31,7 @@ def test_a_resize_before_it(segmentor_file: str) -> None:
 
 @pytest.mark.slow
 def test_a_detector(detector_file: str) -> None:
-    model = load_trained(detector_file, device='cpu', score=0.0)
+    model = load_model(detector_file, device='cpu', score=0.0)
     rgb = photograph(97, 131, 0)
     boxes, scores, labels, masks = Reference(model).answer(rgb)
     want = model(rgb)

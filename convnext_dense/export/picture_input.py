@@ -59,10 +59,11 @@ class PictureInput(nn.Module):
 
 
 class Resize(nn.Module):
-    """mmcv's Resize by cv2: the new size in floats of 64 bits, the bytes in cv2's fixed-point arithmetic.
+    """mmcv's Resize by cv2, to the byte on x86; elsewhere cv2 itself may differ by one.
 
-    cv2 takes weights of 11 bits, columns first, and cuts off four and then sixteen bits of the sums. Bit-equal to cv2 on x86;
-    elsewhere a byte may differ by one.
+    cv2 takes weights of 11 bits, columns first, and cuts off four and then sixteen bits of the sums. Here these are whole
+    numbers below 2**24 in float32, and divisions of larger ones are corrected: OpenVINO computes both integers' divisions and
+    float64 in float32.
     """
 
     def __init__(self, scale: tuple[int, int], keep_ratio: bool) -> None:
@@ -74,28 +75,51 @@ class Resize(nn.Module):
         height, width = image.shape[1], image.shape[2]
         rows, columns = self.size(height, width)
         left, right, some, rest = weights(width, columns, clipped=True)
-        x = image.to(torch.int32)
+        x = image.float()
         x = x[:, :, left] * some[:, None] + x[:, :, right] * rest[:, None]
+        x = (x / 16).floor()
         top, bottom, some, rest = weights(height, rows, clipped=False)
-        x = x.div(16, rounding_mode='trunc')
-        above, below = x[:, top] * some[:, None, None], x[:, bottom] * rest[:, None, None]
-        total = above.div(1 << 16, rounding_mode='trunc') + below.div(1 << 16, rounding_mode='trunc') + 2
-        return total.div(4, rounding_mode='trunc').clamp(0, 255).to(torch.uint8)
+        total = shifted(x[:, top], some[:, None, None]) + shifted(x[:, bottom], rest[:, None, None])
+        return ((total + 2) / 4).floor().clamp(0, 255).to(torch.uint8)
 
     def size(self, height: Any, width: Any) -> tuple[Any, Any]:
         """(h, w) of a picture of (H, W), by mmcv.imrescale: numbers for numbers, symbols for symbols."""
         if not self.keep_ratio:
             return self.scale[1], self.scale[0]
+        most, least = max(self.scale), min(self.scale)
         if isinstance(height, int) and isinstance(width, int):
-            factor = min(max(self.scale) / max(height, width), min(self.scale) / min(height, width))
+            factor = min(most / max(height, width), least / min(height, width))
             return int(height * factor + 0.5), int(width * factor + 0.5)
-        sides = [torch.full((1,), side, dtype=torch.float64) for side in (height, width)]
+        sides = [torch.full((1,), side, dtype=torch.long) for side in (height, width)]
         long, short = torch.maximum(*sides), torch.minimum(*sides)
-        ratio = torch.minimum(max(self.scale) / long, min(self.scale) / short)
-        new = [(side * ratio + 0.5).long()[0] for side in sides]
+        by_long = most * short <= least * long
+        above, below = torch.where(by_long, most, least), torch.where(by_long, long, short)
+        new = [rounded(side, above, below)[0] for side in sides]
         if torch.jit.is_tracing():  # whose sizes are tensors
             return new[0], new[1]
-        return bounded(new[0].item(), max(self.scale)), bounded(new[1].item(), max(self.scale))
+        return bounded(new[0].item(), most), bounded(new[1].item(), most)
+
+
+def shifted(x: Tensor, weight: Tensor) -> Tensor:
+    """floor(x * weight / 2**16) of whole numbers x below 2**15 and weight up to 2**11, without larger ones than 2**24."""
+    high = (x / 256).floor()
+    return ((weight * high + (weight * (x - 256 * high) / 256).floor()) / 256).floor()
+
+
+def divided(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder of whole numbers, a from 0 up and b from 1 up, with a quotient below 2**20."""
+    quotient = (a.float() / b.float()).floor().long()  # may be one off
+    rest = a - quotient * b
+    for off in ((rest >= b).long(), -(rest < 0).long()):
+        quotient, rest = quotient + off, rest - off * b
+    return quotient, rest
+
+
+def rounded(side: Tensor, above: Tensor, below: Tensor) -> Tensor:
+    """int(side * (above / below) + 0.5), as Python computes it."""
+    new, rest = divided(2 * side * above + below, 2 * below)
+    half = (side * (above.double() / below.double()) + 0.5).long()  # of exact halves, rounding of the ratio decides
+    return torch.where(rest == 0, half, new)
 
 
 def bounded(side: Any, most: int) -> Any:
@@ -110,18 +134,35 @@ def weights(size: Any, new: Any, clipped: bool) -> tuple[Tensor, Tensor, Tensor,
 
     At the ends cv2 takes the outer place for both, with weights of BITS and 0 where `clipped`, else as they are.
     """
-    ends = [torch.full((1,), side, dtype=torch.float64) for side in (size, new)]
-    place = (torch.arange(new, dtype=torch.float64) + 0.5) * (1.0 / (ends[1] / ends[0])) - 0.5
-    place = place.float()
-    first = place.floor()
-    part, first = place - first, first.long()
-    last = ends[0].long() - 1
+    own, count = (torch.full((1,), side, dtype=torch.long) for side in (size, new))
+    place = torch.arange(new)
+    # (place + 0.5) * size / new - 0.5, one more so that it is not negative
+    first, rest = divided((2 * place + 1) * own + count, 2 * count)
+    first, part = in_float32(first - 1, rest, 2 * count)
+    last = own - 1
     if clipped:
         part = torch.where((first < 0) | (first >= last), 0.0, part)
-    rest, some = (part * BITS).round().int(), ((1.0 - part) * BITS).round().int()
+    some, other = ((1.0 - part) * BITS).round(), (part * BITS).round()
     zero = torch.zeros_like(last)
     before, after = (torch.minimum(torch.maximum(at, zero), last) for at in (first, first + 1))
-    return before, after, some, rest
+    return before, after, some, other
+
+
+def in_float32(whole: Tensor, rest: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """`whole + rest / count` rounded to float32 as one number, as cv2 has it: its floor, and what is above that.
+
+    The fraction of a number from 2**e up has 23 - e bits, which are found by long division, 10 of them first.
+    """
+    bits = torch.tensor([2 ** (13 - e) for e in range(14)], dtype=torch.long)
+    steps = torch.tensor([2**e for e in range(1, 14)], dtype=torch.long)
+    scale = bits[(whole[:, None] >= steps).sum(dim=1)]
+    high, rest = divided(rest * 1024, count)
+    low, rest = divided(rest * scale, count)
+    odd = low - 2 * (low.float() / 2).floor().long()
+    up = (2 * rest > count) | ((2 * rest == count) & (odd == 1))
+    part = (high * scale + low + up.long()).float() / (1024 * scale).float()
+    carried = (part >= 1).long()
+    return whole + carried, part - carried.float()
 
 
 def normalisation(preprocessor: Any) -> tuple[str, list[float], list[float]]:

@@ -79,5 +79,6 @@ def to_web(args: argparse.Namespace, size: Size) -> None:
         file = Path(folder, MODEL)
         if not export_segmentor(model, last_checkpoint(args.model), str(file), ['onnx'], size, args.check, print):
             sys.exit(1)
-        written = write_site(args.out, file, json.loads(Path(folder, META).read_text()), runtime)
+        meta = dict(task='segmentation') | json.loads(Path(folder, META).read_text())
+        written = write_site(args.out, file, meta, runtime)
     print(f'web: {args.out}, {written / 1e6:.1f} MB; see it with --serve {args.out}')

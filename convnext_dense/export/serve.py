@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,10 +39,10 @@ class Handler(SimpleHTTPRequestHandler):
     """Files of a folder; no listings, and no line for each request."""
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
-    headers_too = HEADERS
+    added = HEADERS
 
     def end_headers(self) -> None:
-        for name, value in self.headers_too.items():
+        for name, value in self.added.items():
             self.send_header(name, value)
         super().end_headers()
 
@@ -60,7 +61,7 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def make_server(folder: str, port: int = PORT) -> Server:
+def make_server(folder: str, port: int = PORT, handler: type[Handler] = Handler) -> Server:
     """Bound to the port, not yet serving; port 0 takes a free one.
 
     Raises:
@@ -72,7 +73,7 @@ def make_server(folder: str, port: int = PORT) -> Server:
     if not 0 <= port <= 65535:
         raise InputError(f'--port: expected a number from 0 to 65535, got {port}')
     try:
-        return Server((HOST, port), partial(Handler, directory=os.path.abspath(folder)))
+        return Server((HOST, port), partial(handler, directory=os.path.abspath(folder)))
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
@@ -84,7 +85,5 @@ def serve(folder: str, port: int = PORT, say: Callable[[str], None] = print) -> 
     """Serve a site until Ctrl-C, which ends it quietly."""
     with make_server(folder, port) as server:
         say(f'http://{HOST}:{server.server_address[1]}/ shows {folder}; Ctrl-C ends it')
-        try:
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass

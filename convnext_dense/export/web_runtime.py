@@ -32,8 +32,12 @@ def find_runtime(given: str | None) -> Path:
             what = _version(Path(given)) or 'no such package'
             raise InputError(f'{OPTION}: expected the package {PACKAGE} {VERSION}, unpacked, got {given}: {what}; {GIVE}')
         return found
-    kept = cache_folder()
-    return _folder_of(Path('node_modules', PACKAGE)) or _folder_of(kept) or _by_npm(kept)
+    return runtime_at_hand() or _by_npm(cache_folder())
+
+
+def runtime_at_hand() -> Path | None:
+    """The folder of FILES that needs no network, if there is one."""
+    return _folder_of(Path('node_modules', PACKAGE)) or _folder_of(cache_folder())
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,7 @@ import { View } from './view.js';
 import { aboutModel, aboutThreads, megabytes, named, seconds, summary, times, titleOf } from './words.js';
 
 const ui = new Proxy({}, { get: (_, id) => document.getElementById(id) });
-const state = { name: '', result: null, rows: [], hidden: new Set(), busy: false, next: null };
+const state = { name: '', result: null, rows: [], hidden: new Set(), busy: false, cancelled: false, next: null };
 const camera = new Camera();
 const view = new View(ui.stage, name);
 let meta, engine;
@@ -63,6 +63,7 @@ async function compute(bitmap, title, quiet = false) {
     const [width, height] = [bitmap.width, bitmap.height];
     if (!quiet) show(bitmap);
     await load();
+    if (state.cancelled) throw null;
     if (!quiet) say(`Computing ${title}, ${times(width, height)} …`);
     const size = sizeFor(width, height, meta.input.size, Number(ui.side.value));
     const { result, seconds: spent } = await engine.run(pixels(bitmap, ...size), [width, height]);
@@ -145,8 +146,14 @@ function complain(error) {
 
 function setBusy(busy) {
   state.busy = busy;
+  state.cancelled = false;
   ui.cancel.hidden = !busy || camera.on;
   ui.drop.setAttribute('aria-busy', busy);
+}
+
+function cancel() {
+  state.cancelled = true;
+  engine.stop();
 }
 
 async function take(blob) {
@@ -209,7 +216,7 @@ function listen() {
     ui.file.value = ''; // so that the same file can be chosen again
   });
   ui.camera.addEventListener('click', () => toggleCamera());
-  ui.cancel.addEventListener('click', () => engine.stop());
+  ui.cancel.addEventListener('click', cancel);
   ui.opacity.addEventListener('input', setOpacity);
   ui.score.addEventListener('input', setScore);
   ui['save-picture'].addEventListener('click', async () => save(await view.composed(), `${stem()}_result.png`));

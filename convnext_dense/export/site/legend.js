@@ -14,7 +14,8 @@ export function rowsOf(result, meta, least) {
     }));
   }
   const pixels = result.width * result.height;
-  const classes = [...result.counts].filter(([label]) => label < meta.classes.length).sort((one, other) => other[1] - one[1]);
+  const classes = [...result.counts].filter(([label]) => label < meta.classes.length);
+  classes.sort((one, other) => other[1] - one[1] || one[0] - other[0]);
   return classes.map(([label, count]) => ({
     key: label,
     name: meta.classes[label],

@@ -55,7 +55,7 @@ async function runtime() {
 }
 
 function memoryProblem(error, what) {
-  return /bad_alloc|memory|alloc|OOM/i.test(line(error)) ? new Problem(`out of memory ${what}`) : null;
+  return /bad_alloc|memory|alloc|OOM|would require more than/i.test(line(error)) ? new Problem(`out of memory ${what}`) : null;
 }
 
 function line(error) {

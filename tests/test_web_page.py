@@ -1,73 +1,34 @@
-"""The page in a headless Chromium: the same numbers as PyTorch's, and what a person meets on it."""
+"""The page in a headless Chromium: what a person meets on it."""
 
 import base64
-import json
 import re
-import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from export_models import exportable
-from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
-from two_stage import CLASSES, built, expect_same, found, small_config
-from web_sites import detector_site, hand_made_site, picture, segmentor_site, served
+from browser import Visit, choose, class_map, expect_text, launched, needs, playwright, text, visits
+from web_sites import hand_made_site, served
 
-from convnext_dense.export.detector_graph import DetectorGraph
-from convnext_dense.export.parity import by_torch
 from convnext_dense.export.serve import Handler
 from convnext_dense.export.web import META, MODEL
-from convnext_dense.export.web_runtime import runtime_at_hand
 
-playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-pytest.importorskip('onnx', reason='onnx is not installed')
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(runtime_at_hand() is None, reason='onnxruntime-web is neither in node_modules nor in the cache'),
-]
-playwright.expect.set_options(timeout=30_000)
-NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-CAMERA = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+pytestmark = needs
 
 
 @pytest.fixture(scope='module')
 def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as api:
-        own = api.chromium.executable_path
-        path = own if Path(own).exists() else next(filter(None, map(shutil.which, NAMES)), None)
-        if path is None:
-            pytest.skip('no Chromium: `playwright install chromium`, or install one of the system')
-        browser = api.chromium.launch(executable_path=path, args=['--no-sandbox', *CAMERA])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open a site in a context of its own; at the end, nothing was asked of another server and no script has failed."""
-    contexts, asked, failed = [], [], []
-
-    def open_page(url: str, script: str = '', **options: Any) -> Any:
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        context.set_default_timeout(30_000)
-        page = context.new_page()
-        page.on('request', lambda request: asked.append(request.url))
-        page.on('pageerror', lambda error: failed.append(str(error)))
-        if script:
-            page.add_init_script(script)
-        page.goto(url)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [url for url in asked if not re.match(r'(http://127\.0\.0\.1:\d+/|blob:|data:)', url)] == [] and failed == []
+def visit(chromium: Any) -> Iterator[Visit]:
+    with visits(chromium) as visit:
+        yield visit
 
 
 @pytest.fixture(scope='module')
@@ -86,112 +47,10 @@ def quadrants(tmp_path: Path) -> str:
     return str(tmp_path / 'quadrants.png')
 
 
-def choose(page: Any, file: str) -> None:
-    page.set_input_files('#file', file)
-    playwright.expect(page.locator('#saving')).to_be_visible(timeout=60_000)
-
-
-def class_map(page: Any, folder: Path) -> np.ndarray:
-    with page.expect_download() as download:
-        page.get_by_role('button', name='Save class map').click()
-    download.value.save_as(folder / 'map.png')
-    return cv2.imread(str(folder / 'map.png'), cv2.IMREAD_UNCHANGED)
-
-
-def text(page: Any, name: str) -> str:
-    return page.locator(f'#{name}').text_content()
-
-
-def expect_text(page: Any, name: str, words: str) -> None:
-    playwright.expect(page.locator(f'#{name}')).to_contain_text(words)
-
-
-# The same numbers
-
-
-@pytest.fixture(scope='module')
-def segmentor() -> Any:
-    return exportable()
-
-
-class Plain(Handler):
-    """A web server that knows nothing of isolation."""
-
-    added: dict[str, str] = {}  # noqa: RUF012
-
-
-@pytest.fixture(scope='module')
-def segmentor_folder(segmentor: Any, tmp_path_factory) -> Path:
-    return segmentor_site(tmp_path_factory.mktemp('segmentor') / 'site', segmentor)
-
-
-@pytest.mark.parametrize('handler', [Handler, Plain])
-def test_classes_are_pytorchs(segmentor: Any, segmentor_folder: Path, visit, tmp_path: Path, handler) -> None:
-    """Of PNG files, one with transparency too, with several threads and with one."""
-    with served(segmentor_folder, handler) as url:
-        page = visit(url)
-        for height, width, channels in ((129, 171, 3), (64, 65, 4), (33, 200, 1)):
-            bgr = picture(height, width, channels)
-            cv2.imwrite(str(tmp_path / 'picture.png'), bgr)
-            choose(page, str(tmp_path / 'picture.png'))
-            theirs = cv2.imread(str(tmp_path / 'picture.png'), cv2.IMREAD_COLOR)
-            classes = by_torch(segmentor, theirs[None, ..., ::-1])[0][0]
-            assert len(np.unique(classes)) > 1
-            np.testing.assert_array_equal(class_map(page, tmp_path), classes)
-        isolated = page.evaluate('[crossOriginIsolated, navigator.hardwareConcurrency]')
-        assert isolated[0] == (handler is Handler)
-        assert text(page, 'threads').startswith(str(min(isolated[1], 8)) if isolated[0] else '1: the server does not send')
-
-
-def test_a_turned_photograph(segmentor: Any, segmentor_folder: Path, visit, tmp_path: Path) -> None:
-    """Its EXIF orientation is followed, as when training; its colour profile is not."""
-    from PIL import Image, ImageCms
-
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('LAB')).tobytes()
-    file = str(tmp_path / 'turned.jpg')
-    Image.fromarray(picture(90, 120)).save(file, quality=95, exif=exif, icc_profile=profile)
-    bgr = cv2.imread(file)
-    assert bgr.shape == (120, 90, 3)
-    classes = by_torch(segmentor, bgr[None, ..., ::-1])[0][0]
-    with served(segmentor_folder) as url:
-        page = visit(url)
-        choose(page, file)
-        assert (class_map(page, tmp_path) == classes).mean() > 0.999
-
-
-@pytest.mark.parametrize('masks', ['crop'])
-def test_objects_are_pytorchs(visit, tmp_path: Path, masks: str) -> None:
-    graph = DetectorGraph(built(small_config('mask')))
-    bgr = picture(131, 97)
-    cv2.imwrite(str(tmp_path / 'picture.png'), bgr)
-    with torch.no_grad():
-        boxes, scores, labels, soft = found(graph(torch.from_numpy(bgr[None, ..., ::-1].copy())))
-    with served(detector_site(tmp_path / 'site', graph, CLASSES)) as url:
-        page = visit(url)
-        choose(page, str(tmp_path / 'picture.png'))
-        page.get_by_label('Least score').press('Home')
-        with page.expect_download() as download:
-            page.get_by_role('button', name='Save objects').click()
-        rows = download.value.path().read_text()
-        shown = class_map(page, tmp_path)
-    objects = json.loads(rows)['objects']
-    left_top_sides = torch.tensor([row['bbox'] for row in objects])
-    ours = [torch.cat([left_top_sides[:, :2], left_top_sides[:, :2] + left_top_sides[:, 2:]], dim=1)]
-    ours += [torch.tensor([row[key] for row in objects]) for key in ('score', 'label')]
-    expect_same(ours, [boxes, scores, labels], pixels=0.01)
-    pasted = _do_paste_mask(soft[:, None], boxes, 131, 97, skip_empty=False)[0] >= 0.5
-    expected = np.full((131, 97), 255, np.uint8)
-    for mask, label in reversed(list(zip(pasted.numpy(), labels.tolist()))):
-        expected[mask] = label
-    assert (shown == expected).mean() > 0.999 and len(np.unique(shown)) > 2
-
-
 # What a person meets
 
 
-def test_a_picture_its_legend_and_names(channels: str, quadrants: str, visit, tmp_path: Path) -> None:
+def test_a_picture_its_legend_and_names(channels: str, quadrants: str, visit: Visit, tmp_path: Path) -> None:
     page = visit(channels)
     expect_text(page, 'status', 'The model is ready.')
     choose(page, quadrants)
@@ -214,7 +73,7 @@ def test_a_picture_its_legend_and_names(channels: str, quadrants: str, visit, tm
     assert saved[5, 5].tolist() == [60, 160, 30] and saved[35, 5].tolist() == [200, 0, 0]  # class 2 is hidden
 
 
-def test_by_keyboard_alone(channels: str, quadrants: str, visit) -> None:
+def test_by_keyboard_alone(channels: str, quadrants: str, visit: Visit) -> None:
     page = visit(channels)
     with page.expect_file_chooser() as chooser:
         page.locator('body').press('Tab')
@@ -239,7 +98,7 @@ def test_by_keyboard_alone(channels: str, quadrants: str, visit) -> None:
     assert page.locator('#named').get_attribute('aria-live') == 'polite'
 
 
-def test_each_control_has_a_name(channels: str, quadrants: str, visit) -> None:
+def test_each_control_has_a_name(channels: str, quadrants: str, visit: Visit) -> None:
     page = visit(channels)
     choose(page, quadrants)
     nameless = """() => [...document.querySelectorAll('button, input:not([hidden]), select, canvas[tabindex], progress')]
@@ -264,7 +123,7 @@ def give(page: Any, event: str, content: str) -> None:
 
 
 @pytest.mark.parametrize('event', ['drop', 'paste'])
-def test_given_in_other_ways(channels: str, quadrants: str, visit, event: str) -> None:
+def test_given_in_other_ways(channels: str, quadrants: str, visit: Visit, event: str) -> None:
     page = visit(channels)
     expect_text(page, 'status', 'ready')
     give(page, event, base64.b64encode(Path(quadrants).read_bytes()).decode())
@@ -273,7 +132,7 @@ def test_given_in_other_ways(channels: str, quadrants: str, visit, event: str) -
     expect_text(page, 'error', 'No picture in what was dropped or pasted')
 
 
-def test_the_camera(channels: str, visit) -> None:
+def test_the_camera(channels: str, visit: Visit) -> None:
     page = visit(channels, permissions=['camera'])
     expect_text(page, 'status', 'ready')
     page.get_by_role('button', name='Camera').click()
@@ -286,7 +145,7 @@ def test_the_camera(channels: str, visit) -> None:
 
 
 @pytest.mark.parametrize('scheme, lightness', [('light', 'bright'), ('dark', 'dark')])
-def test_dark_light_and_narrow(channels: str, quadrants: str, visit, scheme: str, lightness: str) -> None:
+def test_dark_light_and_narrow(channels: str, quadrants: str, visit: Visit, scheme: str, lightness: str) -> None:
     page = visit(channels, color_scheme=scheme, viewport=dict(width=340, height=640))
     choose(page, quadrants)
     red = int(re.search(r'\d+', page.locator('body').evaluate('(x) => getComputedStyle(x).backgroundColor'))[0])
@@ -307,7 +166,7 @@ class Slow(Handler):
             self.server.shutting_down.wait(0.3)
 
 
-def test_a_bar_while_the_model_is_loaded(segmentor_folder: Path, visit, monkeypatch) -> None:
+def test_a_bar_while_the_model_is_loaded(segmentor_folder: Path, visit: Visit, monkeypatch) -> None:
     monkeypatch.setattr('convnext_dense.export.serve.Server.shutting_down', threading.Event(), raising=False)
     with served(segmentor_folder, Slow) as url:
         page = visit(url)
@@ -317,7 +176,7 @@ def test_a_bar_while_the_model_is_loaded(segmentor_folder: Path, visit, monkeypa
         playwright.expect(page.locator('#loading')).to_be_hidden()
 
 
-def test_a_model_of_one_size(quadrants: str, visit, tmp_path: Path) -> None:
+def test_a_model_of_one_size(quadrants: str, visit: Visit, tmp_path: Path) -> None:
     with served(hand_made_site(tmp_path / 'site', size=(20, 20))) as url:
         page = visit(url)
         choose(page, quadrants)
@@ -329,38 +188,38 @@ def test_a_model_of_one_size(quadrants: str, visit, tmp_path: Path) -> None:
 # What goes wrong
 
 
-def test_what_is_no_picture(channels: str, quadrants: str, visit, tmp_path: Path) -> None:
+def test_what_is_no_picture(channels: str, quadrants: str, visit: Visit, tmp_path: Path) -> None:
     (tmp_path / 'notes.txt').write_text('no picture')
     page = visit(channels)
     expect_text(page, 'status', 'ready')
     page.set_input_files('#file', str(tmp_path / 'notes.txt'))
-    expect_text(page, 'error', 'Notes.txt cannot be read as a picture: choose a PNG')
+    expect_text(page, 'error', 'Cannot read notes.txt as a picture: choose a PNG')
     choose(page, quadrants)  # and goes on
     assert page.locator('#error').is_hidden()
 
 
-def test_sites_that_are_not_whole(visit, tmp_path: Path) -> None:
+def test_sites_that_are_not_whole(visit: Visit, tmp_path: Path) -> None:
     site = hand_made_site(tmp_path / 'site')
     whole = (site / MODEL).read_bytes()
     with served(site) as url:
         for content, words in (
-            (whole[:50], f'Model.onnx has 50 bytes, expected {len(whole)}: copy the site again, whole'),
+            (whole[:50], f'Expected {len(whole)} bytes of model.onnx, got 50: copy the site again, whole'),
             (bytes(len(whole)), 'The model cannot be opened: '),
-            (None, 'Model.onnx cannot be loaded (status 404): is the site whole?'),
+            (None, 'Cannot load model.onnx (status 404): is the site whole?'),
         ):
             (site / MODEL).unlink() if content is None else (site / MODEL).write_bytes(content)
             expect_text(visit(url), 'error', words)
         (site / MODEL).write_bytes(whole)
         (site / 'onnxruntime/ort.wasm.min.mjs').unlink()
-        expect_text(visit(url), 'error', 'Onnxruntime-web cannot be loaded')
+        expect_text(visit(url), 'error', 'Cannot load onnxruntime-web')
         (site / META).write_text('{')
-        expect_text(visit(url), 'error', 'Model.json cannot be read: write the site again')
+        expect_text(visit(url), 'error', 'Cannot read model.json: write the site again')
         (site / META).write_text('{"format": 2}')
-        expect_text(visit(url), 'error', 'Model.json is of a newer version')
+        expect_text(visit(url), 'error', 'The model is of a newer version')
 
 
-@pytest.mark.parametrize('copies', [500, 2000])  # a second tensor that does not fit, and one beyond all sizes
-def test_out_of_memory(quadrants: str, visit, tmp_path: Path, copies: int) -> None:
+@pytest.mark.parametrize('copies', [420, 500, 2000])  # what fits in no memory, and sizes beyond those of WebAssembly
+def test_out_of_memory(quadrants: str, visit: Visit, tmp_path: Path, copies: int) -> None:
     with served(hand_made_site(tmp_path / 'site', copies=copies)) as url:
         page = visit(url)
         expect_text(page, 'status', 'ready')
@@ -368,7 +227,7 @@ def test_out_of_memory(quadrants: str, visit, tmp_path: Path, copies: int) -> No
         expect_text(page, 'error', 'Out of memory for a picture of 60 \u00d7 40; choose a smaller longest side')
 
 
-def test_browsers_without_what_it_takes(channels: str, visit) -> None:
+def test_browsers_without_what_it_takes(channels: str, visit: Visit) -> None:
     page = visit(channels, script='delete window.WebAssembly')
     expect_text(page, 'error', 'This browser has no WebAssembly')
     page = visit(channels, script='delete Navigator.prototype.mediaDevices')
@@ -384,7 +243,7 @@ COMPUTING = """new MutationObserver(() => status.textContent.startsWith('Computi
 
 
 @pytest.mark.parametrize('when', [AT_ONCE, COMPUTING])
-def test_a_picture_can_be_cancelled(quadrants: str, visit, tmp_path: Path, when: str) -> None:
+def test_a_picture_can_be_cancelled(quadrants: str, visit: Visit, tmp_path: Path, when: str) -> None:
     with served(hand_made_site(tmp_path / 'site', copies=300)) as url:  # about a second
         page = visit(url)
         expect_text(page, 'status', 'ready')

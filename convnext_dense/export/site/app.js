@@ -26,6 +26,7 @@ async function start() {
   ui['score-field'].hidden = ui['save-objects'].hidden = meta.task !== 'detection';
   ui['legend-title'].textContent = meta.task === 'detection' ? 'Objects' : 'Classes';
   ui['side-field'].hidden = Array.isArray(meta.input.size);
+  ui.controls.hidden = false;
   engine = new Engine(meta, loading);
   setOpacity();
   listen();
@@ -54,6 +55,7 @@ function loading(bytes) {
 /** Computes a picture, an ImageBitmap; of those that come meanwhile, the last one is next. */
 async function compute(bitmap, title, quiet = false) {
   if (state.busy) {
+    state.next?.[0].close();
     state.next = [bitmap, title, quiet];
     return;
   }
@@ -84,6 +86,7 @@ async function compute(bitmap, title, quiet = false) {
 
 function show(bitmap) {
   ui.empty.hidden = true;
+  ui.keys.hidden = false;
   ui.drop.classList.add('filled');
   view.show(bitmap, bitmap.width, bitmap.height);
 }
@@ -127,6 +130,7 @@ function forget(title) {
   Object.assign(state, { result: null, rows: [], name: title });
   ui.error.hidden = ui.saving.hidden = true;
   ui.named.textContent = '';
+  ui.time.textContent = '-';
   ui.legend.replaceChildren();
 }
 
@@ -162,7 +166,6 @@ async function take(blob) {
   try {
     await compute(await opened(blob), blob.name || 'pasted picture');
   } catch (error) {
-    forget('');
     complain(error);
   }
 }
@@ -187,7 +190,7 @@ async function toggleCamera(on = !camera.on) {
 /** Frame after frame, each when the one before is done. */
 async function follow() {
   while (camera.on) {
-    await compute(await camera.frame(), 'camera', true);
+    if (!state.busy) await compute(await camera.frame(), 'camera', true);
     await new Promise(requestAnimationFrame);
   }
 }

@@ -10,9 +10,9 @@ export async function fetchMeta(url) {
   try {
     meta = await response.json();
   } catch {
-    throw new Problem('model.json cannot be read: write the site again with convnext-dense export --to web');
+    throw new Problem('cannot read model.json: write the site again with convnext-dense export --to web');
   }
-  if (meta.format > 1) throw new Problem('model.json is of a newer version than this page: write the whole site again');
+  if (meta.format > 1) throw new Problem('the model is of a newer version than this page: write the whole site again');
   return meta;
 }
 
@@ -30,7 +30,7 @@ export async function download(url, total, onProgress) {
     at += value.length;
     onProgress(Math.min(at, total));
   }
-  if (at !== total) throw new Problem(`${name} has ${at} bytes, expected ${total}: copy the site again, whole`);
+  if (at !== total) throw new Problem(`expected ${total} bytes of ${name}, got ${at}: copy the site again, whole`);
   return bytes;
 }
 
@@ -40,9 +40,9 @@ async function fetched(url, options) {
   try {
     response = await fetch(url, options);
   } catch {
-    throw new Problem(`${name} cannot be loaded: is the server still running?`);
+    throw new Problem(`cannot load ${name}: is the server still running?`);
   }
-  if (!response.ok) throw new Problem(`${name} cannot be loaded (status ${response.status}): is the site whole?`);
+  if (!response.ok) throw new Problem(`cannot load ${name} (status ${response.status}): is the site whole?`);
   return response;
 }
 
@@ -50,6 +50,6 @@ async function chunk(reader, name) {
   try {
     return await reader.read();
   } catch {
-    throw new Problem(`${name} broke off while it was loaded: reload the page`);
+    throw new Problem(`loading ${name} broke off: reload the page`);
   }
 }

@@ -12,7 +12,7 @@ export async function opened(blob) {
       imageOrientation: 'from-image',
     });
   } catch {
-    throw new Problem(`${name} cannot be read as a picture: choose a PNG, JPEG, WebP, AVIF, GIF or BMP`);
+    throw new Problem(`cannot read ${name} as a picture: choose a PNG, JPEG, WebP, AVIF, GIF or BMP`);
   }
 }
 

@@ -46,7 +46,7 @@ async function runtime() {
   try {
     module = await import('./onnxruntime/ort.wasm.min.mjs');
   } catch {
-    throw new Problem('onnxruntime-web cannot be loaded: is the folder onnxruntime of the site whole?');
+    throw new Problem('cannot load onnxruntime-web: is the folder onnxruntime of the site whole?');
   }
   module.env.wasm.wasmPaths = new URL('./onnxruntime/', import.meta.url).href;
   module.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
@@ -55,7 +55,7 @@ async function runtime() {
 }
 
 function memoryProblem(error, what) {
-  return /bad_alloc|memory|alloc|OOM|would require more than/i.test(line(error)) ? new Problem(`out of memory ${what}`) : null;
+  return /bad_alloc|memory|alloc|OOM|would require more than|SafeInt/i.test(line(error)) ? new Problem(`out of memory ${what}`) : null;
 }
 
 function line(error) {

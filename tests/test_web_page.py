@@ -166,9 +166,9 @@ class Slow(Handler):
             self.server.shutting_down.wait(0.3)
 
 
-def test_a_bar_while_the_model_is_loaded(segmentor_folder: Path, visit: Visit, monkeypatch) -> None:
+def test_a_bar_while_the_model_is_loaded(visit: Visit, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr('convnext_dense.export.serve.Server.shutting_down', threading.Event(), raising=False)
-    with served(segmentor_folder, Slow) as url:
+    with served(hand_made_site(tmp_path / 'site', comment=' ' * 1_300_000), Slow) as url:
         page = visit(url)
         page.wait_for_function('() => { const v = document.querySelector("#progress").value; return v > 0.1 && v < 0.9 }')
         assert re.match(r'Loading the model: [\d.]+ MB of 1\.3 MB', text(page, 'loaded'))

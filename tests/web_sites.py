@@ -49,7 +49,7 @@ def fake_runtime(folder: Path) -> Path:
     return folder
 
 
-def brightest_channel(path: Path, size: tuple[int, int] | None = None, copies: int = 1) -> Path:
+def brightest_channel(path: Path, size: tuple[int, int] | None = None, copies: int = 1, comment: str = '') -> Path:
     """An ONNX file whose class is the channel of the largest byte, after copying the picture so many times a side."""
     import onnx
     from onnx import TensorProto as T
@@ -65,15 +65,15 @@ def brightest_channel(path: Path, size: tuple[int, int] | None = None, copies: i
     image = helper.make_tensor_value_info('image', T.UINT8, [1, *sides, 3])
     classes = helper.make_tensor_value_info('classes', T.UINT8, [1, 'h', 'w'])
     graph = helper.make_graph(nodes, 'graph', [image], [classes], [times])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=10), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=10, doc_string=comment), path)
     return path
 
 
-def hand_made_site(folder: Path, size: tuple[int, int] | None = None, copies: int = 1) -> Path:
+def hand_made_site(folder: Path, size: tuple[int, int] | None = None, copies: int = 1, comment: str = '') -> Path:
     """A site whose classes are the channels."""
     about = meta()
     about['input']['size'] = list(size) if size else 'dynamic'
-    file = brightest_channel(folder.with_suffix('.onnx'), size, copies)
+    file = brightest_channel(folder.with_suffix('.onnx'), size, copies, comment)
     write_site(folder, file, about, _runtime())
     return folder
 

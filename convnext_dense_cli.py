@@ -74,9 +74,10 @@ def run(command: str) -> None:
 
 
 def _is_light(command: str) -> bool:
-    """Whether none of the libraries is needed, by the command and its first argument that is no option."""
+    """Whether none of the libraries is needed, by the command, --serve, and the first argument that is no option."""
     first = next((argument for argument in sys.argv[1:] if not argument.startswith('-')), '')
-    return command in LIGHT or (command == 'predict' and first.lower().endswith(EXPORTED))
+    serving = command == 'export' and any(argument.partition('=')[0] == '--serve' for argument in sys.argv[1:])
+    return serving or command in LIGHT or (command == 'predict' and first.lower().endswith(EXPORTED))
 
 
 if __name__ == '__main__':

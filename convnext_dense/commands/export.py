@@ -3,34 +3,42 @@
     convnext-dense export work_dirs/my_run --to onnx openvino --out model.onnx --check photos/
     convnext-dense export work_dirs/my_run --to onnx --out model.onnx --int8 photos/       # and model_int8.onnx
     convnext-dense export CHECKPOINT --config CONFIG --to torch-export --out model.pt2 --size 512x512
+    convnext-dense export work_dirs/my_run --to web --out site/
+    convnext-dense export --serve site/
 
 A file takes pictures (B, H, W, 3) of bytes in RGB, of any size or of --size; the pipeline's resize and normalising are inside.
 A segmentor's gives classes (B, H, W) and the head's logits, a detector's boxes, scores, labels and masks of one picture. Each
 file is run by its own runtime on pictures of three sizes and compared with PyTorch; the table is printed and kept in OUT.json.
 One that differs by more than rounding is not kept.
 
+`--to web` writes a folder for any web server: a page that runs the model in the browser. `--serve` shows it on this computer.
+
 Exit status 0: done. 1: a file gave something else and is not there. 2: wrong input, said in one line. 70: an unforeseen error.
 """
 
 import argparse
+import json
 import sys
+import tempfile
+from pathlib import Path
 
-from convnext_dense.commands.predict import models
-from convnext_dense.export.exporting import Options, export_model, parsed_size
-from convnext_dense.export.graphs import MASKS
-from convnext_dense.export.runtimes import FORMS, check_installed
-from convnext_dense.predict.trained import load_trained
+from convnext_dense.errors import InputError
+from convnext_dense.export.names import FORM_NAMES, MASKS
+from convnext_dense.export.serve import PORT, serve
+from convnext_dense.export.web import META, MODEL, check_site_folder, write_site
+from convnext_dense.export.web_runtime import find_runtime
 from convnext_dense.run.command import Parser
-from convnext_dense.run.preflight import last_checkpoint
+
+WEB = 'web'
 
 
 def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument('model', help='work directory of a run, for its last checkpoint; or a checkpoint')
+    parser.add_argument('model', nargs='?', help='work directory of a run, for its last checkpoint; or a checkpoint')
     parser.add_argument('--config', metavar='FILE', help='config of a checkpoint that carries none')
-    parser.add_argument('--to', nargs='+', choices=FORMS, required=True, help='forms of files')
+    parser.add_argument('--to', nargs='+', choices=[*FORM_NAMES, WEB], help='forms of files; web: a folder')
     parser.add_argument(
-        '--out', metavar='FILE', required=True, help='file to write; other forms get its name with their ending'
+        '--out', metavar='FILE', help='file to write; other forms get its name with their ending; of web: folder'
     )
     parser.add_argument('--size', default='dynamic', metavar='HxW', help='one size alone, in pixels')
     parser.add_argument('--raw', action='store_true', help='without resizing and normalising: of what the model itself takes')
@@ -42,14 +50,48 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--check', metavar='DIR', help='pictures to compare on (default: drawn ones)')
     parser.add_argument('--int8', metavar='DIR', help='also files of eight bits, calibrated on up to a hundred pictures of DIR')
-    return parser.parse_args()
+    parser.add_argument('--onnxruntime-web', metavar='DIR', help='for web: the package of npm, unpacked (default: by npm)')
+    parser.add_argument('--serve', metavar='DIR', help='show a folder of --to web on this computer, until Ctrl-C')
+    parser.add_argument('--port', type=int, default=PORT, help='of --serve; 0: a free one')
+    args = parser.parse_args()
+    if args.serve is None and not (args.model and args.to and args.out):
+        parser.error('expected a model, --to and --out; or --serve DIR')
+    if args.serve is not None and (args.model or args.to or args.out):
+        parser.error('--serve: expected no model, --to or --out beside it; write first, then serve')
+    return args
 
 
 def main() -> None:
     args = parse_args()
-    size = parsed_size(args.size)
-    check_installed(args.to)
+    if args.serve is not None:  # which needs no PyTorch: see convnext_dense_cli.py
+        return serve(args.serve, args.port)
+    forms = list(dict.fromkeys(args.to))
+    if WEB not in forms:
+        return write(args, args.out, forms)
+    if len(forms) > 1:
+        raise InputError(f'--to: expected web alone, since --out is a folder, got {" ".join(forms)}; export twice')
+    for option, given in (('--raw', args.raw), ('--int8', args.int8)):
+        if given:
+            raise InputError(f'{option}: expected a file with it, got --to web; leave it out')
+    check_site_folder('--out', args.out)
+    runtime = find_runtime(args.onnxruntime_web)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, MODEL)
+        write(args, str(file), ['onnx'])
+        size = write_site(args.out, file, json.loads(Path(folder, META).read_text()), runtime)
+    print(f'web: {args.out}, {size / 1e6:.1f} MB; see it with --serve {args.out}')
+
+
+def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
+    """Write files of one name and prove them; end with status 1 where one is not kept."""
+    from convnext_dense.commands.predict import models
+    from convnext_dense.export.exporting import Options, export_model, parsed_size
+    from convnext_dense.export.runtimes import check_installed
+    from convnext_dense.predict.trained import load_trained
+    from convnext_dense.run.preflight import last_checkpoint
+
+    options = Options(parsed_size(args.size), args.raw, args.masks, args.check, args.int8)
+    check_installed(forms)
     model = load_trained(*models(args), device='cpu')
-    options = Options(size, args.raw, args.masks, args.check, args.int8)
-    if not export_model(model, last_checkpoint(args.model), args.out, list(dict.fromkeys(args.to)), options, print):
+    if not export_model(model, last_checkpoint(args.model), out, forms, options, print):
         sys.exit(1)

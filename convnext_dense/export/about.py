@@ -43,6 +43,7 @@ def described(model: Model, source: str, graph: Graph) -> dict[str, Any]:
         std=std,
         align_corners=bool(getattr(model.model, 'align_corners', False)),
         masks=graph.masks,
+        threshold=getattr(getattr(model.model, 'decode_head', None), 'threshold', None),  # of one channel of logits
         mask_threshold=None if roi_head is None else roi_head.test_cfg.get('mask_thr_binary', 0.5),
         outputs=dict(graph.outputs),
     )

@@ -17,7 +17,8 @@ from convnext_dense.errors import InputError, doing
 from convnext_dense.export.about import DETECTION, SEGMENTATION, described
 from convnext_dense.export.check_pictures import calibration_pictures, check_pictures
 from convnext_dense.export.eight_bits import quantise
-from convnext_dense.export.graphs import MASKS, Size, graph_of
+from convnext_dense.export.graphs import Size, graph_of
+from convnext_dense.export.names import MASKS
 from convnext_dense.export.parity import BOXES, LOGITS, PIXELS, Parity, compare_objects, compare_segments
 from convnext_dense.export.parity import MASKS as MASK_PIXELS
 from convnext_dense.export.quantised import WAYS, check_quantised
@@ -110,7 +111,7 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
             kept[name] = dict(file=file.name, bytes=size, seconds=spent, parity=[row.row() for row in rows])
             for part in parts(name, made):
                 os.replace(part, file.with_name(part.name))
-            say(f'{name}: {file}, {size / 1e6:.1f} MB')
+            say(f'{name}: {file.name}, {size / 1e6:.1f} MB')
         whole = {name: files[name] for name in kept if name in WAYS}
         if calibration and whole:
             inputs = [reference.taken(rgb) for rgb in calibration]

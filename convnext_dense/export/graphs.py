@@ -18,7 +18,6 @@ from convnext_dense.export.segmentor_graph import SegmentorGraph
 from convnext_dense.predict.model import Model
 
 Size = tuple[int, int] | None  # (H, W); None for any
-MASKS = ('crop', 'full')
 TRACED = (96, 160)  # any will do, but for sides that are equal or of one place in the last map
 SEGMENTOR = dict(classes='(B, H, W) of class indices', logits='(B, classes, h, w), before they are upsampled')
 DETECTOR = dict(
@@ -67,7 +66,7 @@ def graph_of(model: Model, size: Size, raw: bool, masks: str) -> Graph:
         model: trained; it is left as it is.
         size: (H, W) of all pictures, or None.
         raw: resizing and normalising are the caller's.
-        masks: of MASKS: as the head gives them, or pasted.
+        masks: of `names.MASKS`.
 
     Raises:
         InputError: for a model, preprocessor or pipeline that is not supported.

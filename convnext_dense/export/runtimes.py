@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.graphs import Graph
+from convnext_dense.export.names import FORM_NAMES
 from convnext_dense.predict.exported_session import open_session
 
 Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
@@ -148,12 +149,17 @@ def _of_session(path: Path) -> Run:
     return lambda image: list(session.run(image).values())
 
 
-FORMS = {
-    'onnx': Form('.onnx', (), ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
-    'openvino': Form('.xml', ('.bin',), ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
-    'torch-export': Form('.pt2', (), (), write_program, run_program),
-    'torchscript': Form('.ts', (), (), write_torchscript, run_torchscript),
-}
+FORMS = dict(
+    zip(
+        FORM_NAMES,
+        (
+            Form('.onnx', (), ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
+            Form('.xml', ('.bin',), ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
+            Form('.pt2', (), (), write_program, run_program),
+            Form('.ts', (), (), write_torchscript, run_torchscript),
+        ),
+    )
+)
 
 
 def parts(name: str, file: Path) -> list[Path]:

@@ -101,7 +101,7 @@ def _about(said: Mapping[str, Any]) -> About:
         align_corners=bool(said.get('align_corners', False)),
         masks=_one_of(said, 'masks', ('crop', 'full', None)) if 'masks' in said else None,
         mask_threshold=0.5 if said.get('mask_threshold') is None else float(said['mask_threshold']),
-        threshold=float(said.get('threshold', BINARY)),
+        threshold=BINARY if said.get('threshold') is None else float(said['threshold']),
         checkpoint=str(said.get('checkpoint', '')),
     )
 

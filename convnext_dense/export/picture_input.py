@@ -16,6 +16,8 @@ from convnext_dense.predict.steps import loads_annotations, name_of
 
 LEAST, MOST = 64, 16_384  # sides that the exporter reasons about; graphs take smaller ones, too
 BITS = 2048  # of cv2's fixed-point weights
+EXPONENTS = torch.tensor([2**e for e in range(1, 14)])
+LATER_BITS = torch.tensor([2 ** (13 - e) for e in range(14)])  # of a fraction's 23 - e, those after the first 10
 PLAIN = dict(interpolation='bilinear', backend='cv2', clip_object_border=True, scale_factor=None)  # of mmcv's Resize
 OTHERWISE = 'resize and normalise before the file, with --raw'
 
@@ -153,9 +155,7 @@ def in_float32(whole: Tensor, rest: Tensor, count: Tensor) -> tuple[Tensor, Tens
 
     The fraction of a number from 2**e up has 23 - e bits, which are found by long division, 10 of them first.
     """
-    bits = torch.tensor([2 ** (13 - e) for e in range(14)], dtype=torch.long)
-    steps = torch.tensor([2**e for e in range(1, 14)], dtype=torch.long)
-    scale = bits[(whole[:, None] >= steps).sum(dim=1)]
+    scale = LATER_BITS[(whole[:, None] >= EXPONENTS).sum(dim=1)]
     high, rest = divided(rest * 1024, count)
     low, rest = divided(rest * scale, count)
     odd = low - 2 * (low.float() / 2).floor().long()

@@ -34,8 +34,8 @@ def test_close_and_smaller(name: str, graph: Graph, tmp_path: Path) -> None:
     apart = np.abs(whole[1] - eight[1]).max() / np.abs(whole[1]).max()
     # Of random weights; a trained model's classes agree in 99.9 % of the pixels.
     assert 1e-5 < apart < 1.5 and (whole[0] == eight[0]).mean() > 0.6, (apart, (whole[0] == eight[0]).mean())
-    sizes = [sum(part.stat().st_size for part in parts(name, path)) for path in (file, made)]
-    assert name == 'onnx' or sizes[1] < sizes[0]
+    sizes = [parts(name, path)[0].stat().st_size for path in (file, made)]  # of OpenVINO the weights
+    assert name == 'onnx' or sizes[1] < sizes[0] / 2
 
 
 def test_what_cannot_be_quantised(monkeypatch) -> None:

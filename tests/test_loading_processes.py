@@ -1,7 +1,10 @@
 """Loading processes leave signals to their run, end with it whatever holds the loader, and are there for the next one."""
 
+import contextlib
 import gc
+import multiprocessing
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -66,6 +69,7 @@ def temporary(monkeypatch) -> Iterator[Path]:
     """A folder of a short name: those of the sockets in it have an end."""
     folder = Path(tempfile.mkdtemp())
     monkeypatch.setattr(tempfile, 'tempdir', str(folder))
+    monkeypatch.delitem(multiprocessing.current_process()._config, 'tempdir', raising=False)  # of an earlier test
     yield folder
     folder.rmdir()
 
@@ -107,3 +111,44 @@ def test_a_second_run_has_its_own(tmp_path: Path) -> None:
     made.train_loop._iter, made.train_loop._max_iters = 0, 2
     made.train()
     assert made.iter == 2
+
+
+class Large(Dataset):
+    """More bytes a sample than a pipe holds."""
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> bytes:
+        return bytes(2_000_000)
+
+
+@pytest.mark.slow
+def test_they_end_with_a_process_that_was_killed() -> None:
+    """Though they are in the middle of handing on a batch that nobody reads any more."""
+    read, written = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(read)
+            begin_loading()
+            left = iter(DataLoader(Large(), batch_size=1, num_workers=2, worker_init_fn=loads_on, collate_fn=list))
+            next(left)
+            os.write(written, ' '.join(str(worker.pid) for worker in left._workers).encode())  # type: ignore[attr-defined]
+            time.sleep(60)
+        finally:
+            os._exit(1)
+    os.close(written)
+    workers = [int(number) for number in os.read(read, 100).split()]
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    end = time.monotonic() + 10
+    while any(Path(f'/proc/{worker}').exists() and _state(worker) != 'Z' for worker in workers) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert len(workers) == 2 and not any(Path(f'/proc/{worker}').exists() and _state(worker) != 'Z' for worker in workers)
+
+
+def _state(process: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0]
+    return 'Z'

@@ -8,10 +8,12 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 GRACE = 60.0  # seconds that a loading process outlives a request to end which was not its run's
 
@@ -63,7 +65,9 @@ def loads_on(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(time.monotonic()))
-    threading.Thread(target=_end_with_run, args=(_Ending.page, asked, _temporary()), daemon=True).start()
+    queue = getattr(sys._getframe(1), 'f_locals', {}).get('data_queue')  # of PyTorch's _worker_loop, which calls this
+    arguments = _Ending.page, asked, _temporary(), getattr(queue, '_wlock', None)
+    threading.Thread(target=_end_with_run, args=arguments, daemon=True).start()
 
 
 def _temporary() -> str | None:
@@ -71,10 +75,13 @@ def _temporary() -> str | None:
     return getattr(multiprocessing.current_process(), '_config', {}).get('tempdir')
 
 
-def _end_with_run(page: mmap.mmap, asked: list[float], others: str | None) -> None:
-    while not page[0] and not (asked and time.monotonic() - asked[0] > GRACE):
+def _end_with_run(page: mmap.mmap, asked: list[float], others: str | None, writing: Any) -> None:
+    parent = os.getppid()
+    while not page[0] and not (asked and time.monotonic() - asked[0] > GRACE) and os.getppid() == parent:
         time.sleep(0.1)
     own = _temporary()
     if own is not None and own != others:
         shutil.rmtree(own, ignore_errors=True)
+    if writing is not None:  # who reads for pinned memory would wait for the rest of a batch that is being handed on
+        writing.acquire(timeout=1)
     os._exit(0)  # any other status is told to the run as a loading process that died

@@ -131,10 +131,7 @@ def test_a_segmentor_has_the_metrics_of_its_checkpoint(segmentor_file: str, shap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('options', [[], ['--raw']])
-def test_a_detector_has_the_metrics_of_its_checkpoint(
-    options: list[str], detector_file: str, root: Path, tmp_path: Path
-) -> None:
+def test_a_detector_has_the_metrics_of_its_checkpoint(detector_file: str, root: Path, tmp_path: Path) -> None:
     """The objects to find are half of those that the untrained model finds, their boxes moved a little."""
     content = torch.load(detector_file, weights_only=True)
     for name, weight in content['state_dict'].items():
@@ -142,7 +139,7 @@ def test_a_detector_has_the_metrics_of_its_checkpoint(
             weight *= 20  # scores that tell objects apart
     checkpoint = str(tmp_path / 'model.pth')
     torch.save(content, checkpoint)
-    path = exported(checkpoint, tmp_path / 'm.onnx', *options)
+    path = exported(checkpoint, tmp_path / 'm.onnx')
     model = load_model(path, score=0.3)
     annotations = root / 'instances_validation.json'
     data = json.loads(annotations.read_text())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
+from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.predict.steps import loads_annotations, name_of
 
 LEAST, MOST = 64, 16_384  # sides that the exporter reasons about; graphs take smaller ones, too
@@ -126,8 +127,8 @@ def rounded(side: Tensor, above: Tensor, below: Tensor) -> Tensor:
 
 def bounded(side: Any, most: int) -> Any:
     """A side that follows from the picture, with what the exporter may reckon on."""
-    torch._check(side >= LEAST)
-    torch._check(side <= max(most, LEAST))
+    torch._check(side >= MIN_SIDE)
+    torch._check(side <= max(most, MIN_SIDE))
     return side
 
 

@@ -36,7 +36,8 @@ def upsampling(out: int, own: int, align_corners: bool, like: Tensor) -> Tensor:
     place = torch.arange(out, device=like.device, dtype=like.dtype)
     source: Tensor
     if align_corners:
-        source = place * ((own - 1) / torch.sym_max(out - 1, 1))  # type: ignore[assignment]
+        last = (out - 1).clamp(min=1) if isinstance(out, Tensor) else torch.sym_max(out - 1, 1)  # a tensor in tracing
+        source = place * ((own - 1) / last)  # type: ignore[assignment]
     else:
         source = ((place + 0.5) * (own / out) - 0.5).clamp(min=0)
     low = source.floor().clamp(max=own - 1)

@@ -14,6 +14,7 @@ from convnext_dense.export import eight_bits
 from convnext_dense.export.eight_bits import metrics, quantise, seconds
 from convnext_dense.export.metric import Metric
 from convnext_dense.export.quantised import Way
+from convnext_dense.predict.exported_session import open_session
 
 
 class Measured:
@@ -24,6 +25,9 @@ class Measured:
     def __init__(self, cfg: Config) -> None:
         pass
 
+    def count(self) -> int:
+        return 3
+
     def metric(self, file: Path) -> Metric:
         return Metric('mIoU', 40.0 - (self.drop if file.stem.endswith('_int8') else 0))
 
@@ -33,10 +37,9 @@ def test_files_and_their_table(drop: float, warned: bool, tmp_path: Path, monkey
     monkeypatch.setattr(eight_bits, 'TestSet', type('Here', (Measured,), dict(drop=drop)))
     monkeypatch.setitem(eight_bits.WAYS, 'onnx', Way((), lambda source, out, inputs: shutil.copy(source, out)))
     file = write(tmp_path / 'model.onnx', description())
-    (tmp_path / 'partial').mkdir()
     said: list[str] = []
-    found = quantise(dict(onnx=file), tmp_path / 'partial', Config(), [pictures(1, 64, 96)], said.append)
-    assert (tmp_path / 'model_int8.onnx').read_bytes() == file.read_bytes() and not list((tmp_path / 'partial').iterdir())
+    found = quantise(dict(onnx=file), Config(), [pictures(1, 64, 96)], lambda form, path: [], said.append)
+    assert (tmp_path / 'model_int8.onnx').read_bytes() == file.read_bytes()
     assert found['onnx']['file'] == 'model_int8.onnx' and found['onnx']['bytes'] == file.stat().st_size
     assert found['onnx']['metric'] == dict(name='mIoU', float32=40.0, int8=40 - drop)
     assert all(spent > 0 for spent in found['onnx']['seconds'].values())
@@ -52,7 +55,22 @@ def test_without_data(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(eight_bits, 'TestSet', Missing)
     said: list[str] = []
     assert metrics(Config(), (tmp_path, tmp_path), said.append) == (None, None)
-    assert said == ['no metric: it is not there']
+    assert said[-1] == 'no metric: it is not there'
+
+
+def test_a_file_that_the_runtime_cannot_read(tmp_path: Path, monkeypatch) -> None:
+    """Is said and left out; the one of 32 bits stays."""
+    monkeypatch.setitem(eight_bits.WAYS, 'onnx', Way((), lambda source, out, inputs: out.write_bytes(b'no model')))
+    file = write(tmp_path / 'model.onnx', description())
+
+    def compare(form: str, path: Path) -> list:
+        open_session(path)
+        return []
+
+    said: list[str] = []
+    assert quantise(dict(onnx=file), Config(), [pictures(1, 64, 96)], compare, said.append) == {}
+    assert len(said) == 1 and said[0].startswith('onnx: no file of eight bits: ')
+    assert [path.name for path in tmp_path.iterdir()] == ['model.onnx']
 
 
 def test_seconds(tmp_path: Path) -> None:

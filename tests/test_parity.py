@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convnext_dense.export.parity import compare_objects, compare_segments
+from convnext_dense.export.parity import Limits, compare_objects, compare_segments
 
 SIZE = (40, 60)
 
@@ -49,8 +49,8 @@ def objects(full: bool = True) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return ours, [boxes, scores, labels, masks]
 
 
-def compare(ours: list[np.ndarray], theirs: list[np.ndarray]):
-    return compare_objects('one', SIZE, ours, theirs, 0.5)
+def compare(ours: list[np.ndarray], theirs: list[np.ndarray], score: float = 0.05, count: int = 5):
+    return compare_objects('one', SIZE, ours, theirs, Limits(score, count, 0.5))
 
 
 @pytest.mark.parametrize('full', [True, False])
@@ -87,23 +87,33 @@ def test_objects_that_differ(part: int, place: tuple, value: float, word: str) -
     assert re.search(word, str(found)), str(found)
 
 
-def test_one_more_or_less_at_the_end_of_the_list() -> None:
-    """Rounding decides which of equally low scores are in it."""
+@pytest.mark.parametrize(('score', 'count', 'within'), [(0.2995, 5, True), (0.05, 3, True), (0.05, 5, False), (0.2, 5, False)])
+def test_one_less_at_the_end_of_the_list(score: float, count: int, within: bool) -> None:
+    """Rounding decides about scores at the least one, and about the last ones of a full list; about no others."""
     ours, theirs = objects()
     ours[2][0, 2] = -1
-    assert compare(ours, theirs).within
-    ours[1][0, 1], theirs[1][1] = 0.3005, 0.3005  # now two of about that score; one is missing
-    assert compare(ours, theirs).within
-    ours[2][0, 1] = -1
-    assert compare(ours, theirs).within is True and compare(ours, theirs).objects == 3
+    assert compare(ours, theirs, score, count).within is within
+    ours[2][0, 1] = -1  # of score 0.8
+    assert not compare(ours, theirs, score, count).within
 
 
 def test_nothing_found_by_one_or_both() -> None:
     ours, theirs = objects()
     nothing = [part[:0] for part in theirs]
+    assert not compare(ours, nothing).within
     ours[2][:] = -1
     assert compare(ours, nothing).within and compare(ours, nothing).objects == 0
     assert not compare(ours, theirs).within
+    assert not compare(ours, [part[:1] for part in theirs]).within
+
+
+def test_the_only_object_elsewhere() -> None:
+    ours, theirs = objects()
+    ours[2][0, 1:] = -1
+    theirs = [part[:1] for part in theirs]
+    assert compare(ours, theirs).within
+    ours[0][0, 0] += 3
+    assert not compare(ours, theirs).within and compare(ours, theirs).unmatched == 2
 
 
 def test_masks_of_another_size() -> None:

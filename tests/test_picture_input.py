@@ -116,3 +116,16 @@ def test_other_steps(steps: list[dict]) -> None:
 def test_other_loading(pipeline: Any) -> None:
     with pytest.raises(InputError, match='begins with LoadImageFromFile, got .*--raw'):
         pipeline_resize(pipeline)
+
+
+@pytest.mark.parametrize('option', [dict(color_type='grayscale'), dict(to_float32=True), dict(imdecode_backend='pillow')])
+def test_pictures_loaded_in_another_way(option: dict) -> None:
+    with pytest.raises(InputError, match='expected pictures loaded in colour and bytes, got .*--raw'):
+        pipeline_resize([{**LOAD, **option}, PACK])
+    assert pipeline_resize([dict(LOAD, to_float32=False, backend_args=None), PACK]) is None
+
+
+def test_one_value_for_all_channels_and_endless_scales() -> None:
+    assert normalisation(DetDataPreprocessor(mean=[5.0], std=[2.0]))[1:] == ([5.0] * 3, [2.0] * 3)
+    with pytest.raises(InputError, match='one bilinear Resize'):
+        pipeline_resize([LOAD, dict(type='Resize', scale=(float('inf'), 64), keep_ratio=True), PACK])

@@ -14,7 +14,7 @@ from two_stage import built, found, small_config
 from convnext_dense import InputError
 from convnext_dense.export.detector_graph import DetectorGraph
 from convnext_dense.export.graphs import DETECTOR, SEGMENTOR, Graph
-from convnext_dense.export.parity import compare_objects
+from convnext_dense.export.parity import Limits, compare_objects
 from convnext_dense.export.runtimes import FORMS, check_installed, parts
 from convnext_dense.export.segmentor_graph import SegmentorGraph
 
@@ -104,7 +104,7 @@ def test_detectors(name: str, detector: Graph, tmp_path: Path) -> None:
         with torch.no_grad():
             *want, masks = found(detector.module(torch.from_numpy(picture)[None]))
         theirs = [part.numpy() for part in (*want, masks.bool())]
-        row = compare_objects('one', (height, width), run(picture[None]), theirs, 0.5)
+        row = compare_objects('one', (height, width), run(picture[None]), theirs, Limits(0.05, 40, 0.5))
         assert row.within and row.objects >= 20 and theirs[3].any(), str(row)
     assert described(name, path) == META
 

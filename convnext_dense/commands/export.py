@@ -89,9 +89,10 @@ def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
     from convnext_dense.export.runtimes import check_installed
     from convnext_dense.predict.trained import load_trained
     from convnext_dense.run.preflight import last_checkpoint
+    from convnext_dense.weights.fetch import resolve
 
     options = Options(parsed_size(args.size), args.raw, args.masks, args.check, args.int8)
     check_installed(forms)
     model = load_trained(*models(args), device='cpu')
-    if not export_model(model, last_checkpoint(args.model), out, forms, options, print):
+    if not export_model(model, resolve(last_checkpoint(args.model)), out, forms, options, print):
         sys.exit(1)

@@ -76,4 +76,4 @@ def _sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 def _side(pixels: float, share: float) -> int:
     """A share of a side; odd, but for the whole."""
-    return max(round(pixels * share), LEAST) | (share < 1)
+    return max(round(pixels * share), LEAST + 1) | (share < 1)  # one more: see graphs.Graph.dynamic

@@ -39,6 +39,8 @@ def expect_supported(model: nn.Module) -> None:
     for head, extractor in pairs(part.roi_head, 'bbox'):
         expect_box_head(head)
         expect_extractor(extractor)
+    if part.roi_head.with_mask and part.roi_head.test_cfg.get('mask_thr_binary', 0.5) < 0:
+        raise unsupported('test_cfg.rcnn.mask_thr_binary', 'a number from 0 up', part.roi_head.test_cfg.mask_thr_binary)
     for head, extractor in pairs(part.roi_head, 'mask') if part.roi_head.with_mask else ():
         expect_type('roi_head.mask_head', head, FCNMaskHead, PasteMaskHead)
         expect_extractor(extractor)

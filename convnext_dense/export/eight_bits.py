@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from rich.table import Table
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.metric import Metric, TestSet
+from convnext_dense.export.parity import Parity
 from convnext_dense.export.quantised import WAYS
 from convnext_dense.export.runtimes import FORMS, parts
 from convnext_dense.text import table_text
@@ -23,34 +23,49 @@ from convnext_dense.text import table_text
 DROP = 1.0  # points of a hundred, of which more is a warning
 ROUNDS = 3
 Say = Callable[[str], None]
+Compare = Callable[[str, Path], Sequence[Parity]]
+
+
+def int8_file(file: Path) -> Path:
+    """The file of eight bits beside one of 32."""
+    return file.with_name(f'{file.stem}_int8{file.suffix}')
 
 
 def quantise(
-    files: Mapping[str, Path], folder: Path, cfg: Config, calibration: Sequence[NDArray[Any]], say: Say
+    files: Mapping[str, Path], cfg: Config, calibration: Sequence[NDArray[Any]], compare: Compare, say: Say
 ) -> dict[str, dict[str, Any]]:
-    """Write FILE_int8 beside each file by form, through `folder`; what is known of each, which is also said as a table."""
+    """Write `int8_file` of each form's file; what is known of each, which is also said as a table.
+
+    `compare` takes a form and a file to its rows beside PyTorch's. What a runtime cannot read is said and left out.
+    """
     about: dict[str, dict[str, Any]] = {}
     table = Table('file', 'metric', 'MB', 's a picture')
     for form, file in files.items():
-        target = file.with_name(f'{file.stem}_int8{file.suffix}')
-        made = folder / target.name
-        WAYS[form].write(file, made, calibration)
+        made = int8_file(file)
+        try:
+            WAYS[form].write(file, made, calibration)
+            rows = compare(form, made)
+        except Exception as error:  # of the tools, and of a runtime that cannot read what they made
+            say(f'{form}: no file of eight bits: {last_line(error)}')
+            for part in parts(form, made):
+                part.unlink(missing_ok=True)
+            continue
         before, after = metrics(cfg, (file, made), say)
         slow, fast = seconds(form, (file, made), calibration[:ROUNDS])
         sizes = [sum(part.stat().st_size for part in parts(form, one)) for one in (file, made)]
-        for one, metric, size, spent in zip((file, target), (before, after), sizes, (slow, fast)):
+        for one, metric, size, spent in zip((file, made), (before, after), sizes, (slow, fast)):
             table.add_row(one.name, str(metric or ''), f'{size / 1e6:.1f}', f'{spent:.3f}')
-        about[form] = dict(file=target.name, bytes=sizes[1], seconds=dict(float32=slow, int8=fast))
+        took = dict(float32=slow, int8=fast)
+        about[form] = dict(file=made.name, bytes=sizes[1], seconds=took, parity=[row.row() for row in rows])
         if before and after:
             about[form]['metric'] = dict(name=before.name, float32=round(before.points, 2), int8=round(after.points, 2))
             if before.points - after.points > DROP:
                 say(
-                    f'warning: {target.name} loses {before.points - after.points:.2f} points of {before.name}; '
+                    f'warning: {made.name} loses {before.points - after.points:.2f} points of {before.name}; '
                     'calibrate on more pictures like those it will see, or keep the file of 32 bits'
                 )
-        for part in parts(form, made):
-            os.replace(part, target.with_name(part.name))
-    say(table_text(table))
+    if about:
+        say(table_text(table))
     return about
 
 
@@ -58,6 +73,7 @@ def metrics(cfg: Config, files: Sequence[Path], say: Say) -> tuple[Metric | None
     """Of the file of 32 bits and that of eight."""
     test_set = TestSet(cfg)
     try:
+        say(f"the config's test set is measured twice: {test_set.count()} pictures")
         return test_set.metric(files[0]), test_set.metric(files[1])
     except InputError as error:
         say(f'no metric: {error}')

@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convnext_dense.errors import InputError, doing
+from convnext_dense.errors import InputError, doing, last_line
 from convnext_dense.export.about import DETECTION, SEGMENTATION, described
 from convnext_dense.export.check_pictures import calibration_pictures, check_pictures
-from convnext_dense.export.eight_bits import quantise
+from convnext_dense.export.eight_bits import int8_file, quantise
 from convnext_dense.export.graphs import Size, graph_of
 from convnext_dense.export.names import MASKS
-from convnext_dense.export.parity import BOXES, LOGITS, PIXELS, Parity, compare_objects, compare_segments
+from convnext_dense.export.parity import BOXES, LOGITS, PIXELS, Limits, Parity, compare_objects, compare_segments
 from convnext_dense.export.parity import MASKS as MASK_PIXELS
 from convnext_dense.export.quantised import WAYS, check_quantised
 from convnext_dense.export.reference import Reference
 from convnext_dense.export.runtimes import FORMS, check_installed, parts
-from convnext_dense.files import check_file, partial_file
+from convnext_dense.files import check_file
 from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.predict.model import Model
 
@@ -65,6 +65,7 @@ def targets(out: str, forms: Sequence[str]) -> dict[str, Path]:
     found = {name: path.with_suffix(suffix) for name, suffix in zip(forms, suffixes)}
     for file, suffix in zip(found.values(), suffixes):
         check_file('--out', str(file), suffix)
+        check_file('--out', str(int8_file(file)), suffix)
     check_file('--out', str(path.with_suffix('.json')), '.json')
     return found
 
@@ -95,33 +96,42 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
     if model.cfg.model.get('test_cfg', {}).get('mode') == 'slide':
         say('the config predicts by windows; the file takes the whole picture at once, which is compared here')
     about = described(model, source, graph)
-    reference = Reference(model, options.raw)
+    reference, limits = Reference(model, options.raw), limits_of(model)
     answers = [Answer(name, rgb, reference.taken(rgb), reference.answer(rgb)) for name, rgb in pictures]
     kept: dict[str, Any] = {}
+    description = Path(out).with_suffix('.json')
     with doing('exporting'), tempfile.TemporaryDirectory(dir=Path(out).absolute().parent, prefix='.export_') as folder:
         for name, file in files.items():
             begun, made = time.perf_counter(), Path(folder, file.name)
             FORMS[name].write(graph, made, about)
-            rows = proof(name, made, answers, about, say)
+            rows = proof(name, made, answers, limits, say)
             if not all(row.within for row in rows):
-                say(f'{name}: not kept: beyond {BOUNDS[about["task"]]}')
+                earlier = f'; {file} is of an earlier export' if file.exists() else ''
+                say(f'{name}: not kept: beyond {BOUNDS[about["task"]]}{earlier}')
+                for part in parts(name, made):
+                    part.unlink()
                 continue
             size = sum(part.stat().st_size for part in parts(name, made))
             spent = round(time.perf_counter() - begun, 1)
             kept[name] = dict(file=file.name, bytes=size, seconds=spent, parity=[row.row() for row in rows])
-            for part in parts(name, made):
-                os.replace(part, file.with_name(part.name))
             say(f'{name}: {file.name}, {size / 1e6:.1f} MB')
-        whole = {name: files[name] for name in kept if name in WAYS}
+        whole = {name: Path(folder, files[name].name) for name in kept if name in WAYS}
         if calibration and whole:
             inputs = [reference.taken(rgb) for rgb in calibration]
-            for name, found in quantise(whole, Path(folder), model.cfg, inputs, say).items():
+
+            def compare(name: str, file: Path) -> list[Parity]:
+                return proof(name, file, answers, limits, lambda line: say(line.replace(name, f'{name} int8', 1)))
+
+            for name, found in quantise(whole, model.cfg, inputs, compare, say).items():
                 kept[name]['int8'] = found
+        if kept:
+            Path(folder, description.name).write_text(json.dumps(about | dict(files=kept), indent=1))
+        # What others refer to goes first, the description last; an error before this leaves what was there before.
+        made_files = sorted(Path(folder).iterdir(), key=lambda path: (path.suffix == '.json', path.suffix != '.bin'))
+        for path in made_files:
+            os.replace(path, description.with_name(path.name))
     if not model.is_segmentor and not any(len(answer.theirs[1]) for answer in answers):
         say('no object was found in any of the pictures, so that boxes are not proved: --check pictures with objects in them')
-    if kept:
-        with partial_file(Path(out).with_suffix('.json')) as partial:
-            partial.write_text(json.dumps(about | dict(files=kept), indent=1))
     return len(kept) == len(files)
 
 
@@ -134,17 +144,29 @@ class Answer(NamedTuple):
     theirs: list[NDArray[Any]]
 
 
-def proof(name: str, file: Path, answers: Sequence[Answer], about: dict[str, Any], say: Say) -> list[Parity]:
+def limits_of(model: Model) -> Limits | None:
+    """A detector's."""
+    if model.is_segmentor:
+        return None
+    cfg: Any = model.model.roi_head.test_cfg  # type: ignore[union-attr]
+    return Limits(cfg.score_thr, cfg.max_per_img, cfg.get('mask_thr_binary', 0.5))
+
+
+def proof(name: str, file: Path, answers: Sequence[Answer], limits: Limits | None, say: Say) -> list[Parity]:
     """A file's answers beside PyTorch's, each said as it comes."""
     run = FORMS[name].run(file)
     rows: list[Parity] = []
     for picture, rgb, taken, theirs in answers:
-        ours, size = run(taken), (rgb.shape[0], rgb.shape[1])
+        size = rgb.shape[0], rgb.shape[1]
+        try:
+            ours = run(taken)
+        except (RuntimeError, AssertionError) as error:  # of a size that the file does not take
+            raise InputError(f'{name}: the file does not take {picture} at {size[0]}x{size[1]} ({last_line(error)})') from error
         row: Parity
-        if about['task'] == SEGMENTATION:
+        if limits is None:
             row = compare_segments(picture, size, ours, theirs)
         else:
-            row = compare_objects(picture, size, ours, theirs, about['mask_threshold'])
+            row = compare_objects(picture, size, ours, theirs, limits)
         say(f'{name}: {picture} at {size[0]}x{size[1]}: {row}')
         rows.append(row)
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,18 @@ class TestSet:
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
 
+    def count(self) -> int:
+        """Of its pictures."""
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope')):
+            return len(self._loader(self.cfg).dataset)
+
+    @staticmethod
+    def _loader(cfg: Any) -> Any:
+        try:
+            return Runner.build_dataloader(dict(copy.deepcopy(cfg.test_dataloader), num_workers=0, persistent_workers=False))
+        except Exception as error:  # of any data set
+            raise _unread(error) from error
+
     def metric(self, file: Path) -> Metric:
         """Of a file of ONNX or OpenVINO, by its runtime.
 
@@ -48,16 +61,29 @@ class TestSet:
         use_exported(cfg, ExportedFile(file), ())
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             model: Any = MODELS.build(cfg.model)
-            try:
-                loader: Any = Runner.build_dataloader(cfg.test_dataloader | dict(num_workers=0, persistent_workers=False))
-            except Exception as error:  # of any data set
-                raise InputError(f"the config's test data cannot be read ({last_line(error)})") from error
+            loader = self._loader(cfg)
             evaluator = Evaluator(cfg.test_evaluator)
             evaluator.dataset_meta = loader.dataset.metainfo
-            for data in loader:
+            for data in _read(loader):
                 evaluator.process(model.test_step(data), data)
             found = evaluator.evaluate(len(loader.dataset))
         for name, factor in KNOWN.items():
             if name in found:
                 return Metric(name.removeprefix('coco/').replace('_m', ' '), factor * float(found[name]))
         raise InputError(f'the config measures none of {", ".join(KNOWN)}')
+
+
+def _read(loader: Any) -> Iterator[Any]:
+    batches = iter(loader)
+    while True:
+        try:
+            data = next(batches)
+        except StopIteration:
+            return
+        except Exception as error:  # of any data set
+            raise _unread(error) from error
+        yield data
+
+
+def _unread(error: Exception) -> InputError:
+    return InputError(f"the config's test data cannot be read ({last_line(error)})")

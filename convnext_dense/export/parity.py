@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,11 +76,20 @@ def compare_segments(name: str, size: tuple[int, int], ours: Arrays, theirs: Arr
     return SegmentorParity(name, *size, share, float(equal))
 
 
-def compare_objects(name: str, size: tuple[int, int], ours: Arrays, theirs: Arrays, threshold: float) -> DetectorParity:
+class Limits(NamedTuple):
+    """Of a detector: objects are those above `score`, at most `most`; masks are cut at `mask`."""
+
+    score: float
+    most: int
+    mask: float
+
+
+def compare_objects(name: str, size: tuple[int, int], ours: Arrays, theirs: Arrays, limits: Limits) -> DetectorParity:
     """Boxes (1, N, 4), scores, labels and masks (cropped or whole) by a file beside PyTorch's (K, 4) and so on.
 
     Each object is matched with one of the same class, the nearest first, so that equal scores may be in any order. What is
-    without one counts but for objects at the end of the list, where rounding decides which of equal scores are in it.
+    without one counts, but where rounding decides whether it is in the list: within SCORES of the least score that is asked
+    for, or of the last one in a list that is full.
     """
     boxes, scores, labels, *masks = (np.asarray(part)[0] for part in ours)
     found = labels >= 0
@@ -88,11 +97,11 @@ def compare_objects(name: str, size: tuple[int, int], ours: Arrays, theirs: Arra
     pairs = matched(boxes, labels, theirs[0], theirs[2])
     mine, other = (np.array([pair[i] for pair in pairs], int) for i in (0, 1))
     alone = np.concatenate([np.delete(scores, mine), np.delete(theirs[1], other)])
-    least = min((float(part.min()) for part in (scores, theirs[1]) if len(part)), default=0.0)
-    unmatched = int((~(np.abs(alone - least) < SCORES)).sum())
+    ends = [limits.score, *(float(part.min()) for part in (scores, theirs[1]) if len(part) == limits.most)]
+    unmatched = int(sum(all(abs(score - end) >= SCORES for end in ends) for score in alone))
     share = None
     if masks and len(theirs) > 3:
-        share = different(masks[0][found][mine], boxes[mine], theirs[3][other], size, threshold)
+        share = different(masks[0][found][mine], boxes[mine], theirs[3][other], size, limits.mask)
     apart, scored = largest(boxes[mine] - theirs[0][other]), largest(scores[mine] - theirs[1][other])
     return DetectorParity(name, *size, len(theirs[1]), unmatched, apart, scored, share)
 

@@ -20,6 +20,7 @@ BITS = 2048  # of cv2's fixed-point weights
 EXPONENTS = torch.tensor([2**e for e in range(1, 14)])
 LATER_BITS = torch.tensor([2 ** (13 - e) for e in range(14)])  # of a fraction's 23 - e, those after the first 10
 PLAIN = dict(interpolation='bilinear', backend='cv2', clip_object_border=True, scale_factor=None)  # of mmcv's Resize
+LOADED = dict(to_float32=False, color_type='color', imdecode_backend='cv2', ignore_empty=False)
 OTHERWISE = 'resize and normalise before the file, with --raw'
 
 
@@ -190,7 +191,8 @@ def normalisation(preprocessor: Any) -> tuple[str, list[float], list[float]]:
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if mean is None or std is None:
         return 'RGB' if swapped else 'BGR', [0.0] * 3, [1.0] * 3
-    return 'RGB' if swapped else 'BGR', mean.flatten().tolist(), std.flatten().tolist()
+    mean, std = mean.flatten().expand(3), std.flatten().expand(3)  # one value may stand for all
+    return 'RGB' if swapped else 'BGR', mean.tolist(), std.tolist()
 
 
 def pipeline_resize(pipeline: Any) -> dict[str, Any] | None:
@@ -203,6 +205,11 @@ def pipeline_resize(pipeline: Any) -> dict[str, Any] | None:
     loads = name_of(pipeline[0]) if pipeline else ''
     if loads != 'LoadImageFromFile':
         raise InputError(f'export: expected a pipeline that begins with LoadImageFromFile, got {loads or "none"}; {OTHERWISE}')
+    plainly = {key: value for key, value in (pipeline[0] if pipeline else {}).items() if key not in ('type', 'backend_args')}
+    if any(LOADED.get(key, ...) != value for key, value in plainly.items()):
+        raise InputError(
+            f'export: expected pictures that are loaded in colour and bytes, got {brief(pipeline[0])}; {OTHERWISE}'
+        )
     if not steps:
         return None
     options = {key: value for key, value in steps[0].items() if key != 'type'}
@@ -210,6 +217,10 @@ def pipeline_resize(pipeline: Any) -> dict[str, Any] | None:
     if isinstance(scale, int):
         scale = (scale, scale)
     plain = all(PLAIN.get(key, ...) == value for key, value in options.items())
-    if len(steps) > 1 or name_of(steps[0]) != 'Resize' or not isinstance(scale, (tuple, list)) or not plain:
+    if len(steps) > 1 or name_of(steps[0]) != 'Resize' or not _finite(scale) or not plain:
         raise InputError(f'export: expected a pipeline with one bilinear Resize by its scale, got {brief(steps)}; {OTHERWISE}')
     return dict(scale=[int(side) for side in scale], keep_ratio=bool(keep_ratio))
+
+
+def _finite(scale: Any) -> bool:
+    return isinstance(scale, (tuple, list)) and len(scale) == 2 and all(isinstance(side, int) for side in scale)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
@@ -56,18 +56,21 @@ class Reference:
         """Of a segmentor classes (1, H, W) and logits (1, classes, h, w); of a detector boxes, scores, labels and masks."""
         data = self.prepared(rgb)
         with torch.no_grad():
-            return self._segmented(data, rgb.shape[:2]) if self.model.is_segmentor else self._detected(data)
+            return self._segmented(data) if self.model.is_segmentor else self._detected(data)
 
-    def _segmented(self, data: dict[str, Any], own: tuple[int, ...]) -> list[NDArray[Any]]:
+    def _segmented(self, data: dict[str, Any]) -> list[NDArray[Any]]:
         model: Any = self.model.model
-        inputs = self._inputs(data)
-        logits = model.decode_head(model.extract_feat(inputs))
-        large = logits
-        for size in (inputs.shape[2:], own):
-            large = F.interpolate(large, size, mode='bilinear', align_corners=model.align_corners)
-        if model.out_channels == 1:
-            return [(large[:, 0].sigmoid() > model.decode_head.threshold).numpy(), logits.numpy()]
-        return [large.argmax(1).numpy(), logits.numpy()]
+        logits = model.decode_head(model.extract_feat(self._inputs(data)))
+        if not isinstance(logits, torch.Tensor):
+            raise InputError(
+                f'export: expected a head that gives logits, got {type(model.decode_head).__name__}, which gives more'
+            )
+        given, model.test_cfg = model.test_cfg, Config({**model.test_cfg, 'mode': 'whole'})
+        try:
+            found = model.test_step(data)[0].pred_sem_seg.data
+        finally:
+            model.test_cfg = given
+        return [found.numpy(), logits.numpy()]
 
     def _detected(self, data: dict[str, Any]) -> list[NDArray[Any]]:
         found = self.model.model.test_step(data)[0].pred_instances  # type: ignore[operator]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads import UPerHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.export.picture_input import PictureInput
 from convnext_dense.export.resampling import replace_pools
 from convnext_dense.export.upsampled_conv_graph import conv_of_upsampled
+from convnext_dense.segmentation.segmentor import LeanEncoderDecoder
 from convnext_dense.segmentation.uper_head import folded_norm
 
 
@@ -63,8 +65,11 @@ class SegmentorGraph(nn.Module):
 
 def check_segmentor(model: Any) -> None:
     """Stop where a model is none that the graph computes."""
-    if not isinstance(model, EncoderDecoder):
+    if type(model) not in (EncoderDecoder, LeanEncoderDecoder):  # not those derived from it, which may predict otherwise
         raise InputError(f'export: expected an EncoderDecoder of MMSegmentation, got {type(model).__name__}')
+    head = type(model.decode_head)
+    if head.predict_by_feat is not BaseDecodeHead.predict_by_feat:
+        raise InputError(f"export: expected a head with MMSegmentation's own predict_by_feat, got {head.__name__}")
 
 
 class FusedUPerHead(nn.Module):

@@ -15,7 +15,7 @@ def about(task: str = 'segmentation', **changes: Any) -> Any:
 
 
 def test_a_pipeline_that_is_the_callers() -> None:
-    with pytest.raises(InputError, match=r'got a raw file of .*Pad.*, which its caller has to run; export it without --raw'):
+    with pytest.raises(InputError, match=r'got a raw file of .*Pad.*, which its caller has to run; predict by its'):
         about(raw=True, resize=dict(steps="[dict(type='Pad')]"))
 
 

@@ -120,7 +120,7 @@ def test_other_loading(pipeline: Any) -> None:
 
 @pytest.mark.parametrize('option', [dict(color_type='grayscale'), dict(to_float32=True), dict(imdecode_backend='pillow')])
 def test_pictures_loaded_in_another_way(option: dict) -> None:
-    with pytest.raises(InputError, match='expected pictures loaded in colour and bytes, got .*--raw'):
+    with pytest.raises(InputError, match='expected pictures that are loaded in colour and bytes, got .*--raw'):
         pipeline_resize([{**LOAD, **option}, PACK])
     assert pipeline_resize([dict(LOAD, to_float32=False, backend_args=None), PACK]) is None
 

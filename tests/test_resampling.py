@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from conftest import image
 from torch import nn
 
-from convnext_dense.export.resampling import AveragePool, replace_pools, upsampling
+from convnext_dense.export.resampling import AveragePool, replace_baked, upsampling
 
 
 @pytest.mark.parametrize('parts', [1, 2, 3, 6])
@@ -32,6 +32,6 @@ def test_every_pool_is_replaced() -> None:
     )
     x = image(1, 2, 5, 7)
     expected = module(x), module[1][0](x)
-    replace_pools(module)
+    replace_baked(module)
     assert [type(one).__name__ for one in (module[0], *module[1])] == ['AveragePool', 'AveragePool', 'AdaptiveAvgPool2d']
     torch.testing.assert_close((module(x), module[1][0](x)), expected, atol=1e-6, rtol=0)

@@ -41,6 +41,7 @@ MODELS_OF = {
     ),
     'NonLocal': (RESNET, dict(LAST, type='NLHead')),
     'APCNet': (RESNET, dict(LAST, type='APCHead', pool_scales=(1, 2))),
+    'Semantic FPN': (PYRAMID, dict(ALL, type='FPNHead', in_channels=[16] * 4, feature_strides=[4, 8, 16, 32])),
     'SegFormer': (SEGFORMER, dict(ALL, type='SegformerHead', in_channels=[8, 8, 16, 16])),
     'UPerNet': (PYRAMID, dict(ALL, type='UPerHead', in_channels=[8, 16, 32, 64], align_corners=True)),
 }
@@ -52,6 +53,8 @@ def test_stock(name: str, tmp_path) -> None:
     config: dict[str, Any] = dict(
         type='EncoderDecoder', data_preprocessor=PREPROCESSOR, backbone=backbone, decode_head={'align_corners': False, **head}
     )
+    if head['type'] == 'FPNHead':
+        config['neck'] = dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=16, num_outs=4)
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(config).eval()
     for module in model.modules():

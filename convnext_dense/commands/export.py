@@ -58,6 +58,10 @@ def parse_args() -> argparse.Namespace:
         parser.error('expected a model, --to and --out; or --serve DIR')
     if args.serve is not None and (args.model or args.to or args.out):
         parser.error('--serve: expected no model, --to or --out beside it; write first, then serve')
+    if args.serve is None and args.port != PORT:
+        parser.error('--port: expected --serve with it')
+    if args.onnxruntime_web and WEB not in (args.to or []):
+        parser.error('--onnxruntime-web: expected --to web with it')
     return args
 
 

@@ -136,6 +136,9 @@ def opened(args: argparse.Namespace) -> ExportedFile:
     for option, given in (('--tta', args.tta), ('--tile', args.tile is not None), ('--launcher', args.launcher != 'none')):
         if given:
             raise InputError(f'{option}: expected a checkpoint with it, got the exported file {args.checkpoint}; leave it out')
+    changed = [name for name in args.cfg_options or {} if name.partition('.')[0] == 'model']
+    if changed:
+        raise InputError(f'--cfg-options {changed[0]}: expected a checkpoint with it, got the exported file {args.checkpoint}')
     return ExportedFile(args.checkpoint)
 
 

@@ -7,6 +7,7 @@ computes from the sizes that it is given.
 from __future__ import annotations
 
 import torch
+from mmseg.models.utils.wrappers import Upsample
 from torch import Tensor, nn
 
 
@@ -47,13 +48,16 @@ def upsampling(out: int, own: int, align_corners: bool, like: Tensor) -> Tensor:
     return first * (1 - share) + second * share
 
 
-def replace_pools(module: nn.Module) -> None:
-    """AveragePool in the place of every nn.AdaptiveAvgPool2d in `module`."""
+def replace_baked(module: nn.Module) -> None:
+    """Layers that take any size in the place of those into which exporters bake one: adaptive pools and mmseg's Upsample."""
     for name, child in module.named_children():
         if isinstance(child, nn.AdaptiveAvgPool2d):
             sides = child.output_size if isinstance(child.output_size, (tuple, list)) else (child.output_size,) * 2
             rows, columns = sides
             if rows is not None and columns is not None:
                 setattr(module, name, AveragePool(rows, columns))
+        elif isinstance(child, Upsample) and not child.size:
+            factor, mode = child.scale_factor, child.mode
+            setattr(module, name, nn.Upsample(scale_factor=factor, mode=mode, align_corners=child.align_corners))
         else:
-            replace_pools(child)
+            replace_baked(child)

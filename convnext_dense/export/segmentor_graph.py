@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
 from convnext_dense.export.picture_input import PictureInput
-from convnext_dense.export.resampling import replace_pools
+from convnext_dense.export.resampling import replace_baked
 from convnext_dense.export.upsampled_conv_graph import conv_of_upsampled
 from convnext_dense.segmentation.segmentor import LeanEncoderDecoder
 from convnext_dense.segmentation.uper_head import folded_norm
@@ -46,7 +46,7 @@ class SegmentorGraph(nn.Module):
         self.picture = PictureInput(made.data_preprocessor, resize, raw)
         self.backbone, self.neck = made.backbone, made.neck if made.with_neck else nn.Identity()
         head = made.decode_head
-        replace_pools(head)
+        replace_baked(head)
         self.head = FusedUPerHead(head) if fused and isinstance(head, UPerHead) else head
         self.align_corners, self.threshold = made.align_corners, head.threshold if made.out_channels == 1 else None
 

@@ -123,7 +123,7 @@ def _resize(given: Any) -> Resize:
     if 'steps' in given:
         raise InputError(
             f'expected a test pipeline of one resize at most, got a raw file of {brief(given["steps"])}, which its caller has '
-            'to run; export it without --raw, or predict by its checkpoint'
+            'to run; predict by its checkpoint'
         )
     first, second = given['scale']
     if not (number(first, 1) and number(second, 1)):

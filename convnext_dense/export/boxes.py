@@ -81,7 +81,7 @@ def class_wise_nms(boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor,
 
 def best_places(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` highest of scores (K,), and their places; where K is less, ABSENT at place 0 fills them up."""
-    scores, index = torch.cat([scores, scores.new_full((count,), ABSENT)]).sort(descending=True, stable=True)
+    scores, index = torch.cat([scores, scores.new_full((count,), ABSENT)]).sort(descending=True)
     scores, index = scores.narrow(0, 0, count), index.narrow(0, 0, count)  # mmdet sorts, and equal scores keep their order
     return scores, torch.where(scores > ABSENT, index, 0)
 

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.export.quantised import quiet
 from convnext_dense.predict.exported_model import ExportedFile
 from convnext_dense.predict.exported_tested import use_exported
 
@@ -41,7 +42,7 @@ class TestSet:
 
     def count(self) -> int:
         """Of its pictures."""
-        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope')):
+        with quiet(), DefaultScope.overwrite_default_scope(self.cfg.get('default_scope')):
             return len(self._loader(self.cfg).dataset)
 
     @staticmethod
@@ -59,7 +60,7 @@ class TestSet:
         """
         cfg: Any = copy.deepcopy(self.cfg)
         use_exported(cfg, ExportedFile(file), ())
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        with quiet(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             model: Any = MODELS.build(cfg.model)
             loader = self._loader(cfg)
             evaluator = Evaluator(cfg.test_evaluator)

@@ -6,10 +6,11 @@ suppression and pasting stay in floats.
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,18 +93,15 @@ def write_openvino(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> N
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the tools' own log."""
-    loggers = [logging.getLogger(name) for name in ('nncf', 'onnxruntime', 'root', '')]
-    before = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try:
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
+    """Without the tools' own log and bars."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore')
             yield
-        finally:
-            for logger, level in zip(loggers, before):
-                logger.setLevel(level)
+    finally:
+        logging.disable(before)
 
 
 WAYS = {

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,8 @@ def test_detectors(name: str, detector: Graph, tmp_path: Path) -> None:
             *want, masks = found(detector.module(torch.from_numpy(picture)[None]))
         theirs = [part.numpy() for part in (*want, masks.bool())]
         row = compare_objects('one', (height, width), run(picture[None]), theirs, Limits(0.05, 40, 0.5))
-        assert row.within and row.objects >= 20 and theirs[3].any(), str(row)
+        # Scores of an untrained model are nearly equal: rounding may keep the other one of two boxes that overlap.
+        assert row.unmatched <= 1 and replace(row, unmatched=0).within and row.objects >= 20 and theirs[3].any(), str(row)
     assert described(name, path) == META
 
 

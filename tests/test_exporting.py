@@ -75,6 +75,45 @@ def test_a_detector(more: tuple[str, ...], detector_file: str, shapes: str, tmp_
 
 
 @pytest.mark.slow
+def test_eight_bits(segmentor_file: str, shapes: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the config's data is not
+    pictures = f'{shapes}/images/validation'
+    done = call_tool(
+        'export',
+        segmentor_file,
+        '--to',
+        'onnx',
+        '--out',
+        'toy.onnx',
+        '--size',
+        '64x96',
+        '--int8',
+        pictures,
+        '--check',
+        pictures,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {'toy.onnx', 'toy_int8.onnx', 'toy.json'}
+    found = json.loads((tmp_path / 'toy.json').read_text())['files']['onnx']['int8']
+    assert found['file'] == 'toy_int8.onnx' and len(found['parity']) == 4 and found['parity'][0]['logits'] > 1e-4
+    assert "no metric: the config's test data cannot be read" in done.stdout and 'onnx int8: scene' in done.stdout
+    assert 'metric' not in found and found['bytes'] == (tmp_path / 'toy_int8.onnx').stat().st_size
+
+
+@pytest.mark.slow
+def test_an_export_that_fails_late_leaves_what_was_there(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
+    def fail(graph, path: Path, meta) -> None:
+        raise OSError(28, 'No space left on device', str(path))
+
+    (tmp_path / 'toy.ts').write_bytes(b'earlier')
+    monkeypatch.setitem(FORMS, 'torch-export', FORMS['torch-export']._replace(write=fail))
+    forms = '--to', 'torchscript', 'torch-export'
+    done = call_tool('export', segmentor_file, *forms, '--out', str(tmp_path / 'toy.ts'), '--size', '64x96')
+    assert done.returncode == 2 and 'the disk is full' in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ['toy.ts'] and (tmp_path / 'toy.ts').read_bytes() == b'earlier'
+
+
+@pytest.mark.slow
 def test_a_detector_that_finds_nothing_is_not_proved(detector_file: str, tmp_path: Path) -> None:
     content = torch.load(detector_file, weights_only=False)
     content['meta']['cfg'] = content['meta']['cfg'].replace('score_thr=0.05', 'score_thr=0.99')

@@ -137,3 +137,10 @@ def test_whole_masks() -> None:
     )
     half = objects(about('detection', masks='full'), detected(masks=masks), (20, 30), (10, 15))
     assert half.patches is not None and half.patches[0].area == 4
+
+
+def test_a_picture_that_is_too_small() -> None:
+    said = about('segmentation', input=dict(least=32))
+    with pytest.raises(InputError, match='has 40x31 pixels: expected height and width of at least 32, the last stride; resize'):
+        given_to(said, photograph(31, 40, 0))
+    assert given_to(said, photograph(32, 40, 0)).shape == (32, 40, 3)

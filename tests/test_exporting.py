@@ -68,6 +68,7 @@ def test_a_detector(more: tuple[str, ...], detector_file: str, shapes: str, tmp_
         type='float32' if about['raw'] else 'uint8',
         colour='RGB',
         size=[96, 130] if about['raw'] else 'dynamic',
+        least=1,
         batch=1,
     )
     rows = about['files']['torchscript']['parity']

@@ -88,12 +88,17 @@ def main() -> None:
 
 def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
     """Write files of one name and prove them; end with status 1 where one is not kept."""
-    from convnext_dense.commands.predict import models
-    from convnext_dense.export.exporting import Options, export_model, parsed_size
-    from convnext_dense.export.runtimes import check_installed
-    from convnext_dense.predict.trained import load_trained
-    from convnext_dense.run.preflight import last_checkpoint
-    from convnext_dense.weights.fetch import resolve
+    try:
+        from convnext_dense.commands.predict import models
+        from convnext_dense.export.exporting import Options, export_model, parsed_size
+        from convnext_dense.export.runtimes import check_installed
+        from convnext_dense.predict.trained import load_trained
+        from convnext_dense.run.preflight import last_checkpoint
+        from convnext_dense.weights.fetch import resolve
+    except ModuleNotFoundError as error:
+        if (error.name or '').startswith('convnext_dense'):
+            raise
+        raise InputError(f'export: expected {error.name}, which is not installed; install requirements.txt') from error
 
     options = Options(parsed_size(args.size), args.raw, args.masks, args.check, args.int8)
     check_installed(forms)

@@ -9,6 +9,7 @@ from typing import Any
 from convnext_dense.export.graphs import Graph
 from convnext_dense.export.picture_input import normalisation
 from convnext_dense.export.runtimes import OPSET
+from convnext_dense.models.archs import MIN_SIDE
 from convnext_dense.predict.model import Model
 from convnext_dense.version import __version__
 
@@ -35,6 +36,7 @@ def described(model: Model, source: str, graph: Graph) -> dict[str, Any]:
             type='float32' if raw else 'uint8',
             colour=colour if raw else 'RGB',
             size=list(size) if size else 'dynamic',
+            least=MIN_SIDE if graph.batch else 1,
             batch='dynamic' if graph.batch and size is None else 1,
         ),
         raw=raw,

@@ -52,7 +52,8 @@ def _read(folder: str, option: str, most: int) -> Iterator[tuple[str, NDArray[np
     try:
         found = list(islice(items(folder), most))
     except InputError as error:
-        raise InputError(f'{option}: {str(error).removeprefix("input: ")}') from error
+        why = str(error).removeprefix('input: ').partition('; --recursive')[0]
+        raise InputError(f'{option}: {why}') from error
     for item in found:
         try:
             yield item.name, np.ascontiguousarray(_bgr(item)[..., ::-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,7 +75,10 @@ def recorded(graph: Graph) -> torch.export.ExportedProgram:
 
 
 def write_program(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
-    torch.export.save(recorded(graph), path, extra_files={f'{NOTE}.json': json.dumps(meta)})
+    # By way of memory: PyTorch's own writer ends the process where the disk is full.
+    made = io.BytesIO()
+    torch.export.save(recorded(graph), made, extra_files={f'{NOTE}.json': json.dumps(meta)})
+    path.write_bytes(made.getbuffer())
 
 
 def run_program(path: Path) -> Run:
@@ -84,7 +88,9 @@ def run_program(path: Path) -> Run:
 def write_torchscript(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
     with torch.no_grad(), quiet():
         traced = torch.jit.trace(graph.module, graph.example(), check_trace=False)
-        torch.jit.save(traced, path, _extra_files={f'{NOTE}.json': json.dumps(meta)})
+        made = io.BytesIO()  # see write_program
+        torch.jit.save(traced, made, _extra_files={f'{NOTE}.json': json.dumps(meta)})
+    path.write_bytes(made.getbuffer())
 
 
 def run_torchscript(path: Path) -> Run:

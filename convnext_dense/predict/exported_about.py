@@ -42,6 +42,7 @@ class About:
     masks: str | None  # 'crop', 'full'
     mask_threshold: float
     threshold: float  # of a segmentor of one channel
+    least: int  # pixels of a side
     checkpoint: str
 
 
@@ -102,6 +103,7 @@ def _about(said: Mapping[str, Any]) -> About:
         masks=_one_of(said, 'masks', ('crop', 'full', None)) if 'masks' in said else None,
         mask_threshold=0.5 if said.get('mask_threshold') is None else float(said['mask_threshold']),
         threshold=BINARY if said.get('threshold') is None else float(said['threshold']),
+        least=int(taken.get('least', 1)),
         checkpoint=str(said.get('checkpoint', '')),
     )
 

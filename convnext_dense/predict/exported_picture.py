@@ -34,7 +34,7 @@ def given_to(about: About, bgr: NDArray[np.uint8]) -> NDArray[Any]:
     """A picture (H, W, 3) as the file takes it, without the batch's dimension.
 
     Raises:
-        InputError: where the file takes pictures of another size.
+        InputError: where the file takes pictures of another size, or larger ones.
     """
     image: NDArray[Any] = resized(bgr, about.resize) if about.raw else bgr
     if about.size is not None and image.shape[:2] != about.size:
@@ -42,6 +42,11 @@ def given_to(about: About, bgr: NDArray[np.uint8]) -> NDArray[Any]:
         after = 'after resizing ' if about.raw and about.resize is not None else ''
         raise InputError(
             f'has {w}x{h} pixels {after}where the model takes {width}x{height} alone; resize it, or export with --size dynamic'
+        )
+    if min(image.shape[:2]) < about.least:  # OpenVINO that stopped at one may refuse others
+        raise InputError(
+            f'has {image.shape[1]}x{image.shape[0]} pixels: expected height and width of at least {about.least}, the last stride; '
+            'resize or pad the image'
         )
     image = image[..., ::-1] if about.rgb else image
     if about.raw:

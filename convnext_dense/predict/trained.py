@@ -60,6 +60,10 @@ def load_trained(
     given = os.fspath(model if checkpoint is None else checkpoint)
     if config is None and given.endswith('.py'):
         raise InputError(f'model: expected a checkpoint or a work directory, got the config {given} alone; give both')
+    if given.lower().endswith(('.pt2', '.ts')):
+        raise InputError(
+            f'model: expected a checkpoint, or an exported file of .onnx or .xml, got {given}; PyTorch alone runs it'
+        )
     if is_exported(given):
         raise InputError(
             f'model: expected a checkpoint or a work directory, got the exported file {given}; give its checkpoint'

@@ -44,8 +44,9 @@ def given_to(about: About, bgr: NDArray[np.uint8]) -> NDArray[Any]:
             f'has {w}x{h} pixels {after}where the model takes {width}x{height} alone; resize it, or export with --size dynamic'
         )
     if min(image.shape[:2]) < about.least:  # OpenVINO that stopped at one may refuse others
+        height, width = image.shape[:2]
         raise InputError(
-            f'has {image.shape[1]}x{image.shape[0]} pixels: expected height and width of at least {about.least}, the last stride; '
+            f'has {width}x{height} pixels: expected height and width of at least {about.least}, the last stride; '
             'resize or pad the image'
         )
     image = image[..., ::-1] if about.rgb else image

@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
@@ -94,14 +95,17 @@ def write_openvino(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> N
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the tools' own log and bars."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    loggers = [*(logging.getLogger(name) for name in ('nncf', 'onnxruntime', '')), MMLogger.get_current_instance()]
+    before = [logger.level for logger in loggers]
     try:
+        for logger in loggers:  # not logging.disable: MMLogger would go on without its lines
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')
             yield
     finally:
-        logging.disable(before)
+        for logger, level in zip(loggers, before):
+            logger.setLevel(level)
 
 
 WAYS = {

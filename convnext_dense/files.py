@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import tempfile
@@ -99,3 +100,12 @@ def _what(path: Path) -> str:
     if path.is_dir():
         return 'a folder'
     return 'a broken link' if path.is_symlink() and not path.exists() else 'a file' if path.is_file() else 'no regular file'
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Of a file, in hexadecimal digits."""
+    found = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

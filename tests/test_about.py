@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from convnext_dense import load_model
-from convnext_dense.export.about import described, sha256
+from convnext_dense.export.about import described
 from convnext_dense.export.graphs import graph_of
+from convnext_dense.files import sha256
 from convnext_dense.predict.exported_about import FORMAT, parsed
 from convnext_dense.version import __version__
 

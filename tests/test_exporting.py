@@ -9,9 +9,9 @@ import torch
 from conftest import call_tool, one_line
 
 from convnext_dense import InputError
-from convnext_dense.export.about import sha256
 from convnext_dense.export.exporting import parsed_size, targets
 from convnext_dense.export.runtimes import FORMS
+from convnext_dense.files import sha256
 
 
 def test_sizes() -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any
 
 from convnext_dense.export.graphs import Graph
 from convnext_dense.export.picture_input import normalisation
 from convnext_dense.export.runtimes import OPSET
+from convnext_dense.files import sha256
 from convnext_dense.models.archs import MIN_SIDE
+from convnext_dense.predict.exported_about import FORMAT
 from convnext_dense.predict.model import Model
 from convnext_dense.version import __version__
 
-FORMAT = 1  # of the description; a greater number is one that this version cannot read
 SEGMENTATION, DETECTION = 'segmentation', 'detection'
 
 
@@ -49,12 +49,3 @@ def described(model: Model, source: str, graph: Graph) -> dict[str, Any]:
         mask_threshold=None if roi_head is None else roi_head.test_cfg.get('mask_thr_binary', 0.5),
         outputs=dict(graph.outputs),
     )
-
-
-def sha256(path: str) -> str:
-    """Of a file."""
-    found = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()

@@ -18,6 +18,7 @@ from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.predict.exported_session import INPUT, KEY
 
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 
@@ -55,7 +56,7 @@ def write_onnx(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> None:
 
         def get_next(self) -> Any:
             found = next(self.left, None)
-            return None if found is None else {'image': found}
+            return None if found is None else {INPUT: found}
 
     model = onnx.load(source)
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -85,10 +86,10 @@ def write_openvino(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> N
 
         core = openvino.Core()
         model = core.read_model(source)
-        note = model.get_rt_info(['convnext_dense']).astype(str)
-        data = nncf.Dataset(list(inputs), lambda image: {'image': image})
+        note = model.get_rt_info([KEY]).astype(str)
+        data = nncf.Dataset(list(inputs), lambda image: {INPUT: image})
         found = nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(inputs))
-        found.set_rt_info(note, ['convnext_dense'])
+        found.set_rt_info(note, [KEY])
         openvino.save_model(found, out, compress_to_fp16=False)
 
 

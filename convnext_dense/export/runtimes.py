@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.graphs import Graph
 from convnext_dense.export.names import FORM_NAMES
-from convnext_dense.predict.exported_session import open_session
+from convnext_dense.predict.exported_session import KEY, open_session
 
 Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
 
 OPSET = 20  # the first with Gelu; onnxruntime 1.17, of 2024
-NOTE = 'convnext_dense'  # the metadata's key in every form
 
 
 class Form(NamedTuple):
@@ -77,7 +76,7 @@ def recorded(graph: Graph) -> torch.export.ExportedProgram:
 def write_program(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
     # By way of memory: PyTorch's own writer ends the process where the disk is full.
     made = io.BytesIO()
-    torch.export.save(recorded(graph), made, extra_files={f'{NOTE}.json': json.dumps(meta)})
+    torch.export.save(recorded(graph), made, extra_files={f'{KEY}.json': json.dumps(meta)})
     path.write_bytes(made.getbuffer())
 
 
@@ -89,7 +88,7 @@ def write_torchscript(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None
     with torch.no_grad(), quiet():
         traced = torch.jit.trace(graph.module, graph.example(), check_trace=False)
         made = io.BytesIO()  # see write_program
-        torch.jit.save(traced, made, _extra_files={f'{NOTE}.json': json.dumps(meta)})
+        torch.jit.save(traced, made, _extra_files={f'{KEY}.json': json.dumps(meta)})
     path.write_bytes(made.getbuffer())
 
 
@@ -125,7 +124,7 @@ def onnx_program(graph: Graph) -> torch.onnx.ONNXProgram:
 
 def write_onnx(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
     made = onnx_program(graph)
-    made.model.metadata_props[NOTE] = json.dumps(meta)
+    made.model.metadata_props[KEY] = json.dumps(meta)
     made.save(path, external_data=False)
 
 
@@ -142,7 +141,7 @@ def write_openvino(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
         model = openvino.convert_model(onnx)
     finally:
         onnx.unlink(missing_ok=True)
-    model.set_rt_info(json.dumps(meta), [NOTE])
+    model.set_rt_info(json.dumps(meta), [KEY])
     openvino.save_model(model, path, compress_to_fp16=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import Any
 
 from convnext_dense.errors import InputError
 from convnext_dense.export.web_runtime import FILES
-from convnext_dense.files import check_folder
+from convnext_dense.files import check_folder, sha256
 from convnext_dense.text import listed
 
 PAGE = Path(__file__).with_name('site')
@@ -98,11 +97,7 @@ def _fill(partial: Path, onnx_file: Path, meta: Mapping[str, Any], runtime_folde
 
 def _digest(path: Path) -> str:
     """By which a browser tells a new model from one that it has kept."""
-    found = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()[:16]
+    return sha256(path)[:16]
 
 
 def _copy(source: Path, target: Path) -> None:

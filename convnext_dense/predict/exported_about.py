@@ -10,7 +10,7 @@ from typing import Any
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief, number, whole
 
-FORMAT = 1
+FORMAT = 1  # of the description; a greater number is one that this version cannot read
 AGAIN = 'export it again'
 BINARY = 0.3  # MMSegmentation's threshold of a single channel
 

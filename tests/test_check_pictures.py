@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from convnext_dense import InputError
-from convnext_dense.export.check_pictures import check_pictures
+from convnext_dense.export.check_pictures import Calibration, check_pictures
 
 
 def test_of_a_folder(tmp_path: Path) -> None:
@@ -38,3 +38,20 @@ def test_wrong_folders(tmp_path: Path) -> None:
         list(check_pictures(str(tmp_path), None))
     with pytest.raises(InputError, match='not there'):
         list(check_pictures(str(tmp_path / 'no'), None))
+
+
+def test_calibration_reads_a_picture_when_it_is_asked_for(tmp_path: Path) -> None:
+    for i in range(3):
+        Image.fromarray(np.full((40, 60, 3), (200, 10, i), np.uint8)).save(tmp_path / f'{i}.png')
+    found = Calibration(str(tmp_path), (33, 44), lambda rgb: rgb[None])
+    assert len(found) == 3 and [x.shape for x in found] == [(1, 33, 44, 3)] * 3
+    assert [x[0, 0, 0].tolist() for x in found[1:]] == [[200, 10, 1], [200, 10, 2]]
+    assert Calibration(str(tmp_path), None, lambda rgb: rgb[None])[0].shape == (1, 40, 60, 3)
+    Image.fromarray(np.full((40, 60, 3), 7, np.uint8)).save(tmp_path / '1.png')
+    assert found[1].max() == 7
+    (tmp_path / '1.png').write_bytes((tmp_path / '0.png').read_bytes()[:60])
+    with pytest.raises(InputError, match='--int8: .*1.png'):
+        found[1]
+    (tmp_path / '1.png').write_bytes(b'no picture')
+    with pytest.raises(InputError, match='--int8: .*1.png'):
+        Calibration(str(tmp_path), None, lambda rgb: rgb[None])

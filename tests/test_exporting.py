@@ -8,31 +8,8 @@ import pytest
 import torch
 from conftest import call_tool, one_line
 
-from convnext_dense import InputError
-from convnext_dense.export.exporting import parsed_size, targets
 from convnext_dense.export.runtimes import FORMS
 from convnext_dense.files import sha256
-
-
-def test_sizes() -> None:
-    assert parsed_size('dynamic') is None and parsed_size('512') == (512, 512) and parsed_size('641X427') == (641, 427)
-    for text in ('large', '512x', '1x2x3', '-5x5', ''):
-        with pytest.raises(InputError, match='expected dynamic, or HEIGHTxWIDTH in pixels'):
-            parsed_size(text)
-    with pytest.raises(InputError, match='at least 32 pixels, the last stride, got 31x64'):
-        parsed_size('31x64')
-
-
-def test_files(tmp_path: Path) -> None:
-    out = str(tmp_path / 'a.onnx')
-    assert targets(out, ['onnx', 'openvino']) == dict(onnx=tmp_path / 'a.onnx', openvino=tmp_path / 'a.xml')
-    with pytest.raises(InputError, match=r'expected a name that ends in .xml or .pt2, as --to openvino torch-export; got'):
-        targets(out, ['openvino', 'torch-export'])
-    with pytest.raises(InputError, match='existing folder'):
-        targets(str(tmp_path / 'no/a.onnx'), ['onnx'])
-    (tmp_path / 'a.json').mkdir()
-    with pytest.raises(InputError, match='a folder'):
-        targets(out, ['onnx'])
 
 
 def export(model: str, out: Path, *more: str):
@@ -47,9 +24,11 @@ def test_a_file_with_its_proof(segmentor_file: str, shapes: str, tmp_path: Path)
     about = json.loads((tmp_path / 'toy.json').read_text())
     kept = about['files']['torchscript']
     assert about['sha256'] == sha256(segmentor_file) and about['classes'][0] == 'ground' and about['input']['size'] == 'dynamic'
-    assert kept['bytes'] == (tmp_path / 'toy.ts').stat().st_size and len(kept['parity']) == 12
+    assert kept['bytes'] == (tmp_path / 'toy.ts').stat().st_size and len(kept['parity']) == 13
     assert all(row['logits'] < 1e-5 and row['pixels'] > 0.9999 for row in kept['parity'])
-    assert done.stdout.count('of the pixels are equal') == 12
+    assert done.stdout.count('of the pixels are equal') == 13 and 'all 13 comparisons are within' in done.stdout
+    assert about['bounds'] == dict(logits=1e-4, pixels=0.9999) and all(row['within'] for row in kept['parity'])
+    assert kept['parity'][-1]['picture'].endswith(' and its mirror')
     again = FORMS['torchscript'].run(tmp_path / 'toy.ts')(np.zeros((1, 64, 65, 3), np.uint8))
     assert again[0].shape == (1, 64, 65)
 
@@ -132,7 +111,10 @@ def test_a_file_that_gives_something_else_is_not_kept(segmentor_file: str, tmp_p
     plain = FORMS['torchscript'].run
     monkeypatch.setitem(FORMS, 'torchscript', FORMS['torchscript']._replace(run=wrong))
     done = export(segmentor_file, tmp_path / 'toy.ts', '--size', '64x96')
-    assert done.returncode == 1 and 'torchscript: not kept: beyond 0.0001 of the logits' in done.stdout
+    assert (
+        done.returncode == 1
+        and 'torchscript: not kept: 2 of 2 comparisons are beyond 0.0001 of the largest logit' in done.stdout
+    )
     assert not list(tmp_path.iterdir())
 
 

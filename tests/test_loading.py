@@ -55,10 +55,10 @@ def test_by_what_is_given(segmentor_file: str, tmp_path: Path) -> None:
     [
         (dict(device='cuda'), 'device: expected auto or cpu for the exported file .*m.onnx, got .cuda.; leave it out'),
         (dict(precision='bfloat16'), 'precision: expected float32 for'),
-        (dict(tta=True), 'tta: expected False for'),
-        (dict(tile=512), 'tile: expected None for'),
-        (dict(overlap=0.5), 'overlap: expected 0.25 for'),
-        (dict(bands=(0, 1, 2)), 'bands: expected None for'),
+        (dict(tta=True), 'tta: expected a checkpoint in place of'),
+        (dict(tile=512), 'tile: expected a checkpoint in place of'),
+        (dict(overlap=0.5), 'overlap: expected a checkpoint in place of'),
+        (dict(bands=(0, 1, 2)), 'bands: expected a checkpoint in place of'),
         (dict(threads=0), 'threads: expected a whole number'),
     ],
 )

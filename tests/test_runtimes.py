@@ -15,6 +15,7 @@ from two_stage import built, found, small_config
 from convnext_dense import InputError
 from convnext_dense.export.detector_graph import DetectorGraph
 from convnext_dense.export.graphs import DETECTOR, SEGMENTOR, Graph
+from convnext_dense.export.names import SUFFIXES
 from convnext_dense.export.parity import Limits, compare_objects
 from convnext_dense.export.runtimes import FORMS, check_installed, parts
 from convnext_dense.export.segmentor_graph import SegmentorGraph
@@ -51,7 +52,7 @@ def graph() -> Graph:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FORMS)
 def test_any_size(name: str, graph: Graph, tmp_path: Path) -> None:
-    path = tmp_path / f'model{FORMS[name].suffix}'
+    path = tmp_path / f'model{SUFFIXES[name]}'
     FORMS[name].write(graph, path, META)
     assert {part.name for part in parts(name, path)} == {part.name for part in tmp_path.iterdir()}
     run = FORMS[name].run(path)
@@ -97,7 +98,7 @@ def detector() -> Graph:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', FORMS)
 def test_detectors(name: str, detector: Graph, tmp_path: Path) -> None:
-    path = tmp_path / f'model{FORMS[name].suffix}'
+    path = tmp_path / f'model{SUFFIXES[name]}'
     FORMS[name].write(detector, path, META)
     run = FORMS[name].run(path)
     for height, width in ((128, 160), (131, 97), (65, 300)):

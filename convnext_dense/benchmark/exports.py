@@ -29,6 +29,7 @@ from convnext_dense.data.shapes import draw_scene
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.about import described
 from convnext_dense.export.graphs import SEGMENTOR, Graph
+from convnext_dense.export.names import SUFFIXES
 from convnext_dense.export.quantised import WAYS, check_quantised
 from convnext_dense.export.runtimes import FORMS, check_installed
 from convnext_dense.export.segmentor_graph import SegmentorGraph
@@ -106,7 +107,7 @@ def ways(folder: Path, picture: np.ndarray, say: Callable[[str], None]) -> tuple
             continue
         for fused in (True, False):
             name = f'{form}, {"fused head" if fused else "plain export"}'
-            files[name] = folder / f'{form}_{fused}{FORMS[form].suffix}'
+            files[name] = folder / f'{form}_{fused}{SUFFIXES[form]}'
             module = SegmentorGraph(model if fused else stock, fused).eval()
             graph = Graph(module, SEGMENTOR, None, False, True, None, None)
             FORMS[form].write(graph, files[name], described(trained, str(folder / 'model.pth'), graph))
@@ -115,7 +116,7 @@ def ways(folder: Path, picture: np.ndarray, say: Callable[[str], None]) -> tuple
         except InputError as error:
             say(f'{form}, int8 is left out: {error}')
             continue
-        eight = folder / f'{form}_int8{FORMS[form].suffix}'
+        eight = folder / f'{form}_int8{SUFFIXES[form]}'
         WAYS[form].write(files[f'{form}, fused head'], eight, [picture])
         files[f'{form}, fused head, int8'] = eight
     for name, path in files.items():

@@ -18,12 +18,16 @@ Exit status 0: done. 1: a file gave something else and is not there. 2: wrong in
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from convnext_dense.errors import InputError
 from convnext_dense.export.names import FORM_NAMES, MASKS
+from convnext_dense.export.options import Options, expect_pictures, parsed_size, targets
 from convnext_dense.export.serve import PORT, serve
 from convnext_dense.export.web import META, MODEL, check_site_folder, write_site
 from convnext_dense.export.web_runtime import find_runtime
@@ -48,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         default=MASKS[0],
         help='of a detector: as the head gives them, or pasted into the picture',
     )
-    parser.add_argument('--check', metavar='DIR', help='pictures to compare on (default: drawn ones)')
+    parser.add_argument('--check', metavar='DIR', help='pictures to compare on, a folder or a pattern (default: drawn ones)')
     parser.add_argument('--int8', metavar='DIR', help='also files of eight bits, calibrated on up to a hundred pictures of DIR')
     parser.add_argument('--onnxruntime-web', metavar='DIR', help='for web: the package of npm, unpacked (default: by npm)')
     parser.add_argument('--serve', metavar='DIR', help='show a folder of --to web on this computer, until Ctrl-C')
@@ -58,6 +62,10 @@ def parse_args() -> argparse.Namespace:
         parser.error('expected a model, --to and --out; or --serve DIR')
     if args.serve is not None and (args.model or args.to or args.out):
         parser.error('--serve: expected no model, --to or --out beside it; write first, then serve')
+    if args.serve is not None:
+        alone = [action.option_strings[0] for action in parser._actions if _given(args, action)]
+        if alone:
+            parser.error(f'{alone[0]}: expected a model, --to and --out with it, got --serve')
     if args.serve is None and args.port != PORT:
         parser.error('--port: expected --serve with it')
     if args.onnxruntime_web and WEB not in (args.to or []):
@@ -65,13 +73,40 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def _given(args: argparse.Namespace, action: argparse.Action) -> bool:
+    """Whether it is an option of writing, and not left out."""
+    writes = action.option_strings and action.dest not in ('serve', 'port', 'debug', 'help')
+    return bool(writes) and getattr(args, action.dest) != action.default
+
+
 def main() -> None:
     args = parse_args()
     if args.serve is not None:  # which needs no PyTorch: see convnext_dense_cli.py
         return serve(args.serve, args.port)
+    with tidy():
+        export(args)
+
+
+@contextmanager
+def tidy() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that nothing half written is left."""
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write what `--to` names."""
     forms = list(dict.fromkeys(args.to))
     if WEB not in forms:
-        return write(args, args.out, forms)
+        write(args, args.out, forms)
+        return
     if len(forms) > 1:
         raise InputError(f'--to: expected web alone, since --out is a folder, got {" ".join(forms)}; export twice')
     for option, given in (('--raw', args.raw), ('--int8', args.int8)):
@@ -88,9 +123,14 @@ def main() -> None:
 
 def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
     """Write files of one name and prove them; end with status 1 where one is not kept."""
+    options = Options(parsed_size(args.size), args.raw, args.masks, args.check, args.int8)
+    targets(out, forms)
+    for option, given in (('--check', args.check), ('--int8', args.int8)):
+        if given is not None:
+            expect_pictures(option, given)
     try:
         from convnext_dense.commands.predict import models
-        from convnext_dense.export.exporting import Options, export_model, parsed_size
+        from convnext_dense.export.exporting import export_model
         from convnext_dense.export.runtimes import check_installed
         from convnext_dense.predict.trained import load_trained
         from convnext_dense.run.preflight import last_checkpoint
@@ -100,7 +140,6 @@ def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
             raise
         raise InputError(f'export: expected {error.name}, which is not installed; install requirements.txt') from error
 
-    options = Options(parsed_size(args.size), args.raw, args.masks, args.check, args.int8)
     check_installed(forms)
     model = load_trained(*models(args), device='cpu')
     if not export_model(model, resolve(last_checkpoint(args.model)), out, forms, options, print):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import Any, overload
 
 import cv2
 import mmcv
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.data.shapes import draw_scene
 from convnext_dense.errors import InputError
-from convnext_dense.export.graphs import Size
+from convnext_dense.export.options import Size, of_option
 from convnext_dense.export.picture_input import LEAST
 from convnext_dense.predict.inputs import Item, as_bgr, check_readable, items
 
@@ -33,14 +34,38 @@ def check_pictures(folder: str | None, size: Size) -> Iterator[tuple[str, NDArra
             yield name, cv2.resize(rgb, sides[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def calibration_pictures(folder: str, size: Size) -> list[NDArray[np.uint8]]:
-    """Pictures (H, W, 3) in RGB as they are, or of `size`.
+class Calibration(Sequence[NDArray[Any]]):
+    """Pictures of a folder as a file takes them, as they are or of `size`; each is read when it is asked for.
+
+    `taken` makes of a picture (H, W, 3) in RGB what a file takes.
 
     Raises:
-        InputError: as above.
+        InputError: as above; here what a picture's head tells, and where it is asked for the rest.
     """
-    pictures = [rgb for _, rgb in _read(folder, '--int8', CALIBRATING)]
-    return pictures if size is None else [cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR) for rgb in pictures]
+
+    def __init__(self, folder: str, size: Size, taken: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> None:
+        self.items, self.size, self.taken = _items(folder, '--int8', CALIBRATING), size, taken
+        for item in self.items:
+            if isinstance(item.given, str):
+                try:
+                    check_readable(item.given)
+                except UnreadableError as error:
+                    raise _unreadable('--int8', item, error) from error
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        rgb = _rgb(self.items[index], '--int8')
+        return self.taken(rgb if self.size is None else cv2.resize(rgb, self.size[::-1], interpolation=cv2.INTER_LINEAR))
 
 
 def _drawn() -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -49,16 +74,25 @@ def _drawn() -> Iterator[tuple[str, NDArray[np.uint8]]]:
 
 
 def _read(folder: str, option: str, most: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    return ((item.name, _rgb(item, option)) for item in _items(folder, option, most))
+
+
+def _items(folder: str, option: str, most: int) -> list[Item]:
     try:
-        found = list(islice(items(folder), most))
+        return list(islice(items(folder), most))
     except InputError as error:
-        why = str(error).removeprefix('input: ').partition('; --recursive')[0]
-        raise InputError(f'{option}: {why}') from error
-    for item in found:
-        try:
-            yield item.name, np.ascontiguousarray(_bgr(item)[..., ::-1])
-        except UnreadableError as error:
-            raise InputError(f'{option}: {item.source} {error}') from error
+        raise of_option(option, error) from error
+
+
+def _rgb(item: Item, option: str) -> NDArray[np.uint8]:
+    try:
+        return np.ascontiguousarray(_bgr(item)[..., ::-1])
+    except UnreadableError as error:
+        raise _unreadable(option, item, error) from error
+
+
+def _unreadable(option: str, item: Item, error: UnreadableError) -> InputError:
+    return InputError(f'{option}: {item.source} {error}')
 
 
 def _bgr(item: Item) -> NDArray[np.uint8]:

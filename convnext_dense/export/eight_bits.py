@@ -15,20 +15,16 @@ from rich.table import Table
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.metric import Metric, TestSet
+from convnext_dense.export.options import int8_file
 from convnext_dense.export.parity import Parity
 from convnext_dense.export.quantised import WAYS
-from convnext_dense.export.runtimes import FORMS, parts
+from convnext_dense.export.runtimes import FORMS, parts, size_of
 from convnext_dense.text import table_text
 
 DROP = 1.0  # points of a hundred, of which more is a warning
 ROUNDS = 3
 Say = Callable[[str], None]
 Compare = Callable[[str, Path], Sequence[Parity]]
-
-
-def int8_file(file: Path) -> Path:
-    """The file of eight bits beside one of 32."""
-    return file.with_name(f'{file.stem}_int8{file.suffix}')
 
 
 def quantise(
@@ -52,7 +48,7 @@ def quantise(
             continue
         before, after = metrics(cfg, (file, made), say)
         slow, fast = seconds(form, (file, made), calibration[:ROUNDS])
-        sizes = [sum(part.stat().st_size for part in parts(form, one)) for one in (file, made)]
+        sizes = [size_of(form, one) for one in (file, made)]
         for one, metric, size, spent in zip((file, made), (before, after), sizes, (slow, fast)):
             table.add_row(one.name, str(metric or ''), f'{size / 1e6:.1f}', f'{spent:.3f}')
         took = dict(float32=slow, int8=fast)

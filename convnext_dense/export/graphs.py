@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
 from convnext_dense.export.detector_graph import DetectorGraph
+from convnext_dense.export.names import MASKS
+from convnext_dense.export.options import Size
 from convnext_dense.export.picture_input import LEAST, MOST, pipeline_resize
 from convnext_dense.export.segmentor_graph import SegmentorGraph
 from convnext_dense.predict.model import Model
 
-Size = tuple[int, int] | None  # (H, W); None for any
 TRACED = (96, 160)  # any will do, but for sides that are equal or of one place in the last map
 SEGMENTOR = dict(classes='(B, H, W) of class indices', logits='(B, classes, h, w), before they are upsampled')
 DETECTOR = dict(
@@ -69,8 +70,10 @@ def graph_of(model: Model, size: Size, raw: bool, masks: str) -> Graph:
         masks: of `names.MASKS`.
 
     Raises:
-        InputError: for a model, preprocessor or pipeline that is not supported.
+        InputError: for a model, preprocessor or pipeline that is not supported, and `masks` of a model that has none.
     """
+    if masks != MASKS[0] and not getattr(getattr(model.model, 'roi_head', None), 'with_mask', False):
+        raise InputError(f'--masks {masks}: expected a detector with masks, got {type(model.model).__name__}; leave it out')
     pipeline = model.cfg.test_dataloader.dataset.get('pipeline')
     resize: dict[str, Any] | None
     try:

@@ -1,4 +1,5 @@
 """The names of what can be asked for, known before the libraries are imported."""
 
-FORM_NAMES = ('onnx', 'openvino', 'torch-export', 'torchscript')
+SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'torch-export': '.pt2', 'torchscript': '.ts'}  # of each form's file
+FORM_NAMES = tuple(SUFFIXES)
 MASKS = ('crop', 'full')  # of a detector: as its head gives them, or pasted into the picture

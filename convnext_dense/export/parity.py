@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 LOGITS, PIXELS = 1e-4, 0.9999  # largest difference relative to the largest logit; least share of equal pixels
 BOXES, SCORES, MASKS = 0.01, 1e-3, 1e-3  # largest differences in pixels, of scores; largest share of unequal pixels of masks
 
+SEGMENTS = dict(logits=LOGITS, pixels=PIXELS)  # of a segmentor, as in its rows
+OBJECTS = dict(boxes=BOXES, scores=SCORES, masks=MASKS, unmatched=0)  # of a detector
+
 Arrays = Sequence[NDArray[Any]]
 
 
@@ -31,7 +34,7 @@ class Parity:
         raise NotImplementedError
 
     def row(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | dict(within=self.within)
 
 
 @dataclass(frozen=True)

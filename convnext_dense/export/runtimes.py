@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.graphs import Graph
-from convnext_dense.export.names import FORM_NAMES
+from convnext_dense.export.names import SUFFIXES
 from convnext_dense.predict.exported_session import KEY, open_session
 
 Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
@@ -27,9 +27,8 @@ OPSET = 20  # the first with Gelu; onnxruntime 1.17, of 2024
 
 
 class Form(NamedTuple):
-    """A form of file."""
+    """A form of file, whose ending is in `names.SUFFIXES`."""
 
-    suffix: str
     others: tuple[str, ...]  # endings of files that it refers to
     needs: tuple[str, ...]
     write: Callable[[Graph, Path, Mapping[str, Any]], None]
@@ -116,6 +115,7 @@ def onnx_program(graph: Graph) -> torch.onnx.ONNXProgram:
             input_names=['image'],
             output_names=list(graph.outputs),
             opset_version=OPSET,
+            dynamic_shapes=graph.dynamic(),  # which the program has already: for their names
             verbose=False,
         )
     assert made is not None
@@ -138,7 +138,7 @@ def write_openvino(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
     onnx = path.with_suffix('.onnx.partial')
     try:
         write_onnx(graph, onnx, meta)
-        model = openvino.convert_model(onnx)
+        model = openvino.Core().read_model(onnx)  # convert_model would report its use to OpenVINO's makers
     finally:
         onnx.unlink(missing_ok=True)
     model.set_rt_info(json.dumps(meta), [KEY])
@@ -156,12 +156,12 @@ def _of_session(path: Path) -> Run:
 
 FORMS = dict(
     zip(
-        FORM_NAMES,
+        SUFFIXES,
         (
-            Form('.onnx', (), ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
-            Form('.xml', ('.bin',), ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
-            Form('.pt2', (), (), write_program, run_program),
-            Form('.ts', (), (), write_torchscript, run_torchscript),
+            Form((), ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
+            Form(('.bin',), ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
+            Form((), (), write_program, run_program),
+            Form((), (), write_torchscript, run_torchscript),
         ),
     )
 )
@@ -170,6 +170,11 @@ FORMS = dict(
 def parts(name: str, file: Path) -> list[Path]:
     """A form's file and those that it refers to, these first."""
     return [*(file.with_suffix(suffix) for suffix in FORMS[name].others), file]
+
+
+def size_of(name: str, file: Path) -> int:
+    """Bytes of a form's file and of those that it refers to."""
+    return sum(part.stat().st_size for part in parts(name, file))
 
 
 def check_installed(names: Sequence[str]) -> None:

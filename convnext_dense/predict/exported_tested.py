@@ -84,11 +84,14 @@ def use_exported(cfg: Config, file: ExportedFile, classes: Sequence[str]) -> lis
             f'model {file.path} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(about.classes)}'
         )
+    windows = about.is_segmentor and cfg.model.get('test_cfg', {}).get('mode') == 'slide'
     pipeline = cfg.test_dataloader.dataset.pipeline
     theirs = [step for step in pipeline if name_of(step) in RESIZES]
     cfg.test_dataloader.dataset.pipeline = [OWN_SIZE if name_of(step) in RESIZES else step for step in pipeline]
     cfg.model = dict(type='mmengine.ExportedTested', path=file.path)
     lines = [f'{file.path} is tested, exported from {about.checkpoint or "a checkpoint"}, on the pictures at their own size']
+    if windows:
+        lines.append('the config predicts by windows; the file takes the whole picture at once')
     if [_said(about.resize)] != [_of_step(step) for step in theirs or [None]]:
         config = ', '.join(_of_step(step) for step in theirs) or 'none'
         lines.append(f"resize: the file's, {_said(about.resize)}, in place of the config's, {config}")

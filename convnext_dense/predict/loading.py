@@ -65,9 +65,9 @@ def load_model(
             ('bands', bands, (None,)),
         ):
             if given not in known:
+                expected = f'{" or ".join(map(str, known))} for' if isinstance(given, str) else 'a checkpoint in place of'
                 raise InputError(
-                    f'{name}: expected {" or ".join(map(str, known))} for the exported file {os.fspath(path)}, got '
-                    f'{brief(given)}; leave it out, or give a checkpoint'
+                    f'{name}: expected {expected} the exported file {os.fspath(path)}, got {brief(given)}; leave it out'
                 )
         return ExportedModel(ExportedFile(path, threads), batch_size, score, classes)
     if threads is not None:

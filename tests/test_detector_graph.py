@@ -1,5 +1,4 @@
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,57 +115,3 @@ def test_traced_at_one_size_and_run_at_others(graph):
         traced = torch.jit.trace(graph, image(120, 136), check_trace=False)
     for size in SIZES:
         expect_same(run(traced, image(*size)), run(graph, image(*size)), pixels=1e-3)
-
-
-@pytest.fixture(scope='module')
-def written(graph, tmp_path_factory) -> Path:
-    """The graph as ONNX, recorded at a size that none of the tests has."""
-    pytest.importorskip('onnxscript')
-    if not graph.cascade:
-        pytest.skip('in test_runtimes.py')
-    path = tmp_path_factory.mktemp('written') / 'model.onnx'
-    sides = {side: torch.export.Dim(side, min=65, max=4096) for side in ('height', 'width')}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        recorded = torch.export.export(
-            graph,
-            (image(120, 136),),
-            dynamic_shapes={'image': {1: sides['height'], 2: sides['width']}},
-            prefer_deferred_runtime_asserts_over_guards=True,
-        )
-        names = ['boxes', 'scores', 'labels', 'masks']
-        torch.onnx.export(
-            recorded, dynamo=True, opset_version=20, input_names=['image'], output_names=names, verbose=False
-        ).save(path)
-        torch.export.save(recorded, path.with_suffix('.pt2'))
-    return path
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('size', [*SIZES, (64, 64), (20, 300)])
-def test_onnxruntime_finds_the_same(graph, written, size):
-    session = pytest.importorskip('onnxruntime').InferenceSession(str(written), providers=['CPUExecutionProvider'])
-    picture = image(*size)
-    expect_same(found(session.run(None, {'image': picture.numpy()})), run(graph, picture), pixels=0.01)
-
-
-@pytest.fixture(scope='module')
-def compiled(written) -> Any:
-    """The same file in OpenVINO."""
-    openvino = pytest.importorskip('openvino')
-    options = {'INFERENCE_PRECISION_HINT': 'f32', 'INFERENCE_NUM_THREADS': 1}
-    return openvino.compile_model(openvino.convert_model(str(written)), 'CPU', options)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('size', [*SIZES, (64, 64), (20, 300)])
-def test_openvino_finds_the_same(graph, compiled, size):
-    picture = image(*size)
-    expect_same(found(compiled(picture.numpy()).to_tuple()), run(graph, picture), pixels=0.01)
-
-
-@pytest.mark.slow
-def test_recorded_program_finds_the_same(graph, written):
-    program = torch.export.load(written.with_suffix('.pt2')).module()
-    picture = image(131, 97)
-    expect_same(run(program, picture), run(graph, picture), pixels=1e-3)

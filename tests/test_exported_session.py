@@ -1,11 +1,14 @@
 """Exported files opened by their runtimes: what is no whole file, and what a runtime does not know, is one line."""
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from exported_files import description, logits_of, normalised, write
 from models import photograph
 
@@ -35,6 +38,37 @@ def test_outputs_by_name(suffix: str, threads: int | None, tmp_path: Path) -> No
     assert set(found) == {'classes', 'logits'} and found['classes'].shape == (1, 20, 30)
     np.testing.assert_allclose(found['logits'][0], logits_of(normalised(rgb[..., ::-1]))[:1], atol=1e-5)
     assert '"segmentation"' in (session.text or '')
+
+
+REPORTING = """
+import sys
+from types import ModuleType
+import openvino_telemetry.backend.backend_ga4 as backend
+sent = []
+backend.GA4Backend.send = lambda self, message: sent.append(message)
+sys.modules['convnext_dense'] = ModuleType('convnext_dense')  # without PyTorch
+sys.modules['convnext_dense'].__path__ = [sys.argv[2]]
+from convnext_dense.predict import exported_session
+if sys.argv[1] == 'plain':
+    from contextlib import nullcontext
+    exported_session.unreported = nullcontext
+exported_session.open_session(sys.argv[3])
+import openvino
+with exported_session.unreported():
+    openvino.convert_model(sys.argv[4])
+print(len(sent) > 0, 'torch' in sys.modules)
+"""
+
+
+def test_openvinos_makers_are_told_nothing(tmp_path: Path) -> None:
+    """But would be otherwise; nothing leaves this computer either way."""
+    pytest.importorskip('openvino_telemetry')
+    files = [str(write(tmp_path / f'a{suffix}', description())) for suffix in ('.xml', '.onnx')]
+    env = {name: value for name, value in os.environ.items() if name not in ('CI', 'TF_BUILD', 'JENKINS_URL')}
+    for how, told in (('ours', 'False'), ('plain', 'True')):
+        given = [sys.executable, '-c', REPORTING, how, str(ROOT / 'convnext_dense'), *files]
+        done = subprocess.run(given, capture_output=True, text=True, cwd=ROOT, env={**env, 'HOME': str(tmp_path)})
+        assert done.stdout.split() == [told, 'False'], done.stdout + done.stderr
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

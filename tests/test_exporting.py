@@ -8,8 +8,10 @@ import pytest
 import torch
 from conftest import call_tool, one_line
 
+from convnext_dense.errors import InputError
 from convnext_dense.export.runtimes import FORMS
 from convnext_dense.files import sha256
+from convnext_dense.predict.exported_session import open_session
 
 
 def export(model: str, out: Path, *more: str):
@@ -77,6 +79,8 @@ def test_eight_bits(segmentor_file: str, shapes: str, tmp_path: Path, monkeypatc
     found = json.loads((tmp_path / 'toy.json').read_text())['files']['onnx']['int8']
     assert found['file'] == 'toy_int8.onnx' and len(found['parity']) == 4 and found['parity'][0]['logits'] > 1e-4
     assert "no metric: the config's test data cannot be read" in done.stdout and 'onnx int8: scene' in done.stdout
+    with pytest.raises(InputError, match=r'toy.onnx: onnxruntime stops at an input of uint8 \(1, 64, 97, 3\)'):
+        open_session('toy.onnx').run(np.zeros((1, 64, 97, 3), np.uint8))
     assert 'metric' not in found and found['bytes'] == (tmp_path / 'toy_int8.onnx').stat().st_size
 
 

@@ -10,6 +10,7 @@ from export_models import exportable, pictures
 
 from convnext_dense import InputError
 from convnext_dense.export.graphs import SEGMENTOR, Graph
+from convnext_dense.export.names import SUFFIXES
 from convnext_dense.export.quantised import WAYS, check_quantised
 from convnext_dense.export.runtimes import FORMS, parts
 from convnext_dense.export.segmentor_graph import SegmentorGraph
@@ -24,7 +25,7 @@ def graph() -> Graph:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', WAYS)
 def test_close_and_smaller(name: str, graph: Graph, tmp_path: Path) -> None:
-    file, made = (tmp_path / f'{stem}{FORMS[name].suffix}' for stem in ('whole', 'eight'))
+    file, made = (tmp_path / f'{stem}{SUFFIXES[name]}' for stem in ('whole', 'eight'))
     FORMS[name].write(graph, file, dict(format=1))
     inputs = [pictures(1, 64, 96) // (i + 1) for i in range(4)]
     WAYS[name].write(file, made, inputs)

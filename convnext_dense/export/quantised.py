@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -19,7 +18,7 @@ from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
-from convnext_dense.predict.exported_session import INPUT, KEY
+from convnext_dense.predict.exported_session import INPUT, KEY, unreported
 
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 
@@ -39,7 +38,7 @@ def check_quantised(forms: Sequence[str]) -> None:
     for name in chosen:
         for package in WAYS[name].needs:
             try:
-                with quiet():
+                with quiet(), unreported():
                     __import__(package)
             except ImportError as error:
                 why = f'which cannot be imported ({last_line(error)}); pip install {package.partition(".")[0]}'
@@ -81,8 +80,7 @@ def write_onnx(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> None:
 
 def write_openvino(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> None:
     """NNCF's quantisation with mixed ranges, as for transformers' activations."""
-    os.environ.setdefault('NNCF_CI', '1')  # it reports its use to its makers otherwise
-    with quiet():
+    with quiet(), unreported():
         import nncf
         import openvino
 

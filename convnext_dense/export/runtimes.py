@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.graphs import Graph
 from convnext_dense.export.names import SUFFIXES
-from convnext_dense.predict.exported_session import KEY, open_session
+from convnext_dense.predict.exported_session import KEY, open_session, unreported
 
 Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
 
@@ -133,12 +133,14 @@ def run_onnx(path: Path) -> Run:
 
 
 def write_openvino(graph: Graph, path: Path, meta: Mapping[str, Any]) -> None:
-    import openvino
+    with unreported():
+        import openvino
 
     onnx = path.with_suffix('.onnx.partial')
     try:
         write_onnx(graph, onnx, meta)
-        model = openvino.Core().read_model(onnx)  # convert_model would report its use to OpenVINO's makers
+        with unreported():
+            model = openvino.convert_model(onnx)
     finally:
         onnx.unlink(missing_ok=True)
     model.set_rt_info(json.dumps(meta), [KEY])
@@ -182,7 +184,8 @@ def check_installed(names: Sequence[str]) -> None:
     for name in names:
         for package in FORMS[name].needs:
             try:
-                __import__(package)
+                with unreported():
+                    __import__(package)
             except ImportError as error:
                 raise InputError(
                     f'--to {name}: expected {package}, which cannot be imported ({last_line(error)}); '

@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import gc
 import os
 import pickle
 import runpy
@@ -36,12 +37,10 @@ TESTS = Path(__file__).resolve().parent
 CLIENT = [sys.executable, '-S', '-E', str(TESTS / 'forked.py')]
 TORCHRUN = ['-c', 'from torch.distributed.run import main; main()']
 PLACE = 'CONVNEXT_DENSE_TESTS_FORKED'  # in the environment: the folder of the servers' sockets
-OTHERS = (
-    'torch torchvision torch.distributed.run torch.testing cv2 matplotlib.pyplot pandas scipy.stats shapely sklearn.metrics '
-)
-OTHERS += 'transformers timm pycocotools.coco faster_coco_eval ftfy prettytable terminaltables mmengine.runner'
-OWN = [f'convnext_dense.commands.{name}' for name in ('train', 'test', 'predict')]
-OWN += ['convnext_dense_cli', 'convnext_dense.segmentation.shapes_dataset', 'mmdet.models', 'mmseg.models', 'mmdet.datasets']
+OTHERS = """torch torchvision torch.distributed.run torch.testing torch.utils.cpp_extension cv2 matplotlib.pyplot pandas scipy.stats
+shapely sklearn.metrics transformers timm pycocotools.coco faster_coco_eval ftfy prettytable terminaltables mmengine.runner"""
+OWN = """convnext_dense_cli convnext_dense.commands.train convnext_dense.commands.test convnext_dense.commands.predict
+convnext_dense.segmentation.shapes_dataset mmdet.engine mmdet.visualization mmseg.engine mmseg.visualization"""
 HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 PATIENCE = 300  # seconds
 
@@ -148,9 +147,11 @@ def serve(folder: Path, owner: int) -> None:
     name = 'bare' if child else 'full'
     if not child:
         sys.path.insert(0, str(TESTS.parent))
-        for own in OWN:
+        for own in OWN.split():
             import_module(own)
         sys.path[:] = path
+    gc.collect()
+    gc.freeze()  # as tests/conftest.py
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / f'{name}.new'))
     listener.listen(64)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import mmdet
 import mmseg
 import pytest
@@ -53,6 +54,7 @@ def test_a_detector_that_needs_compiled_operators_says_so(name: str, error: type
 
 
 def python(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    """A process that imports everything itself, as a user's does."""
     return subprocess.run(
         [sys.executable, *args],
         capture_output=True,
@@ -126,7 +128,10 @@ default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, inte
 
 
 def stock_run(package, config: str, root: str, folder: Path, last: str, more: str) -> None:
-    """Train, test the checkpoint and resume, by the entry scripts that the package ships, away from the repository."""
+    """Train, test the checkpoint and resume, by the entry scripts that the package ships, away from the repository.
+
+    The processes have imported what others wrote, but neither MMCV, the package nor this one: the start-up's finder is asked.
+    """
     scripts = Path(package.__file__).parent / '.mim' / 'tools'
     (folder / 'my_config.py').write_text(config.format(root=root))
     work_dir = folder / 'work_dirs' / 'my_config'
@@ -135,7 +140,7 @@ def stock_run(package, config: str, root: str, folder: Path, last: str, more: st
         ('test.py', ['my_config.py', str(work_dir / last)]),
         ('train.py', ['my_config.py', '--resume', '--cfg-options', more]),
     ):
-        done = python(str(scripts / script), *args, cwd=folder)
+        done = forked.run([str(scripts / script), *args], bare=True, cwd=folder)
         assert done.returncode == 0, (script, args, done.stderr[-3000:])
     assert 'resumed epoch' in done.stdout + done.stderr
 

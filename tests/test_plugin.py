@@ -169,9 +169,9 @@ def test_a_stock_entry_script_from_a_clone(shapes: str, tmp_path) -> None:
     assert (tmp_path / 'work_dirs' / 'my_config' / 'epoch_1.pth').is_file()
 
 
-@pytest.mark.slow
 def test_running_a_script_that_is_not_there(tmp_path) -> None:
-    done = python('-m', 'convnext_dense', 'nowhere.py', cwd=tmp_path, PYTHONPATH=str(ROOT))
+    code = 'import runpy; runpy.run_module("convnext_dense", run_name="__main__", alter_sys=True)'
+    done = forked.run(['-c', code, 'nowhere.py'], bare=True, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)})
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith('error: expected a Python script, got nowhere.py')
 

@@ -38,7 +38,8 @@ CLIENT = [sys.executable, '-S', '-E', str(TESTS / 'forked.py')]
 TORCHRUN = ['-c', 'from torch.distributed.run import main; main()']
 PLACE = 'CONVNEXT_DENSE_TESTS_FORKED'  # in the environment: the folder of the servers' sockets
 OTHERS = """torch torchvision torch.distributed.run torch.testing torch.utils.cpp_extension cv2 matplotlib.pyplot pandas
-scipy.stats shapely sklearn.metrics transformers timm pycocotools.coco faster_coco_eval ftfy prettytable terminaltables mmengine.runner"""
+scipy.stats shapely sklearn.metrics transformers timm pycocotools.coco faster_coco_eval ftfy prettytable terminaltables
+mmengine.runner"""
 OWN = """convnext_dense_cli convnext_dense.commands.train convnext_dense.commands.test convnext_dense.commands.predict
 convnext_dense.segmentation.shapes_dataset mmdet.engine mmdet.visualization mmseg.engine mmseg.visualization"""
 HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)

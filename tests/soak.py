@@ -69,7 +69,13 @@ class Case:
 UPERNET, MASK_RCNN = 'upernet_convnext_atto_shapes', 'mask_rcnn_convnext_atto_shapes'
 ITERATIONS = 'train_cfg = dict(max_iters=14, val_interval=5)\n'
 EPOCHS = 'train_cfg = dict(max_epochs=3, val_interval=1)\n'
-SHORT = {UPERNET: 'train_cfg.update(max_iters=8, val_interval=3)', MASK_RCNN: 'train_cfg.update(max_epochs=2)'}
+SHORT_UPERNET = """
+train_cfg.update(max_iters=8, val_interval=3)
+train_pipeline = _base_.train_pipeline
+train_pipeline[2].crop_size = (64, 64)
+train_dataloader.update(dataset=dict(pipeline=train_pipeline))
+model = dict(data_preprocessor=dict(size=(64, 64)))"""
+SHORT = {UPERNET: SHORT_UPERNET, MASK_RCNN: 'train_cfg.update(max_epochs=2)'}
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 EMA = f'custom_hooks = [{AVERAGE}]'
 STOPS = f"custom_hooks = [{AVERAGE}, dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=2)]"
@@ -307,7 +313,7 @@ def main() -> None:
     parser.add_argument('--kills', type=int, default=100, help='of all cases together')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--cases', nargs='+', default=[case.name for case in CASES], metavar='NAME')
-    parser.add_argument('--short', action='store_true', help='runs of 8 iterations or 2 epochs, in place of 14 or 3')
+    parser.add_argument('--short', action='store_true', help='8 iterations of small crops or 2 epochs, in place of 14 or 3')
     args = parser.parse_args()
     cases = [case for case in CASES if case.name in args.cases]
     if args.short:

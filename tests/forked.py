@@ -130,7 +130,8 @@ def place() -> str:
             command = [sys.executable, str(TESTS / 'forked.py'), '--serve', str(folder), str(owner)]
             env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(TESTS / 'unformatted')}
             with open(folder / 'log', 'w') as log:
-                server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+                streams = dict(stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                server = subprocess.Popen(command, **streams, env=env, start_new_session=True)  # Ctrl-C is not for it
             while not (folder / 'full').exists():
                 assert server.poll() is None, (folder / 'log').read_text()
                 time.sleep(0.02)

@@ -10,10 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+import forked
 import pytest
 import torch
 from mmengine.config import Config
@@ -155,26 +156,15 @@ def root(shapes: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(shapes, tmp_path / 'shapes'))
 
 
-def run_tool(name: str, *args: str, launcher: Sequence[str] = ()) -> subprocess.CompletedProcess:
-    """A tool as its own process, on one thread so that runs can be compared."""
-    command = [sys.executable, *launcher, str(ROOT / 'tools' / f'{name}.py'), *args]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': UNFORMATTED}
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
-
-
 def two_processes(name: str, *args: str) -> subprocess.CompletedProcess:
     """A tool in two processes that speak to each other, at a port that is free."""
-    launcher = (
-        '-m',
-        'torch.distributed.run',
-        '--nproc_per_node',
-        '2',
-        '--rdzv_backend',
-        'c10d',
-        '--rdzv_endpoint',
-        'localhost:0',
-    )
-    return run_tool(name, *args, '--launcher', 'pytorch', launcher=launcher)
+    return forked.run([*torchrun(name, '--nproc_per_node', '2'), *args, '--launcher', 'pytorch'])
+
+
+def torchrun(name: str, *options: str) -> list[str]:
+    """The arguments of a forked process that starts a tool in several, forked too."""
+    meet = ['--rdzv_backend', 'c10d', '--rdzv_endpoint', 'localhost:0']
+    return [*forked.TORCHRUN, *options, *meet, '--no-python', *forked.CLIENT, str(ROOT / 'tools' / f'{name}.py')]
 
 
 def one_line(status: int, err: str, message: str) -> None:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ class Case:
 UPERNET, MASK_RCNN = 'upernet_convnext_atto_shapes', 'mask_rcnn_convnext_atto_shapes'
 ITERATIONS = 'train_cfg = dict(max_iters=14, val_interval=5)\n'
 EPOCHS = 'train_cfg = dict(max_epochs=3, val_interval=1)\n'
+SHORT_UPERNET = """
+train_cfg.update(max_iters=8, val_interval=3)
+train_pipeline = _base_.train_pipeline
+train_pipeline[2].crop_size = (64, 64)
+train_dataloader.update(dataset=dict(pipeline=train_pipeline))
+model = dict(data_preprocessor=dict(size=(64, 64)))"""
+SHORT = {UPERNET: SHORT_UPERNET, MASK_RCNN: 'train_cfg.update(max_epochs=2)'}
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 EMA = f'custom_hooks = [{AVERAGE}]'
 STOPS = f"custom_hooks = [{AVERAGE}, dict(type='EarlyStoppingHook', monitor='mIoU', rule='greater', patience=2)]"
@@ -306,8 +313,11 @@ def main() -> None:
     parser.add_argument('--kills', type=int, default=100, help='of all cases together')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--cases', nargs='+', default=[case.name for case in CASES], metavar='NAME')
+    parser.add_argument('--short', action='store_true', help='8 iterations of small crops or 2 epochs, in place of 14 or 3')
     args = parser.parse_args()
     cases = [case for case in CASES if case.name in args.cases]
+    if args.short:
+        cases = [replace(case, config=f'{case.config}\n{SHORT[case.recipe]}') for case in cases]
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix='soak_'))
     write_shapes(folder / 'shapes', train=9, val=3)

@@ -3,14 +3,13 @@
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, call_tool, one_line
+from conftest import QUICK, SHAPES, SHAPES_COCO, call_tool, one_line
 from test_last_good import cut
 
 from convnext_dense.training.checkpoint_file import verify, write_pointer
@@ -127,9 +126,7 @@ def test_a_new_run_in_the_folder_of_another(run: Path, shapes: str) -> None:
         'SafeCheckpointHook.after_train_iter = lambda *args, **kwargs: os._exit(9)\n'
         'from convnext_dense.commands import train; train.main()'
     )
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    args = options(shapes, run)
-    done = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, env=env, timeout=300)
+    done = forked.run(['-c', code, *options(shapes, run)])
     assert done.returncode == 9, done.stderr
     assert 'has checkpoints of another run' in done.stdout + done.stderr and not (run / 'last_checkpoint').exists()
     for name in ('iter_1.pth', 'iter_2.pth', 'iter_3.pth'):
@@ -167,17 +164,15 @@ def test_by_the_minute(shapes: str, tmp_path: Path) -> None:
 def test_a_disk_that_fills_up(run: Path, shapes: str) -> None:
     """Files cannot grow to a checkpoint's size: the run ends, says so, and the last good one stays."""
     code = (
-        'import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+        'import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
         f'resource.setrlimit(resource.RLIMIT_FSIZE, ({2**19}, {2**19}))\n'
-        f'sys.path.insert(0, {str(ROOT)!r})\n'
         'from convnext_dense.commands import train; from convnext_dense.run.command import exit_with_line\n'
         'exit_with_line(train.main, train.GO_ON)'
     )
     before = (run / 'iter_3.pth').read_bytes()
     assert len(before) > 2**19
     args = options(shapes, run, '--resume', iterations=8)
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, env=env, timeout=300)
+    done = forked.run(['-c', code, *args])
     one_line(
         done.returncode,
         done.stderr[done.stderr.rfind('error: ') :],

@@ -2,14 +2,14 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, SHAPES, UNFORMATTED, call_tool
+from conftest import QUICK, SHAPES, call_tool, torchrun
+from forked import Forked
 from soak import losses
 
 PATIENCE = 120  # seconds
@@ -20,12 +20,10 @@ class Restarted:
 
     def __init__(self, folder: Path, name: str, options: list[str]) -> None:
         self.log, self.name = folder / f'{name}.log', f'{folder.name}_{name}'
-        command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--max-restarts', '3']
-        command += ['--rdzv_backend', 'c10d', '--rdzv_endpoint', 'localhost:0', '--rdzv_id', self.name]
-        command += [str(ROOT / 'tools/train.py'), *options, '--work-dir', str(folder / name), '--launcher', 'pytorch']
-        env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': UNFORMATTED}
+        command = torchrun('train', '--nproc_per_node', '2', '--max-restarts', '3', '--rdzv_id', self.name)
+        command += [*options, '--work-dir', str(folder / name), '--launcher', 'pytorch', '--resume', 'auto']
         with open(self.log, 'w') as log:
-            self.process = subprocess.Popen([*command, '--resume', 'auto'], stdout=log, stderr=log, env=env)
+            self.process = Forked(command, log.fileno(), log.fileno())
 
     @property
     def text(self) -> str:
@@ -38,7 +36,7 @@ class Restarted:
             time.sleep(0.01)
 
     def worker(self, rank: int) -> int:
-        """The process id of a rank."""
+        """The process id of a rank: of the one that torchrun started, with which the one that trains is killed."""
         wanted = {f'RANK={rank}', f'TORCHELASTIC_RUN_ID={self.name}'}
         for path in Path('/proc').glob('[0-9]*'):
             try:

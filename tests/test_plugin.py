@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import mmdet
 import mmseg
 import pytest
@@ -53,6 +54,7 @@ def test_a_detector_that_needs_compiled_operators_says_so(name: str, error: type
 
 
 def python(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    """A process that imports everything itself, as a user's does."""
     return subprocess.run(
         [sys.executable, *args],
         capture_output=True,
@@ -126,7 +128,10 @@ default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, inte
 
 
 def stock_run(package, config: str, root: str, folder: Path, last: str, more: str) -> None:
-    """Train, test the checkpoint and resume, by the entry scripts that the package ships, away from the repository."""
+    """Train, test the checkpoint and resume, by the entry scripts that the package ships, away from the repository.
+
+    The processes have imported what others wrote, but neither MMCV, the package nor this one: the start-up's finder is asked.
+    """
     scripts = Path(package.__file__).parent / '.mim' / 'tools'
     (folder / 'my_config.py').write_text(config.format(root=root))
     work_dir = folder / 'work_dirs' / 'my_config'
@@ -135,7 +140,7 @@ def stock_run(package, config: str, root: str, folder: Path, last: str, more: st
         ('test.py', ['my_config.py', str(work_dir / last)]),
         ('train.py', ['my_config.py', '--resume', '--cfg-options', more]),
     ):
-        done = python(str(scripts / script), *args, cwd=folder)
+        done = forked.run([str(scripts / script), *args], bare=True, cwd=folder)
         assert done.returncode == 0, (script, args, done.stderr[-3000:])
     assert 'resumed epoch' in done.stdout + done.stderr
 
@@ -164,9 +169,9 @@ def test_a_stock_entry_script_from_a_clone(shapes: str, tmp_path) -> None:
     assert (tmp_path / 'work_dirs' / 'my_config' / 'epoch_1.pth').is_file()
 
 
-@pytest.mark.slow
 def test_running_a_script_that_is_not_there(tmp_path) -> None:
-    done = python('-m', 'convnext_dense', 'nowhere.py', cwd=tmp_path, PYTHONPATH=str(ROOT))
+    code = 'import runpy; runpy.run_module("convnext_dense", run_name="__main__", alter_sys=True)'
+    done = forked.run(['-c', code, 'nowhere.py'], bare=True, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)})
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith('error: expected a Python script, got nowhere.py')
 

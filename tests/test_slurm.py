@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, ROOT, SHAPES, UNFORMATTED
+from conftest import QUICK, ROOT, SHAPES
+from forked import CLIENT, place
 from soak import free_port
 
 SCRIPT = str(ROOT / 'tools/slurm_train.sh')
@@ -126,10 +127,11 @@ def test_how_it_is_called(cluster: Cluster) -> None:
 def test_two_nodes_train_and_go_on_when_queued_again(cluster: Cluster, shapes: str) -> None:
     """Real torchruns: the job is stopped after the second iteration, queued, and started once more."""
     for name, module in {'torchrun': 'torch.distributed.run', 'convnext-dense': 'convnext_dense_cli'}.items():
-        cluster.program(name, f'exec {sys.executable} -m {module} "$@"')
+        cluster.program(name, f'exec {" ".join(CLIENT)} -c "from {module} import main; main()" "$@"')
+    place()
     steps = ['train_cfg.max_iters=4', 'train_cfg.val_interval=4', 'default_hooks.checkpoint.interval=1']
     options = [SHAPES, '--data-root', shapes, '--seed', '0', '--check-data', 'off', '--cfg-options', *QUICK, *steps]
-    env = dict(PORT=str(free_port()), OMP_NUM_THREADS='1', PYTHONPATH=f'{UNFORMATTED}:{ROOT}')
+    env = dict(PORT=str(free_port()))
     run = cluster.start(*options, **env)
     end = time.monotonic() + 200
     while not (cluster.work_dir / 'iter_2.pth').exists() and run.poll() is None and time.monotonic() < end:

@@ -1,17 +1,14 @@
 """tools/predict.py: from inputs to files, and what is wrong in one line with nothing half-written."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import QUICK, ROOT, UNFORMATTED, call_tool, one_line
+from conftest import QUICK, ROOT, call_tool, one_line
+from forked import Forked
 from models import photograph, write_photograph
 from PIL import Image
 from pycocotools.coco import COCO
@@ -154,18 +151,17 @@ def test_resuming(segmentor_file: str, pictures: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_files(segmentor_file: str, tmp_path: Path) -> None:
     camera = video(tmp_path / 'camera.mp4', 120)
-    command = [sys.executable, str(ROOT / 'tools/predict.py'), segmentor_file, str(camera), '--format', 'png', 'coco', '--out']
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': UNFORMATTED}
-    run = subprocess.Popen([*command, str(tmp_path / 'killed')], env=env, stdout=subprocess.DEVNULL)
+    command = [str(ROOT / 'tools/predict.py'), segmentor_file, str(camera), '--format', 'png', 'coco', '--out']
+    run = Forked([*command, str(tmp_path / 'killed')])
     journal = tmp_path / 'killed/journal.jsonl'
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and (not journal.exists() or len(journal.read_bytes().splitlines()) < 10):
         time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
+    run.kill()
     run.wait()
     assert 9 <= len(journal.read_bytes().splitlines()) < 120
     for folder, more in (('killed', ['--resume']), ('whole', [])):
-        assert call_tool('predict', *command[2:], str(tmp_path / folder), *more).returncode == 0
+        assert call_tool('predict', *command[1:], str(tmp_path / folder), *more).returncode == 0
     assert files(tmp_path / 'killed') == files(tmp_path / 'whole')
 
 

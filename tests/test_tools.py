@@ -74,7 +74,7 @@ def test_a_killed_run_resumes(shapes, tmp_path) -> None:
         [sys.executable, str(ROOT / 'tools/train.py'), *args],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': UNFORMATTED},
     )
     deadline = time.monotonic() + 120
     while not (work_dir / 'iter_4.pth').exists() and time.monotonic() < deadline:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import tempfile
+import time
 from collections.abc import Callable
 from typing import Any
 
-import torch.multiprocessing as mp
-
-IMPORTED = ['torch.distributed', 'mmengine.runner', 'convnext_dense.training.register', 'convnext_dense.run.launch']
+from forked import PATIENCE, Forked
 
 
 def in_two_processes(function: Callable[..., None], *args: Any) -> None:
     """`function(rank, *args)` of ranks 0 and 1; it and the arguments are pickled. An error in one of them is one here."""
-    multiprocessing.set_forkserver_preload(IMPORTED)
-    mp.start_processes(function, args, nprocs=2, start_method='forkserver')
+    with tempfile.TemporaryFile('w+') as log:
+        processes = [Forked(stdout=log.fileno(), stderr=log.fileno(), call=(function, rank, *args)) for rank in (0, 1)]
+        end = time.monotonic() + PATIENCE
+        while None in (codes := [one.poll() for one in processes]) and not any(codes) and time.monotonic() < end:
+            time.sleep(0.01)
+        for one in processes:
+            one.kill()
+        log.seek(0)
+        assert codes == [0, 0], f'the processes ended with {codes}: {log.read()[-5000:]}'

@@ -122,7 +122,7 @@ def place() -> str:
     if PLACE in os.environ:
         return os.environ[PLACE]
     owner = os.getppid() if 'PYTEST_XDIST_WORKER' in os.environ else os.getpid()
-    folder = Path(tempfile.gettempdir(), f'forked_{owner}')
+    folder = Path(tempfile.gettempdir(), f'forked_{owner}_{begun(owner)}')
     folder.mkdir(exist_ok=True)
     with open(folder / 'lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -137,6 +137,14 @@ def place() -> str:
                 time.sleep(0.02)
     os.environ[PLACE] = str(folder)
     return str(folder)
+
+
+def begun(pid: int) -> str:
+    """When a process began, where that is known: another run of the tests may have had its number."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
+    except OSError:
+        return ''
 
 
 def serve(folder: Path, owner: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import forked
+import mmengine.config.config as config_module
 import pytest
 import torch
 from mmengine.config import Config
@@ -43,6 +44,10 @@ QUICK = [
     'test_dataloader.persistent_workers=False',
     'default_hooks.logger.interval=1',
 ]
+
+
+# MMEngine formats each config that it writes down or keeps, which takes a second each time.
+config_module.FormatCode = lambda text, **_: (text, True)
 
 
 def rounding(*lengths: int, dtype: torch.dtype = torch.float32) -> float:
@@ -201,7 +206,6 @@ def call_tool(name: str, *args: str) -> subprocess.CompletedProcess:
         forgotten(),
         torch.random.fork_rng(devices=[]),  # a seed of the tool's is not the next test's
         patch.dict(os.environ),
-        patch('mmengine.config.config.FormatCode', lambda text, **_: (text, True)),  # takes seconds of every run
     ):
         argv = patch.object(sys, 'argv', [f'convnext-dense {name}', *args])
         with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -198,7 +198,7 @@ class Tools:
         if config not in self.checkpoints:
             kept = self.folder / f'{config}_trained'
             done = run('train', self.arguments(Case('train', config, (), ()), kept))
-            assert done.complaint is None, done
+            assert done.status == 0 and done.complaint is None, done
             self.checkpoints[config] = kept
         return self.checkpoints[config]
 

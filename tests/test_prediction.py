@@ -13,7 +13,7 @@ from convnext_dense.benchmark.rivals import recipe
 
 
 def small(name: str) -> Config:
-    """The recipe with a backbone that takes no time."""
+    """The recipe with a backbone, and pictures of a size, that take no time."""
     cfg = recipe(name)
     cfg.model.backbone.arch = 'atto'
     for part in ('decode_head', 'neck'):
@@ -22,6 +22,11 @@ def small(name: str) -> Config:
     if 'auxiliary_head' in cfg.model:
         cfg.model.auxiliary_head.in_channels = 160
         cfg.model.decode_head.channels = 32
+    if 'rpn_head' in cfg.model:
+        cfg.model.test_cfg.rpn.update(nms_pre=50, max_per_img=50)
+    for step in cfg.test_dataloader.dataset.pipeline:
+        if step.type == 'Resize':
+            step.scale = (160, 120)
     return cfg
 
 
@@ -30,6 +35,7 @@ def small(name: str) -> Config:
 def test_every_way_predicts_and_writes(prepare, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(prediction, 'recipe', small)
     monkeypatch.setattr('convnext_dense.benchmark.rivals.recipe', small)
+    monkeypatch.setattr(prediction, 'SHORT', 64)
     pictures = [str(write_photograph(tmp_path / f'in/{i}.jpg', 120, 160, i)) for i in range(2)]
     written: dict[str, list[str]] = {}
 

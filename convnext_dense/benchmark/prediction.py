@@ -35,6 +35,7 @@ from convnext_dense.predict.trained import load_trained
 PICTURES, SIZE = 4, (480, 640)
 OURS = 'convnext_dense'
 SHOWN = 10
+SHORT = 512  # pixels of a picture's shorter side, as transformers is given it
 
 
 def prediction(rounds: int, say: Callable[[str], None]) -> Table:
@@ -163,7 +164,7 @@ def _transformers(pictures: list[str]) -> Callable[[], None]:
     from convnext_dense.benchmark.rivals import transformers_upernet
 
     model = transformers_upernet().model.eval()
-    processor = SegformerImageProcessor(size=dict(shortest_edge=512))
+    processor = SegformerImageProcessor(size=dict(shortest_edge=SHORT))
     made = pipeline('image-segmentation', model=model, image_processor=processor, device='cpu')
     palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
     return partial(by_pipeline, made, pictures, palette)

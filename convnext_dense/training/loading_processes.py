@@ -82,6 +82,8 @@ def _end_with_run(page: mmap.mmap, asked: list[float], others: str | None, writi
     own = _temporary()
     if own is not None and own != others:
         shutil.rmtree(own, ignore_errors=True)
-    if writing is not None:  # who reads for pinned memory would wait for the rest of a batch that is being handed on
-        writing.acquire(timeout=1)
+    # Who reads for pinned memory would wait for the rest of a batch that is being handed on; the lock is given back, for which
+    # the others would wait: this process ends before another of its threads can begin with the next batch.
+    if writing is not None and writing.acquire(timeout=1):
+        writing.release()
     os._exit(0)  # any other status is told to the run as a loading process that died

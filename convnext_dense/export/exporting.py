@@ -26,7 +26,7 @@ from convnext_dense.predict.model import Model
 LIMITS = {SEGMENTATION: SEGMENTS, DETECTION: OBJECTS}
 BOUNDS = {
     SEGMENTATION: f'{SEGMENTS["logits"]:g} of the largest logit and {SEGMENTS["pixels"]:.2%} of equal pixels',
-    DETECTION: f'the same objects, {OBJECTS["boxes"]:g} pixels of the boxes and {OBJECTS["masks"]:.1%} of the masks',
+    DETECTION: f'{OBJECTS["boxes"]:g} pixels of the boxes and {OBJECTS["masks"]:.1%} of the masks, object by object',
 }
 WINDOWS = 'the config predicts by windows; the file takes the whole picture at once, which is compared here'
 NONE_FOUND = 'no object was found in any of the pictures, so that boxes are not proved: --check pictures with objects in them'

@@ -120,11 +120,11 @@ def test_batches(tmp_path: Path) -> None:
 def test_a_file_for_one_size(tmp_path: Path) -> None:
     fixed = model(tmp_path / 'm.onnx', input=dict(size=[40, 52]))
     assert fixed(photograph(40, 52)).mask.shape == (40, 52)
-    with pytest.raises(InputError, match='picture: has 30x20 pixels where the model takes 52x40 alone; resize it'):
+    with pytest.raises(InputError, match=r'picture: is 20x30 \(height x width\) where the model takes 40x52 alone; resize it'):
         fixed(photograph(20, 30))
     told: list[str] = []
     given = [photograph(20, 30), photograph(40, 52)]
-    assert len(list(fixed.stream(given, lambda item, why: told.append(why)))) == 1 and 'takes 52x40 alone' in told[0]
+    assert len(list(fixed.stream(given, lambda item, why: told.append(why)))) == 1 and 'takes 40x52 alone' in told[0]
 
 
 def test_pictures_that_cannot_be_read(tmp_path: Path) -> None:

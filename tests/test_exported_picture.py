@@ -45,11 +45,11 @@ def test_a_picture_as_a_file_takes_it() -> None:
 
 
 def test_a_picture_of_another_size() -> None:
-    with pytest.raises(InputError, match='has 30x20 pixels where the model takes 96x64 alone; resize it, or export with'):
+    with pytest.raises(InputError, match=r'is 20x30 \(height x width\) where the model takes 64x96 alone; resize it, or'):
         given_to(about(input=dict(size=[64, 96])), photograph(20, 30))
     fixed = about(raw=True, resize=dict(scale=[60, 60], keep_ratio=True), input=dict(size=[40, 60]))
     assert given_to(fixed, photograph(20, 30)).shape == (3, 40, 60)
-    with pytest.raises(InputError, match='has 60x60 pixels after resizing where the model takes 60x40 alone'):
+    with pytest.raises(InputError, match=r'is 60x60 after resizing \(height x width\) where the model takes 40x60 alone'):
         given_to(fixed, photograph(20, 20))
 
 

@@ -93,7 +93,7 @@ def test_pictures_that_a_file_does_not_take(tmp_path: Path) -> None:
     sample = SegDataSample(metainfo=dict(img_path='a.jpg'))
     for image, words in (
         (torch.zeros(4, 40, 52), r'expected pictures of three channels of bytes, got 4 of float32; test its checkpoint'),
-        (torch.zeros(3, 41, 52, dtype=torch.uint8), 'a.jpg has 52x41 pixels where the model takes 52x40 alone'),
+        (torch.zeros(3, 41, 52, dtype=torch.uint8), r'a.jpg is 41x52 \(height x width\) where the model takes 40x52 alone'),
     ):
         with pytest.raises(InputError, match=words):
             model.test_step(dict(inputs=[image], data_samples=[sample]))

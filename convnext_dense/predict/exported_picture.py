@@ -41,7 +41,8 @@ def given_to(about: About, bgr: NDArray[np.uint8]) -> NDArray[Any]:
         (height, width), (h, w) = about.size, image.shape[:2]
         after = 'after resizing ' if about.raw and about.resize is not None else ''
         raise InputError(
-            f'has {w}x{h} pixels {after}where the model takes {width}x{height} alone; resize it, or export with --size dynamic'
+            f'is {h}x{w} {after}(height x width) where the model takes {height}x{width} alone; resize it, or export with '
+            '--size dynamic'
         )
     if min(image.shape[:2]) < about.least:  # OpenVINO that stopped at one may refuse others
         height, width = image.shape[:2]

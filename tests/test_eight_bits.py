@@ -42,7 +42,7 @@ def test_files_and_their_table(drop: float, warned: bool, tmp_path: Path, monkey
     assert (tmp_path / 'model_int8.onnx').read_bytes() == file.read_bytes()
     assert found['onnx']['file'] == 'model_int8.onnx' and found['onnx']['bytes'] == file.stat().st_size
     assert found['onnx']['metric'] == dict(name='mIoU', float32=40.0, int8=40 - drop)
-    assert all(spent > 0 for spent in found['onnx']['seconds'].values())
+    assert all(spent > 0 for spent in found['onnx']['seconds_a_picture'].values())
     assert f'mIoU {40 - drop:.2f}' in said[-1] and 'model_int8.onnx' in said[-1]
     assert any(line.startswith('warning: model_int8.onnx loses 1.20 points of mIoU') for line in said) is warned
 

@@ -63,6 +63,12 @@ def test_another_resize_is_said(resize: Any, steps: list[dict[str, Any]], words:
             raise AssertionError(lines[0])
 
 
+def test_windows_are_said(tmp_path: Path) -> None:
+    cfg, given = config(), file(tmp_path / 'm.onnx')
+    cfg.model.test_cfg = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
+    assert use_exported(cfg, given, [])[1] == 'the config predicts by windows; the file takes the whole picture at once'
+
+
 def test_other_classes_and_tasks(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'other classes than the data has: expected a, b; got cat, dog, hen'):
         use_exported(config(), file(tmp_path / 'm.onnx'), ['a', 'b'])
@@ -137,10 +143,13 @@ def exported(checkpoint: str, path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_segmentor_has_the_metrics_of_its_checkpoint(segmentor_file: str, even: Path, tmp_path: Path) -> None:
-    path = exported(segmentor_file, tmp_path / 'm.onnx')
-    theirs, ours = (metrics(SHAPES, given, str(even), tmp_path) for given in (segmentor_file, path))
-    assert theirs['mIoU'] > 0 and ours == pytest.approx(theirs, abs=1e-3)
+def test_a_segmentor_has_the_metrics_of_its_checkpoint(segmentor_file: str, shapes: str, tmp_path: Path) -> None:
+    """Of pictures of several sizes, by both runtimes."""
+    done = call_tool('export', segmentor_file, '--to', 'onnx', 'openvino', '--out', str(tmp_path / 'm.onnx'))
+    assert done.returncode == 0, done
+    files = [segmentor_file, str(tmp_path / 'm.onnx'), str(tmp_path / 'm.xml')]
+    theirs, *ours = (metrics(SHAPES, file, shapes, tmp_path) for file in files)
+    assert theirs['mIoU'] > 0 and ours == [pytest.approx(theirs, abs=1e-3)] * 2
 
 
 @pytest.mark.slow

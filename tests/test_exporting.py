@@ -1,12 +1,15 @@
 """`convnext-dense export`: files that are proved, and none that are not."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import call_tool, one_line
+from conftest import ROOT, call_tool, one_line
 
 from convnext_dense.errors import InputError
 from convnext_dense.export.runtimes import FORMS
@@ -53,6 +56,7 @@ def test_a_detector(more: tuple[str, ...], detector_file: str, shapes: str, tmp_
         batch=1,
     )
     rows = about['files']['torchscript']['parity']
+    assert about['bounds'] == dict(boxes=0.01, scores=1e-3, masks=1e-3, unmatched=0)
     assert len(rows) == (4 if about['raw'] else 12) and all(row['objects'] and row['masks'] is not None for row in rows)
 
 
@@ -122,6 +126,27 @@ def test_a_file_that_gives_something_else_is_not_kept(segmentor_file: str, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_an_export_that_is_stopped_leaves_nothing(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
+    """By SIGTERM, in the middle of writing."""
+
+    def stop(graph, path: Path, meta) -> None:
+        path.write_bytes(b'half')
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setitem(FORMS, 'torchscript', FORMS['torchscript']._replace(write=stop))
+    before = signal.getsignal(signal.SIGTERM)
+    done = export(segmentor_file, tmp_path / 'toy.ts')
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (143, 'stopped by SIGTERM') and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_files_of_an_earlier_export_are_named(segmentor_file: str, tmp_path: Path) -> None:
+    (tmp_path / 'toy.xml').touch()
+    done = export(segmentor_file, tmp_path / 'toy.ts', '--size', '64x96')
+    assert f'{tmp_path / "toy.xml"} is of an earlier export' in done.stdout.splitlines()
+
+
 def test_an_export_that_fails_leaves_nothing(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
     def fail(graph, path: Path, meta) -> None:
         path.write_bytes(b'half')
@@ -135,6 +160,8 @@ def test_an_export_that_fails_leaves_nothing(segmentor_file: str, tmp_path: Path
 
 def test_wrong_input(segmentor_file: str, tmp_path: Path) -> None:
     for model, more, words in (
+        (segmentor_file, ('--int8', str(ROOT / 'tests')), '--int8: expected --to onnx or openvino, got torchscript'),
+        (segmentor_file, ('--masks', 'full'), '--masks full: expected a detector with masks, got EncoderDecoder'),
         (segmentor_file, ('--size', '20x20'), 'expected sides of at least 32 pixels'),
         (segmentor_file, ('--check', str(tmp_path)), '--check: expected pictures .* found none'),
         (str(tmp_path), (), 'expected a checkpoint in'),

@@ -56,6 +56,7 @@ def test_by_what_is_given(segmentor_file: str, tmp_path: Path) -> None:
         (dict(device='cuda'), 'device: expected auto or cpu for the exported file .*m.onnx, got .cuda.; leave it out'),
         (dict(precision='bfloat16'), 'precision: expected float32 for'),
         (dict(tta=True), 'tta: expected a checkpoint in place of'),
+        (dict(tile='auto'), 'tile: expected a checkpoint in place of the exported file .*m.onnx, got .auto.; leave it out'),
         (dict(tile=512), 'tile: expected a checkpoint in place of'),
         (dict(overlap=0.5), 'overlap: expected a checkpoint in place of'),
         (dict(bands=(0, 1, 2)), 'bands: expected a checkpoint in place of'),

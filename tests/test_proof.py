@@ -54,11 +54,14 @@ def test_a_file_that_mixes_the_pictures_of_a_batch_is_found(wrong: bool, monkeyp
     assert said[0].startswith('onnx int8: a at 9x8: ') and said[2].startswith('onnx int8: b and its mirror at 5x6: ')
 
 
-def test_a_size_that_a_file_does_not_take(monkeypatch) -> None:
+@pytest.mark.parametrize('error', [RuntimeError, InputError])
+def test_a_size_that_a_file_does_not_take(error: type[Exception], monkeypatch) -> None:
     def run(images: np.ndarray) -> list[np.ndarray]:
-        raise RuntimeError('no such size')
+        raise error('no such size')
 
     monkeypatch.setitem(proof_module.FORMS, 'onnx', FORMS['onnx']._replace(run=lambda path: run))
     reference: Any = Brightness()
-    with pytest.raises(InputError, match=r'onnx: the file does not take a at 9x8 \(no such size\)'):
-        proof('onnx', Path('a.onnx'), list(answers(reference, photographs(), False)), None, print)
+    said: list[str] = []
+    rows = proof('onnx', Path('a.onnx'), list(answers(reference, photographs(), False)), None, said.append)
+    assert said[0] == 'onnx: a at 9x8: the file does not take it (no such size)'
+    assert [row.within for row in rows] == [False, False] and rows[1].row()['reason'] == 'no such size'

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from models import photograph
 
 from convnext_dense import load_model
@@ -27,6 +28,16 @@ def test_a_resize_before_it(segmentor_file: str) -> None:
     raw = Reference(model, raw=True)
     assert raw.taken(rgb).shape == (1, 3, 97, 131) and raw.taken(rgb).dtype == np.float32
     assert raw.answer(rgb)[1].shape == (1, len(model.classes), 24, 32)
+
+
+def test_windows_are_left_out(segmentor_file: str) -> None:
+    """A file takes the whole picture."""
+    model = load_model(segmentor_file, device='cpu')
+    rgb = photograph(97, 131, 0)
+    whole = Reference(model).answer(rgb)[0]
+    model.model.test_cfg = Config(dict(mode='slide', crop_size=(64, 64), stride=(33, 33)))
+    assert (Reference(model).answer(rgb)[0] == whole).all() and (model(rgb).mask != whole[0]).any()
+    assert model.model.test_cfg.mode == 'slide'
 
 
 @pytest.mark.slow

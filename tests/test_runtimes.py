@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from export_models import exportable, pictures
+from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from models import photograph
 from two_stage import built, found, small_config
 
@@ -81,24 +82,38 @@ def test_raw(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_detectors(tmp_path: Path) -> None:
-    """Of any size, with the resize and the pasting inside; a Mask R-CNN is in test_exported_tested.py."""
+    """Of any size, with the resize and the pasting inside."""
     resize = dict(scale=[200, 130], keep_ratio=True)
-    module = DetectorGraph(built(small_config('cascade')), resize, full=True)
+    module = DetectorGraph(built(small_config('mask')), resize, full=True)
     graph = Graph(module, DETECTOR | dict(masks='pasted'), None, False, False, 'full', resize)
-    for name in FORMS:
-        path = tmp_path / f'model{SUFFIXES[name]}'
+    expect_the_same(graph, list(FORMS), [(128, 160), (131, 97), (65, 300), (64, 64), (20, 300)], tmp_path)
+
+
+@pytest.mark.slow
+def test_a_cascade(tmp_path: Path) -> None:
+    """As it comes, with the masks in their boxes; torch.export's program is what the two are made from."""
+    graph = Graph(DetectorGraph(built(small_config('cascade'))), DETECTOR | dict(masks=''), None, False, False, 'crop', None)
+    expect_the_same(graph, ['onnx', 'openvino'], [(128, 160), (131, 97), (64, 64), (20, 300)], tmp_path)
+
+
+def expect_the_same(graph: Graph, names: list[str], sizes: list[tuple[int, int]], folder: Path) -> None:
+    """A detector's files find what the graph finds in pictures of these sizes."""
+    for name in names:
+        path = folder / f'model{SUFFIXES[name]}'
         FORMS[name].write(graph, path, META)
         run = FORMS[name].run(path)
-        for height, width in ((128, 160), (131, 97), (100, 200), (65, 300), (64, 64), (33, 120)):
+        for height, width in sizes:
             if name == 'torch-export' and min(height, width) < 65:  # see graphs.Graph.dynamic
                 continue
             picture = photograph(height, width, 0)
             with torch.no_grad():
-                *want, masks = found(module(torch.from_numpy(picture)[None]))
-            theirs = [part.numpy() for part in (*want, masks.bool())]
+                boxes, scores, labels, masks = found(graph.module(torch.from_numpy(picture)[None]))
+            if graph.masks == 'crop':
+                masks = _do_paste_mask(masks[:, None], boxes, height, width, skip_empty=False)[0] >= 0.5
+            theirs = [part.numpy() for part in (boxes, scores, labels, masks.bool())]
             row = compare_objects('one', (height, width), run(picture[None]), theirs, Limits(0.05, 40, 0.5))
             # Scores of an untrained model are nearly equal: rounding may keep the other one of two boxes that overlap.
-            assert row.unmatched <= 1 and replace(row, unmatched=0).within and row.objects >= 20, f'{name}: {row}'
+            assert row.unmatched <= 1 and replace(row, unmatched=0).within and row.objects >= 15, f'{name}: {row}'
             assert theirs[3].any()
         assert described(name, path) == META
 

@@ -14,6 +14,7 @@ One that differs by more than rounding is not kept.
 `--to web` writes a folder for any web server: a page that runs the model in the browser. `--serve` shows it on this computer.
 
 Exit status 0: done. 1: a file gave something else and is not there. 2: wrong input, said in one line. 70: an unforeseen error.
+130: Ctrl-C. 143: SIGTERM.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from convnext_dense.errors import InputError
+from convnext_dense.errors import InputError, Stopped
 from convnext_dense.export.names import FORM_NAMES, MASKS
-from convnext_dense.export.options import Options, expect_pictures, parsed_size, targets
+from convnext_dense.export.options import Options, expect_eight_bits, expect_pictures, parsed_size, targets
 from convnext_dense.export.serve import PORT, serve
 from convnext_dense.export.web import META, MODEL, check_site_folder, write_site
 from convnext_dense.export.web_runtime import find_runtime
@@ -92,7 +93,7 @@ def tidy() -> Iterator[None]:
     """SIGTERM ends the command as Ctrl-C does, so that nothing half written is left."""
 
     def end(number: int, frame: object) -> None:
-        sys.exit(128 + number)
+        raise Stopped('stopped by SIGTERM', 128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -113,6 +114,7 @@ def export(args: argparse.Namespace) -> None:
         if given:
             raise InputError(f'{option}: expected a file with it, got --to web; leave it out')
     check_site_folder('--out', args.out)
+    checked(args, ['onnx'])
     runtime = find_runtime(args.onnxruntime_web)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, MODEL)
@@ -121,13 +123,21 @@ def export(args: argparse.Namespace) -> None:
     print(f'web: {args.out}, {size / 1e6:.1f} MB; see it with --serve {args.out}')
 
 
-def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
-    """Write files of one name and prove them; end with status 1 where one is not kept."""
+def checked(args: argparse.Namespace, forms: list[str]) -> Options:
+    """What is asked for, before anything that takes long."""
     options = Options(parsed_size(args.size), args.raw, args.masks, args.check, args.int8)
-    targets(out, forms)
     for option, given in (('--check', args.check), ('--int8', args.int8)):
         if given is not None:
             expect_pictures(option, given)
+    if args.int8:
+        expect_eight_bits(forms)
+    return options
+
+
+def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
+    """Write files of one name and prove them; end with status 1 where one is not kept."""
+    options = checked(args, forms)
+    targets(out, forms)
     try:
         from convnext_dense.commands.predict import models
         from convnext_dense.export.exporting import export_model

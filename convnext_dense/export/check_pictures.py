@@ -40,7 +40,7 @@ class Calibration(Sequence[NDArray[Any]]):
     `taken` makes of a picture (H, W, 3) in RGB what a file takes.
 
     Raises:
-        InputError: as above; here what a picture's head tells, and where it is asked for the rest.
+        InputError: as above, here and where a picture is asked for.
     """
 
     def __init__(self, folder: str, size: Size, taken: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> None:

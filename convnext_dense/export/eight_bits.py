@@ -41,7 +41,11 @@ def quantise(
         try:
             WAYS[form].write(file, made, calibration)
             rows = compare(form, made)
+        except OSError:
+            raise
         except Exception as error:  # of the tools, and of a runtime that cannot read what they made
+            if isinstance(error, InputError) and str(error).startswith('--int8'):  # of a calibration picture
+                raise
             say(f'{form}: no file of eight bits: {last_line(error)}')
             for part in parts(form, made):
                 part.unlink(missing_ok=True)
@@ -52,7 +56,8 @@ def quantise(
         for one, metric, size, spent in zip((file, made), (before, after), sizes, (slow, fast)):
             table.add_row(one.name, str(metric or ''), f'{size / 1e6:.1f}', f'{spent:.3f}')
         took = dict(float32=slow, int8=fast)
-        about[form] = dict(file=made.name, bytes=sizes[1], seconds=took, parity=[row.row() for row in rows])
+        apart = [{key: value for key, value in row.row().items() if key != 'within'} for row in rows]  # there are no bounds
+        about[form] = dict(file=made.name, bytes=sizes[1], seconds_a_picture=took, parity=apart)
         if before and after:
             about[form]['metric'] = dict(name=before.name, float32=round(before.points, 2), int8=round(after.points, 2))
             if before.points - after.points > DROP:

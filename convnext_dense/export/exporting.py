@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from convnext_dense.errors import doing
+from convnext_dense.errors import InputError, doing
 from convnext_dense.export.about import DETECTION, SEGMENTATION, described
 from convnext_dense.export.check_pictures import Calibration, check_pictures
 from convnext_dense.export.eight_bits import quantise
 from convnext_dense.export.graphs import graph_of
-from convnext_dense.export.options import Options, targets
-from convnext_dense.export.parity import OBJECTS, SEGMENTS, Parity
+from convnext_dense.export.options import Options, of_one_name, targets
+from convnext_dense.export.parity import OBJECTS, SEGMENTS, Parity, Refused
 from convnext_dense.export.proof import answers, limits_of, proof
 from convnext_dense.export.quantised import WAYS, check_quantised
 from convnext_dense.export.reference import Reference
@@ -26,7 +26,10 @@ from convnext_dense.predict.model import Model
 LIMITS = {SEGMENTATION: SEGMENTS, DETECTION: OBJECTS}
 BOUNDS = {
     SEGMENTATION: f'{SEGMENTS["logits"]:g} of the largest logit and {SEGMENTS["pixels"]:.2%} of equal pixels',
-    DETECTION: f'{OBJECTS["boxes"]:g} pixels of the boxes and {OBJECTS["masks"]:.1%} of the masks, object by object',
+    DETECTION: (
+        f'{OBJECTS["boxes"]:g} pixels of the boxes, {OBJECTS["scores"]:g} of the scores and {OBJECTS["masks"]:.1%} of the '
+        'masks, object by object'
+    ),
 }
 WINDOWS = 'the config predicts by windows; the file takes the whole picture at once, which is compared here'
 NONE_FOUND = 'no object was found in any of the pictures, so that boxes are not proved: --check pictures with objects in them'
@@ -62,8 +65,7 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
             rows = proof(name, made, known, limits, say)
             if not all(row.within for row in rows):
                 beyond = sum(not row.within for row in rows)
-                earlier = f'; {file} is of an earlier export' if file.exists() else ''
-                say(f'{name}: not kept: {beyond} of {len(rows)} comparisons are beyond {bounds}{earlier}')
+                say(f'{name}: not kept: {beyond} of {len(rows)} comparisons are beyond {bounds}')
                 for part in parts(name, made):
                     part.unlink()
                 continue
@@ -74,7 +76,11 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
         if calibration and whole:
 
             def compare(name: str, file: Path) -> list[Parity]:
-                return proof(name, file, known, limits, say, f'{name} int8')
+                rows = proof(name, file, known, limits, say, f'{name} int8')
+                for row in rows:
+                    if isinstance(row, Refused):
+                        raise InputError(str(row))
+                return rows
 
             for name, found in quantise(whole, model.cfg, calibration, compare, say).items():
                 kept[name]['int8'] = found
@@ -85,6 +91,10 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
         made_files = sorted(Path(folder).iterdir(), key=lambda path: (path.suffix == '.json', path.suffix != '.bin'))
         for path in made_files:
             os.replace(path, description.with_name(path.name))
+    made_now = {path.name for path in made_files}
+    for path in of_one_name(out):
+        if path.name not in made_now:
+            say(f'{path} is of an earlier export')
     if not model.is_segmentor and not any(len(answer.theirs[1]) for answer in known):
         say(NONE_FOUND)
     return len(kept) == len(files)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from convnext_dense.errors import InputError
-from convnext_dense.export.names import MASKS, SUFFIXES
+from convnext_dense.export.names import EIGHT_BITS, MASKS, SUFFIXES
 from convnext_dense.files import check_file
 from convnext_dense.models.archs import MIN_SIDE
-from convnext_dense.predict.inputs import count
 
 Size = tuple[int, int] | None  # (H, W); None for any
 
@@ -62,8 +62,25 @@ def targets(out: str, forms: Sequence[str]) -> dict[str, Path]:
     for file, suffix in zip(found.values(), suffixes):
         check_file('--out', str(file), suffix)
         check_file('--out', str(int8_file(file)), suffix)
-    check_file('--out', str(path.with_suffix('.json')), '.json')
+    description = path.with_suffix('.json')
+    check_file('--out', str(description), '.json')
+    if description.exists() and not _is_ours(description):
+        raise InputError(f'--out: expected to write {description} beside it, which is of something else; name another')
     return found
+
+
+def of_one_name(out: str) -> list[Path]:
+    """The files of all forms and of eight bits that are there with the name of `out`."""
+    files = [Path(out).with_suffix(suffix) for suffix in SUFFIXES.values()]
+    return [path for file in files for path in (file, int8_file(file)) if path.exists()]
+
+
+def _is_ours(description: Path) -> bool:
+    try:
+        found = json.loads(description.read_text())
+    except ValueError:
+        return False
+    return isinstance(found, dict) and str(found.get('made_by', '')).startswith('convnext_dense')
 
 
 def expect_pictures(option: str, given: str) -> None:
@@ -72,10 +89,20 @@ def expect_pictures(option: str, given: str) -> None:
     Raises:
         InputError: which names the option.
     """
+    from convnext_dense.predict.inputs import is_url, items  # numpy and OpenCV, which --serve does without
+
+    if is_url(given):
+        raise InputError(f'{option}: expected a folder, a pattern or a picture on this computer, got {given}; fetch it')
     try:
-        count(given)
+        next(items(given))
     except InputError as error:
         raise of_option(option, error) from error
+
+
+def expect_eight_bits(forms: Sequence[str]) -> None:
+    """Stop where none of the forms has a file of eight bits."""
+    if not set(forms) & set(EIGHT_BITS):
+        raise InputError(f'--int8: expected --to {" or ".join(EIGHT_BITS)}, got {", ".join(forms)}; leave one of the two out')
 
 
 def of_option(option: str, error: InputError) -> InputError:

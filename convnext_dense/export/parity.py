@@ -38,6 +38,20 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Refused(Parity):
+    """A picture that the file does not take."""
+
+    reason: str
+
+    @property
+    def within(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return f'the file does not take it ({self.reason})'
+
+
+@dataclass(frozen=True)
 class SegmentorParity(Parity):
     logits: float  # largest difference, relative to the largest logit
     pixels: float  # share of equal classes

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
-from convnext_dense.export.parity import Limits, Parity, compare_objects, compare_segments
+from convnext_dense.export.parity import Limits, Parity, Refused, compare_objects, compare_segments
 from convnext_dense.export.reference import Reference
 from convnext_dense.export.runtimes import FORMS
 from convnext_dense.predict.model import Model
@@ -54,15 +54,16 @@ def proof(
     run = FORMS[name].run(file)
     rows: list[Parity] = []
     for picture, size, taken, theirs in known:
+        row: Parity
         try:
             ours = run(taken)
-        except (RuntimeError, AssertionError) as error:  # of a size that the file does not take
-            raise InputError(f'{name}: the file does not take {picture} at {size[0]}x{size[1]} ({last_line(error)})') from error
-        row: Parity
-        if limits is None:
-            row = compare_segments(picture, size, ours, theirs)
+        except (RuntimeError, AssertionError, InputError) as error:  # of PyTorch's forms, and of the sessions of the others
+            row = Refused(picture, *size, last_line(error))
         else:
-            row = compare_objects(picture, size, ours, theirs, limits)
+            if limits is None:
+                row = compare_segments(picture, size, ours, theirs)
+            else:
+                row = compare_objects(picture, size, ours, theirs, limits)
         say(f'{label or name}: {picture} at {size[0]}x{size[1]}: {row}')
         rows.append(row)
     return rows

@@ -18,6 +18,7 @@ from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
+from convnext_dense.export.options import expect_eight_bits
 from convnext_dense.predict.exported_session import INPUT, KEY, unreported
 
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
@@ -32,10 +33,8 @@ class Way(NamedTuple):
 
 def check_quantised(forms: Sequence[str]) -> None:
     """Stop where none of the forms has an eight-bit file, and at one whose tool is not installed."""
-    chosen = [name for name in forms if name in WAYS]
-    if not chosen:
-        raise InputError(f'--int8: expected --to {" or ".join(WAYS)}, got {", ".join(forms)}; leave one of the two out')
-    for name in chosen:
+    expect_eight_bits(forms)
+    for name in set(forms) & set(WAYS):
         for package in WAYS[name].needs:
             try:
                 with quiet(), unreported():
@@ -87,7 +86,7 @@ def write_openvino(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> N
         core = openvino.Core()
         model = core.read_model(source)
         note = model.get_rt_info([KEY]).astype(str)
-        data = nncf.Dataset(list(inputs), lambda image: {INPUT: image})
+        data = nncf.Dataset(inputs, lambda image: {INPUT: image})
         found = nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=len(inputs))
         found.set_rt_info(note, [KEY])
         openvino.save_model(found, out, compress_to_fp16=False)

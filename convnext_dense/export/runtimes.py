@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.graphs import Graph
-from convnext_dense.export.names import SUFFIXES
 from convnext_dense.predict.exported_session import KEY, open_session, unreported
 
 Run = Callable[[NDArray[Any]], list[NDArray[Any]]]
@@ -156,17 +155,12 @@ def _of_session(path: Path) -> Run:
     return lambda image: list(session.run(image).values())
 
 
-FORMS = dict(
-    zip(
-        SUFFIXES,
-        (
-            Form((), ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
-            Form(('.bin',), ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
-            Form((), (), write_program, run_program),
-            Form((), (), write_torchscript, run_torchscript),
-        ),
-    )
-)
+FORMS = {
+    'onnx': Form((), ('onnx', 'onnxscript', 'onnxruntime'), write_onnx, run_onnx),
+    'openvino': Form(('.bin',), ('onnx', 'onnxscript', 'openvino'), write_openvino, run_openvino),
+    'torch-export': Form((), (), write_program, run_program),
+    'torchscript': Form((), (), write_torchscript, run_torchscript),
+}
 
 
 def parts(name: str, file: Path) -> list[Path]:

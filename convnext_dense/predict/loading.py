@@ -65,7 +65,8 @@ def load_model(
             ('bands', bands, (None,)),
         ):
             if given not in known:
-                expected = f'{" or ".join(map(str, known))} for' if isinstance(given, str) else 'a checkpoint in place of'
+                words = all(isinstance(one, str) for one in known)
+                expected = f'{" or ".join(map(str, known))} for' if words else 'a checkpoint in place of'
                 raise InputError(
                     f'{name}: expected {expected} the exported file {os.fspath(path)}, got {brief(given)}; leave it out'
                 )

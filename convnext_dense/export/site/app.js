@@ -67,7 +67,7 @@ async function compute(bitmap, title, quiet = false) {
     await load();
     if (state.cancelled) throw null;
     if (!quiet) say(`Computing ${title}, ${times(width, height)} …`);
-    const size = sizeFor(width, height, meta.input.size, Number(ui.side.value));
+    const size = sizeFor(width, height, meta.input.size, Number(ui.side.value), meta.input.least);
     const { result, seconds: spent } = await engine.run(pixels(bitmap, ...size), [width, height]);
     if (quiet && !camera.on) return;
     if (quiet) show(bitmap);

@@ -40,10 +40,10 @@ export function pixels(source, width, height) {
 }
 
 /** The size to compute at: the model's only one, or the picture's, within `most` pixels a side (0: any). */
-export function sizeFor(width, height, fixed, most) {
+export function sizeFor(width, height, fixed, most, least = 1) {
   if (Array.isArray(fixed)) return [fixed[1], fixed[0]];
   const share = most ? Math.min(1, most / Math.max(width, height)) : 1;
-  return [Math.max(Math.round(width * share), 1), Math.max(Math.round(height * share), 1)];
+  return [Math.max(Math.round(width * share), least), Math.max(Math.round(height * share), least)];
 }
 
 function isTransparent(rgba) {

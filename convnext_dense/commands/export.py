@@ -126,11 +126,11 @@ def export(args: argparse.Namespace) -> None:
 def checked(args: argparse.Namespace, forms: list[str]) -> Options:
     """What is asked for, before anything that takes long."""
     options = Options(parsed_size(args.size), args.raw, args.masks, args.check, args.int8)
+    if args.int8 is not None:
+        expect_eight_bits(forms)
     for option, given in (('--check', args.check), ('--int8', args.int8)):
         if given is not None:
             expect_pictures(option, given)
-    if args.int8:
-        expect_eight_bits(forms)
     return options
 
 

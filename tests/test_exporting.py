@@ -1,11 +1,9 @@
 """`convnext-dense export`: files that are proved, and none that are not."""
 
 import json
-import os
-import signal
-import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -126,19 +124,26 @@ def test_a_file_that_gives_something_else_is_not_kept(segmentor_file: str, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_an_export_that_is_stopped_leaves_nothing(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
+STOPPED = """
+import os, signal, time
+from convnext_dense.commands import export
+from convnext_dense.export.runtimes import FORMS
+from convnext_dense.run.command import exit_with_line
+
+def stop(graph, path, meta):
+    path.write_bytes(b'half')
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+FORMS['torchscript'] = FORMS['torchscript']._replace(write=stop)
+exit_with_line(export.main)
+"""
+
+
+def test_an_export_that_is_stopped_leaves_nothing(segmentor_file: str, tmp_path: Path) -> None:
     """By SIGTERM, in the middle of writing."""
-
-    def stop(graph, path: Path, meta) -> None:
-        path.write_bytes(b'half')
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
-
-    monkeypatch.setitem(FORMS, 'torchscript', FORMS['torchscript']._replace(write=stop))
-    before = signal.getsignal(signal.SIGTERM)
-    done = export(segmentor_file, tmp_path / 'toy.ts')
+    done = forked.run(['-c', STOPPED, segmentor_file, '--to', 'torchscript', '--out', str(tmp_path / 'toy.ts')])
     assert (done.returncode, done.stderr.splitlines()[-1]) == (143, 'stopped by SIGTERM') and not list(tmp_path.iterdir())
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_files_of_an_earlier_export_are_named(segmentor_file: str, tmp_path: Path) -> None:
@@ -161,7 +166,7 @@ def test_an_export_that_fails_leaves_nothing(segmentor_file: str, tmp_path: Path
 def test_wrong_input(segmentor_file: str, tmp_path: Path) -> None:
     for model, more, words in (
         (segmentor_file, ('--int8', str(ROOT / 'tests')), '--int8: expected --to onnx or openvino, got torchscript'),
-        (segmentor_file, ('--masks', 'full'), '--masks full: expected a detector with masks, got EncoderDecoder'),
+        (segmentor_file, ('--masks', 'full'), '--masks full: expected a detector with masks, got LeanEncoderDecoder'),
         (segmentor_file, ('--size', '20x20'), 'expected sides of at least 32 pixels'),
         (segmentor_file, ('--check', str(tmp_path)), '--check: expected pictures .* found none'),
         (str(tmp_path), (), 'expected a checkpoint in'),

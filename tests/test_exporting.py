@@ -146,6 +146,12 @@ def test_an_export_that_is_stopped_leaves_nothing(segmentor_file: str, tmp_path:
     assert (done.returncode, done.stderr.splitlines()[-1]) == (143, 'stopped by SIGTERM') and not list(tmp_path.iterdir())
 
 
+def test_without_a_name(segmentor_file: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call_tool('export', segmentor_file, '--to', 'torchscript', '--size', '64x96')
+    assert done.returncode == 0 and {path.name for path in tmp_path.iterdir()} == {'model.ts', 'model.json'}
+
+
 def test_files_of_an_earlier_export_are_named(segmentor_file: str, tmp_path: Path) -> None:
     (tmp_path / 'toy.xml').touch()
     done = export(segmentor_file, tmp_path / 'toy.ts', '--size', '64x96')

@@ -129,7 +129,7 @@ def test_the_command(segmentor_file: str, tmp_path: Path, runtime: Path, tool) -
         (('--to', 'web', 'onnx', '--out', str(tmp_path / 'site')), 'expected web alone'),
         (('--to', 'web', '--out', str(tmp_path / 'full')), 'which holds mine'),
         (('--to', 'web', '--out', str(tmp_path / 'a'), '--onnxruntime-web', str(runtime)), 'no such package'),
-        (('--out', str(tmp_path / 'site')), 'expected a model, --to and --out; or --serve'),
+        (('--out', str(tmp_path / 'site')), 'expected a model and --to; or --serve'),
     ):
         one_line(*tool('export', segmentor_file, *more), words)
     one_line(*tool('export', segmentor_file, '--serve', str(tmp_path)), 'expected no model')

@@ -5,10 +5,14 @@ import os
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import call_tool
 
 from convnext_dense import InputError
+from convnext_dense.export.web import META, MODEL, is_site
 from convnext_dense.export.web_runtime import FILES, PACKAGE, VERSION, cache_folder, find_runtime, runtime_at_hand
+from convnext_dense.predict.exported_session import open_session
 
 
 def package(folder: Path, version: str = VERSION) -> Path:
@@ -79,3 +83,16 @@ def test_without_npm_or_network(alone: Path) -> None:
     with pytest.raises(InputError, match=r'\(status 0\)'):
         find_runtime(None)
     assert not list(cache_folder().parent.iterdir())
+
+
+@pytest.mark.slow
+def test_a_site_by_the_command(segmentor_file: str, alone: Path) -> None:
+    """In the folder that it has by default; its model and what is known of it, with the runtime of --onnxruntime-web."""
+    given = '--to', 'web', '--size', '64x96', '--onnxruntime-web', str(package(alone / 'given'))
+    done = call_tool('export', segmentor_file, *given)
+    assert done.returncode == 0, done.stderr
+    site = alone / 'work/site'
+    about = json.loads((site / META).read_text())
+    assert is_site(site) and about['task'] == 'segmentation' and about['bytes'] == (site / MODEL).stat().st_size
+    assert open_session(site / MODEL).run(np.zeros((1, 64, 96, 3), np.uint8))['classes'].shape == (1, 64, 96)
+    assert 'see it with --serve site' in done.stdout

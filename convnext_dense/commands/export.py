@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from convnext_dense.errors import InputError, Stopped
-from convnext_dense.export.names import FORM_NAMES, MASKS
+from convnext_dense.export.names import FORM_NAMES, MASKS, SUFFIXES
 from convnext_dense.export.options import Options, expect_eight_bits, expect_pictures, parsed_size, targets
 from convnext_dense.export.serve import PORT, serve
 from convnext_dense.export.web import META, MODEL, check_site_folder, write_site
@@ -35,6 +35,7 @@ from convnext_dense.export.web_runtime import find_runtime
 from convnext_dense.run.command import Parser
 
 WEB = 'web'
+NAME, SITE = 'model', 'site'  # of what is written, where --out does not say
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +44,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', metavar='FILE', help='config of a checkpoint that carries none')
     parser.add_argument('--to', nargs='+', choices=[*FORM_NAMES, WEB], help='forms of files; web: a folder')
     parser.add_argument(
-        '--out', metavar='FILE', help='file to write; other forms get its name with their ending; of web: folder'
+        '--out',
+        metavar='FILE',
+        help=f'file to write; other forms get its name with their ending (default: {NAME} with that of the first); of web: '
+        f'folder (default: {SITE})',
     )
     parser.add_argument('--size', default='dynamic', metavar='HxW', help='one size alone, in pixels')
     parser.add_argument('--raw', action='store_true', help='without resizing and normalising: of what the model itself takes')
@@ -59,18 +63,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--serve', metavar='DIR', help='show a folder of --to web on this computer, until Ctrl-C')
     parser.add_argument('--port', type=int, default=PORT, help='of --serve; 0: a free one')
     args = parser.parse_args()
-    if args.serve is None and not (args.model and args.to and args.out):
-        parser.error('expected a model, --to and --out; or --serve DIR')
+    if args.serve is None and not (args.model and args.to):
+        parser.error('expected a model and --to; or --serve DIR')
     if args.serve is not None and (args.model or args.to or args.out):
         parser.error('--serve: expected no model, --to or --out beside it; write first, then serve')
     if args.serve is not None:
         alone = [action.option_strings[0] for action in parser._actions if _given(args, action)]
         if alone:
-            parser.error(f'{alone[0]}: expected a model, --to and --out with it, got --serve')
+            parser.error(f'{alone[0]}: expected a model and --to with it, got --serve')
     if args.serve is None and args.port != PORT:
         parser.error('--port: expected --serve with it')
     if args.onnxruntime_web and WEB not in (args.to or []):
         parser.error('--onnxruntime-web: expected --to web with it')
+    if args.out is None and args.to:
+        args.out = SITE if args.to[0] == WEB else f'{NAME}{SUFFIXES[args.to[0]]}'
     return args
 
 

@@ -55,7 +55,7 @@ def test_without_data(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(eight_bits, 'TestSet', Missing)
     said: list[str] = []
     assert metrics(Config(), (tmp_path, tmp_path), said.append) == (None, None)
-    assert said[-1] == 'no metric: it is not there'
+    assert said[-1].startswith('no metric: it is not there; export where its data is, or measure ')
 
 
 def test_a_file_that_the_runtime_cannot_read(tmp_path: Path, monkeypatch) -> None:

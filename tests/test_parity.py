@@ -72,8 +72,8 @@ def test_equal_scores_in_another_order() -> None:
     [
         (0, (0, 0, 0), 5.02, 'boxes differ by 2.0e-02 pixels'),
         (1, (0, 0), 0.902, 'scores by 2.0e-03'),
-        (2, (0, 0), 0, '2 have no counterpart'),
-        (2, (0, 0), -1, '1 have no counterpart'),
+        (2, (0, 0), 0, '2 of either have no counterpart'),
+        (2, (0, 0), -1, '1 of either have no counterpart'),
         (3, (0, 1, 0, 0), 1, r'masks by 4\.76\d+% of'),
     ],
 )

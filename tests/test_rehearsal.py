@@ -4,8 +4,9 @@ import os
 import re
 from pathlib import Path
 
+import forked
 import pytest
-from conftest import QUICK, SHAPES, SHAPES_COCO, one_line
+from conftest import QUICK, ROOT, SHAPES, SHAPES_COCO, one_line
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
@@ -224,3 +225,11 @@ def test_no_work_directory_is_made(tool, shapes: str, tmp_path) -> None:
     args = [SHAPES, '--data-root', shapes, '--work-dir', str(work_dir), '--cfg-options', *QUICK, 'train_cfg.val_interval=0']
     one_line(*tool('train', *args), 'train_cfg.val_interval: expected a whole number')
     assert not work_dir.exists() and Path(shapes).exists()
+
+
+@pytest.mark.slow
+def test_a_command_that_builds_the_parts_knows_those_of_a_runs_own_config() -> None:
+    """Also where nothing of training was imported before, as by `test` of a work directory's config."""
+    code = 'import convnext_dense.commands.test; from mmengine.registry import HOOKS; print(HOOKS.get("SafeCheckpointHook"))'
+    done = forked.run(['-c', code], bare=True, cwd=ROOT)
+    assert 'convnext_dense.training.checkpoint_hook' in done.stdout, done.stderr

@@ -8,8 +8,8 @@
 
 A file takes pictures (B, H, W, 3) of bytes in RGB, of any size or of --size; the pipeline's resize and normalising are inside.
 A segmentor's gives classes (B, H, W) and the head's logits, a detector's boxes, scores, labels and masks of one picture. Each
-file is run by its own runtime on pictures of three sizes and compared with PyTorch; the table is printed and kept in OUT.json.
-One that differs by more than rounding is not kept.
+file is run by its own runtime on pictures of three sizes and compared with PyTorch; the table is printed and kept in
+NAME.json beside NAME.onnx. One that differs by more than rounding is not kept.
 
 `--to web` writes a folder for any web server: a page that runs the model in the browser. `--serve` shows it on this computer.
 
@@ -116,7 +116,7 @@ def export(args: argparse.Namespace) -> None:
         return
     if len(forms) > 1:
         raise InputError(f'--to: expected web alone, since --out is a folder, got {" ".join(forms)}; export twice')
-    for option, given in (('--raw', args.raw), ('--int8', args.int8)):
+    for option, given in (('--raw', args.raw), ('--int8', args.int8), ('--masks', args.masks != MASKS[0])):
         if given:
             raise InputError(f'{option}: expected a file with it, got --to web; leave it out')
     check_site_folder('--out', args.out)

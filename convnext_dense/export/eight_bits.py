@@ -77,7 +77,7 @@ def metrics(cfg: Config, files: Sequence[Path], say: Say) -> tuple[Metric | None
         say(f"the config's test set is measured twice: {test_set.count()} pictures")
         return test_set.metric(files[0]), test_set.metric(files[1])
     except InputError as error:
-        say(f'no metric: {error}')
+        say(f'no metric: {error}; export where its data is, or measure {files[0].name} and {files[1].name} by `test`')
         return None, None
 
 

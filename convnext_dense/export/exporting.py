@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 def export_model(model: Model, source: str, out: str, forms: Sequence[str], options: Options, say: Say) -> bool:
-    """Write a file for each of `forms`, and OUT.json about them; whether all of them give what PyTorch gives.
+    """Write a file for each of `forms`, and a description in JSON beside them; whether all of them give what PyTorch gives.
 
     A file that does not is not kept, nor is anything of a run that fails.
     """

@@ -79,7 +79,7 @@ class DetectorParity(Parity):
 
     def __str__(self) -> str:
         masks = '' if self.masks is None else f', masks by {self.masks:.4%} of their pixels'
-        alone = f', {self.unmatched} have no counterpart' if self.unmatched else ''
+        alone = f', {self.unmatched} of either have no counterpart' if self.unmatched else ''
         return f'{self.objects} objects: boxes differ by {self.boxes:.1e} pixels, scores by {self.scores:.1e}{masks}{alone}'
 
 

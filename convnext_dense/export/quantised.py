@@ -21,6 +21,7 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.export.options import expect_eight_bits
 from convnext_dense.predict.exported_session import INPUT, KEY, unreported
 
+TOOLS = ('nncf', 'onnxruntime', 'torch.utils.cpp_extension', '')  # loggers; '' is the root
 LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 
 
@@ -95,7 +96,10 @@ def write_openvino(source: Path, out: Path, inputs: Sequence[NDArray[Any]]) -> N
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the tools' own log and bars."""
-    loggers = [*(logging.getLogger(name) for name in ('nncf', 'onnxruntime', '')), MMLogger.get_current_instance()]
+    loggers = [
+        *(logging.getLogger(name) for name in ('nncf', 'onnxruntime', 'torch.utils.cpp_extension', '')),
+        MMLogger.get_current_instance(),
+    ]
     before = [logger.level for logger in loggers]
     try:
         for logger in loggers:  # not logging.disable: MMLogger would go on without its lines

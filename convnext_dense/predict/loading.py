@@ -65,11 +65,10 @@ def load_model(
             ('bands', bands, (None,)),
         ):
             if given not in known:
+                got = '' if given is True else f'got {brief(given)}; '
                 words = all(isinstance(one, str) for one in known)
                 expected = f'{" or ".join(map(str, known))} for' if words else 'a checkpoint in place of'
-                raise InputError(
-                    f'{name}: expected {expected} the exported file {os.fspath(path)}, got {brief(given)}; leave it out'
-                )
+                raise InputError(f'{name}: expected {expected} the exported file {os.fspath(path)}, {got}leave it out')
         return ExportedModel(ExportedFile(path, threads), batch_size, score, classes)
     if threads is not None:
         raise InputError('threads: expected an exported file with it, got a checkpoint; for PyTorch set OMP_NUM_THREADS')

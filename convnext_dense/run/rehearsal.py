@@ -25,6 +25,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+import convnext_dense.training.register  # noqa: F401  # a run's own config names what it makes known
 from convnext_dense.errors import InputError
 from convnext_dense.run.agreement import check_backend, check_custom_keys, check_extras, check_loop_kind, check_monitors
 from convnext_dense.run.first_images import FirstImages

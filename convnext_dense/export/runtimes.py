@@ -106,8 +106,6 @@ def _of_torch(module: Any) -> Run:
 @once
 def onnx_program(graph: Graph) -> torch.onnx.ONNXProgram:
     """The graph in ONNX's operators, by PyTorch's exporter."""
-    from onnxscript.optimizer import optimize
-
     program = recorded(graph)
     with quiet():
         made = torch.onnx.export(
@@ -118,10 +116,8 @@ def onnx_program(graph: Graph) -> torch.onnx.ONNXProgram:
             opset_version=OPSET,
             dynamic_shapes=graph.dynamic(),  # which the program has already: for their names
             verbose=False,
-            optimize=False,
         )
-        assert made is not None
-        optimize(made.model, num_iterations=1)  # the exporter's way: a quarter more time for one node in a hundred
+    assert made is not None
     return made
 
 

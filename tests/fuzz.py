@@ -13,10 +13,9 @@ import os
 import re
 import resource
 import shutil
-import signal
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from forked import Forked
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
@@ -67,35 +67,32 @@ class Outcome:
 
 
 def run(tool: str, args: Sequence[str], work_dir: Path | None = None) -> Outcome:
-    """Run a tool in a fork of this process, on one thread."""
+    """Run a tool in a forked process, on one thread.
+
+    Not in a fork of this process: PyTorch refuses gradients there, once another test has had some on several threads.
+    """
     folder = Path(tempfile.mkdtemp())
-    child = os.fork()
-    if child == 0:
-        status = 99
+    limited = import_module('fuzz')._limited  # by this name also where this file is the script
+    env = {**os.environ, 'HOME': str(folder)}  # what `~` in a path means
+    with open(folder / 'out', 'w') as out, open(folder / 'err', 'w') as err:
+        process = Forked(stdout=out.fileno(), stderr=err.fileno(), env=env, cwd=folder, call=(limited, tool, list(args)))
         try:
-            for number, name in ((1, 'out'), (2, 'err')):
-                os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
-            os.chdir(folder)
-            os.environ['HOME'] = str(folder)  # what `~` in a path means
-            os.setsid()
-            torch.set_num_threads(1)
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-            status = _call(tool, args)
-        finally:
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(status)
-    end = time.monotonic() + LIMIT
-    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
-        time.sleep(0.02)
-    if done == (0, 0):
-        os.killpg(child, signal.SIGKILL)
-        done = os.waitpid(child, 0)
-    texts = [(folder / name).read_text(errors='replace') if (folder / name).exists() else '' for name in ('out', 'err')]
+            status = process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+    texts = [(folder / name).read_text(errors='replace') for name in ('out', 'err')]
     shutil.rmtree(folder)
     left = work_dir is not None and work_dir.exists()
     if left:
         shutil.rmtree(work_dir)
-    return Outcome(os.waitstatus_to_exitcode(done[1]), *texts, left)
+    return Outcome(status, *texts, left)
+
+
+def _limited(tool: str, args: Sequence[str]) -> None:
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    sys.exit(_call(tool, args))
 
 
 def _call(tool: str, args: Sequence[str]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -53,6 +52,5 @@ def settled(cfg: Config, root: Path, channels: int, file: Path) -> str:
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         if cfg.default_scope == 'mmseg':
             loader.dataset.img_suffix = paths[0].suffix
-    with patch('mmengine.config.config.FormatCode', lambda text, **_: (text, True)):  # takes seconds
-        cfg.dump(str(file))
+    cfg.dump(str(file))
     return line

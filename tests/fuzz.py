@@ -90,21 +90,12 @@ def run(tool: str, args: Sequence[str], work_dir: Path | None = None) -> Outcome
 
 
 def _limited(tool: str, args: Sequence[str]) -> None:
-    torch.set_num_threads(1)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    sys.exit(_call(tool, args))
-
-
-def _call(tool: str, args: Sequence[str]) -> int:
     from convnext_dense.run.command import exit_with_line
 
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     sys.argv = [f'convnext-dense {tool}', *args]
-    sys.stdout, sys.stderr = (os.fdopen(number, 'w', buffering=1) for number in (1, 2))
-    try:
-        exit_with_line(import_module(f'convnext_dense.commands.{tool}').main)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    exit_with_line(import_module(f'convnext_dense.commands.{tool}').main)
 
 
 # What is put in the place of a value: every type, and of each the ends and the odd ones.

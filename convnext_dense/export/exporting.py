@@ -21,6 +21,7 @@ from convnext_dense.export.proof import answers, limits_of, proof
 from convnext_dense.export.quantised import WAYS, check_quantised
 from convnext_dense.export.reference import Reference
 from convnext_dense.export.runtimes import FORMS, check_installed, parts, size_of
+from convnext_dense.predict.exported_tested import WINDOWS, by_windows
 from convnext_dense.predict.model import Model
 
 LIMITS = {SEGMENTATION: SEGMENTS, DETECTION: OBJECTS}
@@ -31,7 +32,6 @@ BOUNDS = {
         'masks, object by object'
     ),
 }
-WINDOWS = 'the config predicts by windows; the file takes the whole picture at once, which is compared here'
 NONE_FOUND = 'no object was found in any of the pictures, so that boxes are not proved: --check pictures with objects in them'
 Say = Callable[[str], None]
 
@@ -50,8 +50,8 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
         check_quantised(forms)
         calibration = Calibration(options.int8, options.size, reference.taken)
     pictures = list(check_pictures(options.check, options.size))
-    if model.cfg.model.get('test_cfg', {}).get('mode') == 'slide':
-        say(WINDOWS)
+    if by_windows(model.cfg):
+        say(f'{WINDOWS}, which is compared here')
     about = described(model, source, graph)
     bounds = BOUNDS[about['task']]
     known = list(answers(reference, pictures, graph.batch and graph.size is None))

@@ -35,7 +35,7 @@ class Way(NamedTuple):
 def check_quantised(forms: Sequence[str]) -> None:
     """Stop where none of the forms has an eight-bit file, and at one whose tool is not installed."""
     expect_eight_bits(forms)
-    for name in set(forms) & set(WAYS):
+    for name in [name for name in forms if name in WAYS]:
         for package in WAYS[name].needs:
             try:
                 with quiet(), unreported():

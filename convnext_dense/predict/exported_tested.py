@@ -22,6 +22,7 @@ from convnext_dense.predict.tile_detector import Objects
 from convnext_dense.predict.tiler import instances
 from convnext_dense.text import listed
 
+WINDOWS = 'the config predicts by windows; the file takes the whole picture at once'
 OWN_SIZE = dict(type='Resize', scale_factor=1.0, keep_ratio=True)  # which says so where it is asked for
 
 
@@ -66,6 +67,11 @@ class ExportedTested(BaseModel):
         raise NotImplementedError
 
 
+def by_windows(cfg: Config) -> bool:
+    """Whether the config's segmentor predicts a picture in parts, which an exported file does not."""
+    return bool(cfg.model.get('test_cfg', {}).get('mode') == 'slide')
+
+
 def use_exported(cfg: Config, file: ExportedFile, classes: Sequence[str]) -> list[str]:
     """Test the file in place of `cfg.model`, on pictures of their own size; lines for the log.
 
@@ -84,14 +90,14 @@ def use_exported(cfg: Config, file: ExportedFile, classes: Sequence[str]) -> lis
             f'model {file.path} was trained on other classes than the data has: expected {listed(classes)}; got '
             f'{listed(about.classes)}'
         )
-    windows = about.is_segmentor and cfg.model.get('test_cfg', {}).get('mode') == 'slide'
+    windows = about.is_segmentor and by_windows(cfg)
     pipeline = cfg.test_dataloader.dataset.pipeline
     theirs = [step for step in pipeline if name_of(step) in RESIZES]
     cfg.test_dataloader.dataset.pipeline = [OWN_SIZE if name_of(step) in RESIZES else step for step in pipeline]
     cfg.model = dict(type='mmengine.ExportedTested', path=file.path)
     lines = [f'{file.path} is tested, exported from {about.checkpoint or "a checkpoint"}, on the pictures at their own size']
     if windows:
-        lines.append('the config predicts by windows; the file takes the whole picture at once')
+        lines.append(WINDOWS)
     if [_said(about.resize)] != [_of_step(step) for step in theirs or [None]]:
         config = ', '.join(_of_step(step) for step in theirs) or 'none'
         lines.append(f"resize: the file's, {_said(about.resize)}, in place of the config's, {config}")

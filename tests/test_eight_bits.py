@@ -38,7 +38,7 @@ def test_files_and_their_table(drop: float, warned: bool, tmp_path: Path, monkey
     monkeypatch.setitem(eight_bits.WAYS, 'onnx', Way((), lambda source, out, inputs: shutil.copy(source, out)))
     file = write(tmp_path / 'model.onnx', description())
     said: list[str] = []
-    found = quantise(dict(onnx=file), Config(), [pictures(1, 64, 96)], lambda form, path: [], said.append)
+    found = quantise(dict(onnx=file), dict(onnx=file), Config(), [pictures(1, 64, 96)], lambda form, path: [], said.append)
     assert (tmp_path / 'model_int8.onnx').read_bytes() == file.read_bytes()
     assert found['onnx']['file'] == 'model_int8.onnx' and found['onnx']['bytes'] == file.stat().st_size
     assert found['onnx']['metric'] == dict(name='mIoU', float32=40.0, int8=40 - drop)
@@ -68,7 +68,7 @@ def test_a_file_that_the_runtime_cannot_read(tmp_path: Path, monkeypatch) -> Non
         return []
 
     said: list[str] = []
-    assert quantise(dict(onnx=file), Config(), [pictures(1, 64, 96)], compare, said.append) == {}
+    assert quantise(dict(onnx=file), dict(onnx=file), Config(), [pictures(1, 64, 96)], compare, said.append) == {}
     assert len(said) == 1 and said[0].startswith('onnx: no file of eight bits: ')
     assert [path.name for path in tmp_path.iterdir()] == ['model.onnx']
 

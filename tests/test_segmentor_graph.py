@@ -1,5 +1,7 @@
 """The graph of a segmentor gives what the segmentor gives, in eager PyTorch; other models are refused."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -7,21 +9,28 @@ from export_models import by_torch, exportable, pictures
 from torch import nn
 
 from convnext_dense import InputError
+from convnext_dense.export import segmentor_graph
+from convnext_dense.export.filtered_conv_graph import conv3x3
 from convnext_dense.export.segmentor_graph import FusedUPerHead, SegmentorGraph
 
 
 @pytest.mark.parametrize('lean', [True, False])
-@pytest.mark.parametrize('fused', [True, False])
+@pytest.mark.parametrize('way', ['plain', 'fused', 'filtered'])
 @pytest.mark.parametrize('size', [(96, 128), (101, 67), (33, 240)])
-def test_it_gives_what_the_model_gives(lean: bool, fused: bool, size: tuple[int, int]) -> None:
+def test_it_gives_what_the_model_gives(lean: bool, way: str, size: tuple[int, int], monkeypatch) -> None:
+    if way == 'filtered':
+        monkeypatch.setattr(segmentor_graph, 'LEAST_CHANNELS', 16)
+    convolved = Mock(side_effect=conv3x3)
+    monkeypatch.setattr(segmentor_graph, 'conv3x3', convolved)
     model = exportable(lean)
-    graph = SegmentorGraph(model, fused).eval()
-    assert isinstance(graph.head, FusedUPerHead) is fused
+    graph = SegmentorGraph(model, way != 'plain').eval()
+    assert isinstance(graph.head, FusedUPerHead) is (way != 'plain')
     image = pictures(2, *size)
     classes, logits = by_torch(model, image)
     with torch.no_grad():
         got, values = graph(torch.from_numpy(image))
     assert np.abs(values.numpy() - logits).max() < 1e-5 * np.abs(logits).max()
+    assert convolved.call_count == (3 if way == 'filtered' else 0)  # two levels and the fusion
     assert got.dtype == torch.uint8 and (got.numpy() == classes).mean() > 0.9999 and len(np.unique(classes)) > 2
 
 

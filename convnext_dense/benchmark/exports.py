@@ -118,7 +118,10 @@ def ways(folder: Path, picture: np.ndarray, say: Callable[[str], None]) -> tuple
             say(f'{form}, int8 is left out: {error}')
             continue
         eight = folder / f'{form}_int8{SUFFIXES[form]}'
-        WAYS[form].write(files[f'{form}, fused head'], eight, [picture])
+        source = folder / f'{form}_integers{SUFFIXES[form]}'
+        own = Graph(SegmentorGraph(model).eval(), SEGMENTOR, None, False, True, None, None).in_integers()
+        FORMS[form].write(own, source, described(trained, str(folder / 'model.pth'), own))
+        WAYS[form].write(source, eight, [picture])
         files[f'{form}, fused head, int8'] = eight
     for name, path in files.items():
         steps[name] = partial(FORMS[name.partition(',')[0]].run(path), picture)

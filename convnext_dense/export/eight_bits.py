@@ -28,18 +28,24 @@ Compare = Callable[[str, Path], Sequence[Parity]]
 
 
 def quantise(
-    files: Mapping[str, Path], cfg: Config, calibration: Sequence[NDArray[Any]], compare: Compare, say: Say
+    files: Mapping[str, Path],
+    sources: Mapping[str, Path],
+    cfg: Config,
+    calibration: Sequence[NDArray[Any]],
+    compare: Compare,
+    say: Say,
 ) -> dict[str, dict[str, Any]]:
     """Write `int8_file` of each form's file; what is known of each, which is also said as a table.
 
-    `compare` takes a form and a file to its rows beside PyTorch's. What a runtime cannot read is said and left out.
+    They are made from `sources`, one of each form, which may be the files. `compare` takes a form and a file to its rows beside
+    PyTorch's. What a runtime cannot read is said and left out.
     """
     about: dict[str, dict[str, Any]] = {}
     table = Table('file', 'metric', 'MB', 's a picture')
     for form, file in files.items():
         made = int8_file(file)
         try:
-            WAYS[form].write(file, made, calibration)
+            WAYS[form].write(sources[form], made, calibration)
             rows = compare(form, made)
         except OSError:
             raise

@@ -6,7 +6,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from convnext_dense.errors import InputError, doing
 from convnext_dense.export.about import DETECTION, SEGMENTATION, described
 from convnext_dense.export.check_pictures import Calibration, check_pictures
 from convnext_dense.export.eight_bits import quantise
-from convnext_dense.export.graphs import graph_of
+from convnext_dense.export.graphs import Graph, graph_of
 from convnext_dense.export.options import Options, of_one_name, targets
 from convnext_dense.export.parity import OBJECTS, SEGMENTS, Parity, Refused
 from convnext_dense.export.proof import answers, limits_of, proof
@@ -82,8 +83,9 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
                         raise InputError(str(row))
                 return rows
 
-            for name, found in quantise(whole, model.cfg, calibration, compare, say).items():
-                kept[name]['int8'] = found
+            with in_integers(graph, whole, about) as sources:
+                for name, found in quantise(whole, sources, model.cfg, calibration, compare, say).items():
+                    kept[name]['int8'] = found
         if kept:
             found = about | dict(bounds=LIMITS[about['task']], files=kept)
             Path(folder, description.name).write_text(json.dumps(found, indent=1))
@@ -98,3 +100,18 @@ def export_model(model: Model, source: str, out: str, forms: Sequence[str], opti
     if not model.is_segmentor and not any(len(answer.theirs[1]) for answer in known):
         say(NONE_FOUND)
     return len(kept) == len(files)
+
+
+@contextmanager
+def in_integers(graph: Graph, files: Mapping[str, Path], about: Mapping[str, Any]) -> Iterator[Mapping[str, Path]]:
+    """The files that those of eight bits are made from: the files themselves, or for as long as this others beside them."""
+    own = graph.in_integers()
+    if own is graph:
+        yield files
+        return
+    folder = next(iter(files.values())).parent
+    with tempfile.TemporaryDirectory(dir=folder, prefix='integers_') as place:
+        sources = {name: Path(place, file.name) for name, file in files.items()}
+        for name, source in sources.items():
+            FORMS[name].write(own, source, about)
+        yield sources

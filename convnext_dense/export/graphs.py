@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from convnext_dense.export.detector_graph import DetectorGraph
 from convnext_dense.export.names import MASKS
 from convnext_dense.export.options import Size
 from convnext_dense.export.picture_input import LEAST, MOST, pipeline_resize
-from convnext_dense.export.segmentor_graph import SegmentorGraph
+from convnext_dense.export.segmentor_graph import FusedUPerHead, SegmentorGraph
 from convnext_dense.predict.model import Model
 
 TRACED = (96, 160)  # any will do, but for sides that are equal or of one place in the last map
@@ -49,6 +50,15 @@ class Graph:
         height, width = self.size or TRACED
         count = 2 if self.batch and self.size is None else 1
         return torch.zeros(count, 3, height, width) if self.raw else torch.zeros(count, height, width, 3, dtype=torch.uint8)
+
+    def in_integers(self) -> Graph:
+        """The graph that a file of eight bits is made from; itself, where it has no transforms that these do not hold."""
+        head = getattr(self.module, 'head', None)
+        if not isinstance(head, FusedUPerHead) or not head.levels:
+            return self
+        module = copy.copy(self.module)  # the layers are shared
+        module._modules = module._modules | dict(head=FusedUPerHead(head.inner, filtered=False))
+        return replace(self, module=module.eval())
 
     def dynamic(self) -> tuple[dict[int, Any]] | None:
         """torch.export's dynamic shapes."""

@@ -2,7 +2,8 @@
 
 Importing this package answers `mmcv._ext` where mmcv has no compiled one (see `convnext_dense.ops`) and registers:
 
-- the backbone `ConvNeXt` in mmengine's root registry, so that the scopes of mmdet and mmseg find it;
+- the backbones `ConvNeXt`, `RoadmapNet` and `IsotropicConvNeXt` and the neck `SimplePyramid` in mmengine's root registry, so
+  that the scopes of mmdet and mmseg find them;
 - the optimiser constructor `LayerDecayOptimWrapperConstructor`.
 
 It also allows `torch.load` the few types that mmengine's checkpoints hold beside tensors (`training.checkpoint`), without which
@@ -31,6 +32,8 @@ else:
 
     from convnext_dense.models.archs import ARCHS, Arch
     from convnext_dense.models.convnext import ConvNeXt
+    from convnext_dense.models.isotropic import IsotropicConvNeXt, SimplePyramid
+    from convnext_dense.models.roadmap import RoadmapNet
     from convnext_dense.training.layer_decay import LayerDecayOptimWrapperConstructor
     from convnext_dense.weights.checkpoint_types import allow_checkpoint_types
     from convnext_dense.weights.initializer import StrictPretrainedInit
@@ -60,7 +63,10 @@ __all__ = [
     'Arch',
     'ConvNeXt',
     'InputError',
+    'IsotropicConvNeXt',
     'LayerDecayOptimWrapperConstructor',
+    'RoadmapNet',
+    'SimplePyramid',
     'StrictPretrainedInit',
     '__version__',
     'load_model',

@@ -40,12 +40,12 @@ def test_batch_norm_of_one_value(norm: type, scales: tuple[int, ...], batch: int
 
 @pytest.mark.parametrize('index, channels', [(4, 64), (5, 64), ([0, 1, 2, 4], [8, 16, 32, 64])], ids=str)
 def test_an_index_beyond_the_maps(index, channels) -> None:
-    backbone = SimpleNamespace(out_channels=(8, 16, 32, 64), out_indices=(0, 1, 2, 3))
+    given = (8, 16, 32, 64), 'backbone.out_indices=(0, 1, 2, 3)', 'decode_head'
     with pytest.raises(InputError, match='in_index: expected indices below 4'):
-        _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=channels, in_index=index))
-    _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=64, in_index=3))
-    with pytest.raises(InputError, match='in_channels: expected 64, .*got 32'):
-        _check_channels(backbone, 'decode_head', SimpleNamespace(in_channels=32, in_index=3))
+        _check_channels(*given, SimpleNamespace(in_channels=channels, in_index=index))
+    _check_channels(*given, SimpleNamespace(in_channels=64, in_index=3))
+    with pytest.raises(InputError, match='in_channels: expected 64, the channels of the backbone; got 32'):
+        _check_channels(*given, SimpleNamespace(in_channels=32, in_index=3))
 
 
 @pytest.mark.parametrize('evaluators', ['dict', 'list'])
@@ -61,10 +61,9 @@ def test_arguments_of_evaluators(evaluators: str) -> None:
 
 @pytest.mark.parametrize('index, channels', [(1, [16]), ([1], 16), ([0, 'x'], [8, 16]), (None, 16), (1.0, 16)])
 def test_indices_of_another_kind_than_the_channels(index, channels) -> None:
-    backbone = SimpleNamespace(out_channels=(8, 16), out_indices=(0, 1))
     head = SimpleNamespace(in_index=index, in_channels=channels)
     with pytest.raises(InputError, match='model.head: expected in_channels and in_index both numbers or both lists'):
-        _check_channels(backbone, 'head', head)
+        _check_channels((8, 16), 'backbone.out_indices=(0, 1)', 'head', head)
 
 
 def test_what_a_class_of_ours_says_is_said_as_it_is() -> None:

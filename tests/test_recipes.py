@@ -12,7 +12,7 @@ from convnext_dense import recipes
 
 def test_each_file_of_the_folder_is_one() -> None:
     found = recipes.recipes()
-    assert recipes.folder() == ROOT / 'configs' and len(found) == 39
+    assert recipes.folder() == ROOT / 'configs' and len(found) == 40
     assert list(found) == sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
     assert recipes.find_recipe('upernet_convnext_atto_shapes') == recipes.find_recipe(Path(SHAPES).name) == Path(SHAPES)
 

@@ -81,7 +81,12 @@ def count(cfg: Config, height: int, width: int) -> tuple[int, int]:
     run at inference. For detectors with RoI heads see `TwoStage`.
     """
     settle_norms(cfg, processes=1)
-    model = build_on_meta(cfg).to_empty(device='cpu').eval()
+    return count_of(build_on_meta(cfg).to_empty(device='cpu'), height, width)
+
+
+def count_of(model: nn.Module, height: int, width: int) -> tuple[int, int]:
+    """As `count`, of a model that is built, and whose weights become zero."""
+    model.eval()
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data.zero_()
     counted = TwoStage(model) if getattr(model, 'roi_head', None) is not None else model

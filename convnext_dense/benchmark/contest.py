@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from convnext_dense.benchmark.rivals import BACKBONES, MASK_RCNNS, SAME, UPERNETS, Contender, share_weights
+from convnext_dense.benchmark.families import CONTENDERS
+from convnext_dense.benchmark.rivals import BACKBONES, MASK_RCNNS, SAME, UPERNETS, Contender, our_upernet, share_weights
 from convnext_dense.benchmark.timing import Timing, interleave
 
 OURS = 'convnext_dense'
@@ -39,6 +40,7 @@ class Work:
 
 
 BF16 = torch.bfloat16
+FAMILIES = {'convnext_dense': our_upernet, **CONTENDERS}
 WORKS = {
     'backbone': Work('backbone T, inference', BACKBONES, (1, 512, 512)),
     'backbone-training': Work('backbone T, training', BACKBONES, (2, 512, 512), training=True),
@@ -46,6 +48,8 @@ WORKS = {
     'upernet-training': Work('UperNet-T, training', UPERNETS, (2, 512, 512), training=True, share=2),
     'upernet-bf16': Work('UperNet-T, inference, bf16', UPERNETS, (1, 512, 512), dtype=BF16),
     'upernet-training-bf16': Work('UperNet-T, training, bf16', UPERNETS, (2, 512, 512), True, BF16, share=2),
+    'families': Work('UperNet with ConvNeXt-T and others, inference', FAMILIES, (1, 512, 512), share=4),
+    'families-training': Work('UperNet with ConvNeXt-T and others, training', FAMILIES, (2, 512, 512), True, share=10),
     'mask-rcnn': Work('Mask R-CNN-T, inference', MASK_RCNNS, (1, 800, 1280), share=2),
 }
 

@@ -5,6 +5,7 @@
     convnext-dense benchmark photograph                  # predicting one of 2048x1536 pixels
     convnext-dense benchmark predict                     # from JPEG files to written results, beside other libraries
     convnext-dense benchmark export                      # exported files, also of eight bits, beside PyTorch
+    convnext-dense benchmark families families-training  # UperNet with ConvNeXt, Swin and ResNet, T to B
     convnext-dense benchmark evaluation                  # COCO's numbers, and masks pasted and encoded
     convnext-dense benchmark resume run-cost             # far into a run, and each step, beside MMEngine's (docs/runs.md)
     convnext-dense benchmark constants                   # the kernels' constants at several values (docs/kernels.md)
@@ -40,13 +41,14 @@ from convnext_dense.text import table_text
 
 OTHER = ('photograph', 'predict', 'evaluation', 'export', 'constants', 'resume', 'run-cost')
 OUT = 'work_dirs/benchmark'
-ALL = (*WORKS, 'photograph', 'predict', 'evaluation')
+FAMILIES = ('families', 'families-training')
+ALL = (*(name for name in WORKS if name not in FAMILIES), 'photograph', 'predict', 'evaluation')
 
 
 def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument('work', nargs='*', metavar='WORK', help=f'of {", ".join((*WORKS, *OTHER))}; or choose CONFIG')
-    parser.add_argument('--all', action='store_true', help='every work but export, constants, resume and run-cost')
+    parser.add_argument('--all', action='store_true', help='every work but families, export, constants, resume and run-cost')
     parser.add_argument('--rounds', type=int, default=10, help='rounds after a warm-up; half for long work')
     parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: the machine's)")
     parser.add_argument('--out', metavar='DIR', help=f'for benchmark.json and benchmark.png, of rivals ({OUT})')

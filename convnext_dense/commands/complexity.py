@@ -3,6 +3,7 @@
     convnext-dense complexity upernet_convnext_t_ade20k --shape 512 2048
     convnext-dense complexity mask_rcnn_convnext_t_coco          # detectors at 1280x800
     convnext-dense complexity --published          # every shipped model beside its published figures, where it has some
+    convnext-dense complexity --rival              # ConvNeXt, Swin and ResNet in the same heads, beside the paper's figures
 
 Reads from the config: model. With --published, the published figures are read from each config's docstring.
 """
@@ -12,6 +13,8 @@ import argparse
 from rich.table import Table
 
 from convnext_dense.benchmark.complexity import count, published_figures, usual_shape
+from convnext_dense.benchmark.contest import prepare
+from convnext_dense.benchmark.families import rival_table
 from convnext_dense.errors import InputError
 from convnext_dense.recipes import recipes
 from convnext_dense.run.command import Parser
@@ -27,12 +30,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', nargs='?', help='config file, or the name of a recipe')
     parser.add_argument('--shape', type=int, nargs='+', metavar='N', help='input height and width, or one side of a square')
     parser.add_argument('--published', action='store_true', help='all shipped models beside the published figures')
+    parser.add_argument('--rival', action='store_true', help='ConvNeXt, Swin and ResNet in UperNet and Cascade Mask R-CNN')
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='as in training')
     args = parser.parse_args()
-    if (args.config is None) == (not args.published):
-        parser.error('expected either a config or --published')
-    if args.published and (args.shape or args.cfg_options):
-        parser.error('--published: expected no other option, since its configs and shapes are those of the table')
+    if sum((args.config is not None, args.published, args.rival)) != 1:
+        parser.error('expected one of a config, --published and --rival')
+    if args.config is None and (args.shape or args.cfg_options):
+        which = '--published' if args.published else '--rival'
+        parser.error(f'{which}: expected no other option, since its configs and shapes are those of the table')
     return args
 
 
@@ -40,6 +45,10 @@ def main() -> None:
     args = parse_args()
     if args.published:
         print(table_text(published_table()))
+        return
+    if args.rival:
+        prepare()
+        print(table_text(rival_table(lambda line: print(line, flush=True))))
         return
     cfg = load_config(args.config, args.cfg_options)
     check_parts(cfg, ())

@@ -19,20 +19,17 @@ Exit status 0: done. 1: a file gave something else and is not there. 2: wrong in
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from convnext_dense.errors import InputError, Stopped
+from convnext_dense.errors import InputError
 from convnext_dense.export.names import FORM_NAMES, MASKS, SUFFIXES
 from convnext_dense.export.options import Options, expect_eight_bits, expect_pictures, parsed_size, targets
 from convnext_dense.export.serve import PORT, serve
 from convnext_dense.export.web import META, MODEL, check_site_folder, write_site
 from convnext_dense.export.web_runtime import find_runtime
-from convnext_dense.run.command import Parser
+from convnext_dense.run.command import Parser, tidy
 
 WEB = 'web'
 NAME, SITE = 'model', 'site'  # of what is written, where --out does not say
@@ -92,20 +89,6 @@ def main() -> None:
         return serve(args.serve, args.port)
     with tidy():
         export(args)
-
-
-@contextmanager
-def tidy() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does, so that nothing half written is left."""
-
-    def end(number: int, frame: object) -> None:
-        raise Stopped('stopped by SIGTERM', 128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def export(args: argparse.Namespace) -> None:

@@ -9,26 +9,25 @@ Legend: B images, C channels, H W height and width in pixels of the map at hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule, initialize
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from convnext_dense.errors import InputError, last_line
-from convnext_dense.expect import brief, expect_flag, expect_images, expect_number, expect_whole, number, whole
+from convnext_dense.expect import brief, expect_flag, expect_number
 from convnext_dense.kernels.compiled_conv import Conv2d
 from convnext_dense.kernels.compiling import compile_arguments
 from convnext_dense.kernels.depthwise import depthwise_conv
 from convnext_dense.kernels.guard import chosen, expect_fused, is_plain
 from convnext_dense.kernels.pointwise import GRN_EPS, Parameters, pointwise_mlp
-from convnext_dense.models.archs import EPS, MIN_SIDE, resolve_arch
-from convnext_dense.models.init_cfg import STRICT, split_init_cfg
+from convnext_dense.models.archs import EPS, resolve_arch
+from convnext_dense.models.pyramid import Pyramid, check_input, drop_rates, kept_branches
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -89,11 +88,7 @@ class Block(nn.Module):
         return self._compute(x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        keep = None
-        if self.training and self.drop_path > 0:
-            # Stochastic depth (arXiv 1603.09382): an image's branch is dropped whole, the kept ones are scaled up.
-            share = 1 - self.drop_path
-            keep = x.new_empty(x.shape[0]).bernoulli_(share) / share
+        keep = kept_branches(self, x, self.drop_path)
         fused = True if self.fused == 'auto' and self.recompute_hidden else self.fused  # only the tiles can recompute it
         if chosen(fused, x, x.numel() * x.shape[1]) and self.has_plain_layers():
             return self.tiled(x, keep)
@@ -146,7 +141,7 @@ class Block(nn.Module):
 
 
 @MODELS.register_module()
-class ConvNeXt(BaseModule):
+class ConvNeXt(Pyramid):
     """The ConvNeXt pyramid for dense heads.
 
     Args:
@@ -194,43 +189,30 @@ class ConvNeXt(BaseModule):
         compile: bool | Mapping[str, Any] = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        split_init_cfg(init_cfg)
-        super().__init__(init_cfg)
-        self.arch = resolve_arch(arch)
-        depths, dims, eps = self.arch.depths, self.arch.dims, self.arch.eps
-        expect_whole('in_channels', in_channels, 1)
-        if not (number(drop_path_rate, 0) and drop_path_rate < 1):
-            raise InputError(f'drop_path_rate: expected a number in [0, 1), got {brief(drop_path_rate)}')
+        size = resolve_arch(arch)
+        depths, dims, eps = size.depths, size.dims, size.eps
+        super().__init__(depths, dims, out_indices, frozen_stages, init_cfg)
+        self.arch = size
+        check_input(in_channels, drop_path_rate)
         expect_number('layer_scale_init_value', layer_scale_init_value, 0)
-        if not (whole(frozen_stages, -1) and frozen_stages <= 4):
-            raise InputError(f'frozen_stages: expected -1 (none), 0 (stem) or 1 to 4, got {brief(frozen_stages)}')
         for name, value in dict(use_grn=use_grn, with_cp=with_cp, recompute_hidden=recompute_hidden).items():
             expect_flag(name, value)
         expect_fused(fused)
         if not isinstance(compile, (bool, Mapping)):
             raise InputError(f'compile: expected True, False or a dict of arguments of torch.compile, got {brief(compile)}')
-        self.out_indices = resolve_out_indices(out_indices)
-        self.out_channels = tuple(dims[i] for i in self.out_indices)
-        self.out_strides = tuple(4 * 2**i for i in self.out_indices)
         self.use_grn = use_grn
-        self.frozen_stages = frozen_stages
 
         stem = nn.Sequential(Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
-        self.downsample_layers: Any = nn.ModuleList([stem])
+        self.downsample_layers = nn.ModuleList([stem])
         for before, after in pairwise(dims):
             halve = Conv2d(before, after, kernel_size=2, stride=2)
             self.downsample_layers.append(nn.Sequential(LayerNorm2d(before, eps=eps), halve))
 
-        rates = [rate.item() for rate in torch.linspace(0, drop_path_rate, sum(depths), device='cpu')]
-        ends = list(accumulate(depths))
         self.stages = nn.ModuleList(
             nn.Sequential(
-                *(
-                    Block(dim, rate, layer_scale_init_value, use_grn, eps, fused, recompute_hidden, with_cp)
-                    for rate in rates[end - depth : end]
-                )
+                *(Block(dim, rate, layer_scale_init_value, use_grn, eps, fused, recompute_hidden, with_cp) for rate in rates)
             )
-            for dim, depth, end in zip(dims, depths, ends)
+            for dim, rates in zip(dims, drop_rates(drop_path_rate, depths))
         )
         for i in self.out_indices:
             self.add_module(f'norm{i}', LayerNorm2d(dims[i], eps=eps))
@@ -248,15 +230,6 @@ class ConvNeXt(BaseModule):
                     f'compile: expected arguments of torch.compile, got {brief(compile)}: {last_line(error)}'
                 ) from error
 
-    def init_weights(self) -> None:
-        """Load `init_cfg`'s checkpoint strictly (`weights.load`), after the other initialisers, which are mmengine's."""
-        others, pretrained = split_init_cfg(self.init_cfg)
-        if pretrained is None:
-            super().init_weights()
-            return
-        initialize(self, [*others, dict(pretrained, type=STRICT)])
-        self.is_init = True
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """An image batch (B, in_channels, H, W), H and W from 32 up, to the maps of `out_indices`, each normalised.
 
@@ -267,41 +240,4 @@ class ConvNeXt(BaseModule):
             stage 2  (B, dims[2], H // 16, W // 16)
             stage 3  (B, dims[3], H // 32, W // 32)
         """
-        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-            expect_images(x, self.downsample_layers[0][0].weight)
-        if min(x.shape[-2:]) < MIN_SIDE:
-            height, width = x.shape[-2:]
-            raise InputError(
-                f'image of {height}x{width} pixels: expected height and width of at least {MIN_SIDE}, the last stride; '
-                'resize or pad the image'
-            )
-        maps = []
-        x = x.contiguous(memory_format=torch.channels_last)  # the layers keep it, so that no map is copied between them
-        for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
-            x = stage(downsample(x))
-            if i in self.out_indices:
-                maps.append(getattr(self, f'norm{i}')(x))
-        return tuple(maps)
-
-    def train(self, mode: bool = True) -> ConvNeXt:
-        super().train(mode)
-        self._freeze()
-        return self
-
-    def _freeze(self) -> None:
-        frozen: list[nn.Module] = [self.downsample_layers[0]] if self.frozen_stages >= 0 else []
-        for i in range(self.frozen_stages):
-            frozen += [self.downsample_layers[i], self.stages[i]]
-            frozen += [getattr(self, f'norm{i}')] if i in self.out_indices else []
-        for module in frozen:
-            module.eval()
-            module.requires_grad_(False)
-
-
-def resolve_out_indices(out_indices: int | Sequence[int]) -> tuple[int, ...]:
-    """Stage numbers 0 to 3, in order; negative ones count from the last."""
-    given = tuple(out_indices) if isinstance(out_indices, Iterable) else (out_indices,)
-    stages = sorted({i % 4 for i in given if whole(i, -4) and i < 4})
-    if not given or len(stages) != len(given):
-        raise InputError(f'out_indices: expected different stage numbers of 0 to 3 (or -4 to -1), got {brief(out_indices)}')
-    return tuple(stages)
+        return super().forward(x)

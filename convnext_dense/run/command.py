@@ -13,7 +13,8 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from convnext_dense.errors import InputError, Stopped, last_line
@@ -62,6 +63,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f'{message}; --help lists the options')
+
+
+@contextmanager
+def tidy() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that nothing half written is left."""
+
+    def end(number: int, frame: object) -> None:
+        raise Stopped('stopped by SIGTERM', 128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def exit_with_line(main: Callable[[], None], go_on: str = '') -> None:

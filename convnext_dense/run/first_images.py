@@ -22,7 +22,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.pyramid import Pretrainable
 from convnext_dense.run.trial import part
 
 CROP = 128  # pixels
@@ -64,7 +64,7 @@ class FirstImages:
 
     @staticmethod
     def _known(model: nn.Module) -> bool:
-        if not isinstance(getattr(model, 'backbone', None), ConvNeXt):
+        if not isinstance(getattr(model, 'backbone', None), Pretrainable):
             return False
         two_stage = isinstance(model, TwoStageDetector) and type(model.roi_head) in (StandardRoIHead, CascadeRoIHead)
         return two_stage or isinstance(model, EncoderDecoder)

@@ -14,6 +14,7 @@ from mmengine.config import Config, DictAction
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.files import check_folder
 from convnext_dense.recipes import find_recipe, recipes
+from convnext_dense.run.heads import settle_heads
 from convnext_dense.run.nodes import dicts, leaves, top_level
 from convnext_dense.run.overrides import check_once, check_overrides
 from convnext_dense.text import suggest
@@ -95,6 +96,7 @@ def load_config(path: str, overrides: dict[str, Any] | None = None, data_root: s
             raise InputError(f'--data-root: expected a local folder, got {data_root}; copy the data and name its folder')
         check_once('--data-root', overrides, lambda key: key.split('.')[-1] == 'data_root')
         set_data_root(cfg, data_root)
+    settle_heads(cfg)
     return cfg
 
 

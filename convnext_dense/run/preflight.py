@@ -22,10 +22,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convnext_dense.errors import InputError, last_line, reason
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import split_init_cfg
+from convnext_dense.models.isotropic import IsotropicConvNeXt, SimplePyramid
+from convnext_dense.models.pyramid import Pretrainable
+from convnext_dense.models.roadmap import RoadmapNet
 from convnext_dense.run.resume_state import check_resume
 from convnext_dense.text import suggest
 from convnext_dense.training.checkpoint_file import verify
 from convnext_dense.training.last_good import Found, last_good, newest_good
+from convnext_dense.weights.by_name import read_by_name
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import check_pretrained, check_whole_model, look_at_whole_model
 from convnext_dense.weights.open import kind_of_path, shown
@@ -53,37 +57,45 @@ def build_on_meta(cfg: Config) -> nn.Module:
             f'model: expected the type of a model, got {cfg.model.get("type")!r}, which makes a {type(model).__name__}'
         )
     backbone = getattr(model, 'backbone', None)
-    if isinstance(backbone, ConvNeXt):
-        for name in ('decode_head', 'auxiliary_head', 'neck'):
-            head = getattr(model, name, None)
-            _check_channels(backbone, name, head)
+    if isinstance(backbone, Pretrainable):
+        maps, neck = backbone.out_channels, getattr(model, 'neck', None)
+        _check_channels(maps, f'backbone.out_indices={backbone.out_indices}', 'neck', neck)
+        if neck is None or isinstance(neck, SimplePyramid):  # other necks' maps are not known
+            source = f'backbone.out_indices={backbone.out_indices}'
+            if isinstance(neck, SimplePyramid):
+                maps, source = (neck.out_channels,) * neck.num_outs, 'the neck'
+            for name in ('decode_head', 'auxiliary_head'):
+                _check_channels(maps, source, name, getattr(model, name, None))
     return model
 
 
 def _near(words: str) -> str:
     """Of an error about an unexpected argument of the backbone: the nearest one that there is."""
-    found = re.search(r"ConvNeXt.__init__\(\) got an unexpected keyword argument '(\w+)'", words)
-    options = [name for name in inspect.signature(ConvNeXt.__init__).parameters if name != 'self']
-    return f'; {suggest(found[1], options)}' if found else ''
+    found = re.search(r"(\w+).__init__\(\) got an unexpected keyword argument '(\w+)'", words)
+    own = {cls.__name__: cls for cls in (ConvNeXt, RoadmapNet, IsotropicConvNeXt, SimplePyramid)}
+    if not found or found[1] not in own:
+        return ''
+    options = [name for name in inspect.signature(own[found[1]]).parameters if name != 'self']
+    return f'; {suggest(found[2], options)}'
 
 
-def _check_channels(backbone: ConvNeXt, name: str, head: nn.Module | None) -> None:
+def _check_channels(maps: Sequence[int], source: str, name: str, head: nn.Module | None) -> None:
     given = getattr(head, 'in_channels', None)
-    index: Any = getattr(head, 'in_index', range(len(backbone.out_channels)))
+    index: Any = getattr(head, 'in_index', range(len(maps)))
     if given is None:
         return
     whole = isinstance(given, (list, tuple))
     indices = list(index) if isinstance(index, (list, tuple, range)) else [index]
     if whole != isinstance(index, (list, tuple, range)) or not all(isinstance(i, int) for i in indices):
         raise InputError(f'model.{name}: expected in_channels and in_index both numbers or both lists; got {given} and {index}')
-    if any(i >= len(backbone.out_channels) for i in indices):
+    if any(i >= len(maps) for i in indices):
         raise InputError(
-            f'model.{name}.in_index: expected indices below {len(backbone.out_channels)}, the number of maps of '
-            f'backbone.out_indices={backbone.out_indices}; got {index}'
+            f'model.{name}.in_index: expected indices below {len(maps)}, the number of maps of {source}; got {index}'
         )
-    wanted = [backbone.out_channels[i] for i in index] if whole else backbone.out_channels[index]
+    wanted = [maps[i] for i in index] if whole else maps[index]
     if (list(given) if whole else given) != wanted:
-        raise InputError(f'model.{name}.in_channels: expected {wanted}, the channels of the backbone; got {given}')
+        part = source.partition('.')[0].removeprefix('the ')
+        raise InputError(f'model.{name}.in_channels: expected {wanted}, the channels of the {part}; got {given}')
 
 
 def check_evaluators(cfg: Config, *names: str) -> None:
@@ -126,9 +138,11 @@ def check_weights(cfg: Config, model: nn.Module, classes: Sequence[str] | None =
         anew = [f'started anew (--new-heads): {", ".join(fresh)}'] if fresh else []
         return anew + (check_resume(look_at_whole_model(cfg.load_from), cfg, model) if cfg.get('resume') else [])
     lines: list[str | None] = []
-    for backbone in (m for m in model.modules() if isinstance(m, ConvNeXt)):
+    for backbone in (m for m in model.modules() if isinstance(m, Pretrainable)):
         _, options = split_init_cfg(backbone.init_cfg)
-        if options is not None:
+        if options is not None and not isinstance(backbone, ConvNeXt):
+            read_by_name(backbone, **options)
+        elif options is not None:
             pretrained = check_pretrained(backbone, **options)
             stats = expected_stats(pretrained.path, pretrained.state, pretrained.match.found)
             images: Any = cfg.model.get('data_preprocessor') or {}

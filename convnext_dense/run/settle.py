@@ -25,7 +25,8 @@ from convnext_dense.run.values import number, whole
 SYNC_NORMS = ('SyncBN', 'MMSyncBN', 'naiveSyncBN')
 SOCKET_PATH = 107 if sys.platform == 'linux' else 103  # bytes
 WARM_UPS = ('LinearLR', 'ConstantLR')
-BACKBONE = ('ConvNeXt', 'mmengine.ConvNeXt')
+_OWN = ('ConvNeXt', 'RoadmapNet', 'IsotropicConvNeXt')
+BACKBONE = (*_OWN, *(f'mmengine.{name}' for name in _OWN))
 
 
 def world_size() -> int:

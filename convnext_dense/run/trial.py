@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from convnext_dense.detection.coco_metric import STATS, CocoStatsMetric
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.kernels.compiling import shapes_alone
-from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.pyramid import Pretrainable
 
 # What the models ask of a sample's meta data: to predict at the original size, and a detector to keep boxes within the image.
 META_OF_PREDICTION = {SegDataSample: ('ori_shape', 'img_shape'), DetDataSample: ('ori_shape', 'img_shape', 'scale_factor')}
@@ -107,7 +107,7 @@ def check_sample(cfg: Config, name: str, model: nn.Module, batch: Any, training:
             f'mean={spec.get("mean")} and std={spec.get("std")}, whose entries must be above 0'
         )
     backbone, own = getattr(model, 'backbone', None), inputs.shape[1]
-    wanted = backbone.downsample_layers[0][0].in_channels if isinstance(backbone, ConvNeXt) else own
+    wanted = backbone.stem.in_channels if isinstance(backbone, Pretrainable) else own
     if wanted != own:
         raise InputError(
             f'model.backbone.in_channels: expected {own}, the channels of the images of {name}; got {wanted}; '

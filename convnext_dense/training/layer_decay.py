@@ -19,7 +19,7 @@ from torch import nn
 
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief, expect_number, number
-from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.pyramid import Pretrainable
 from convnext_dense.text import suggest, table_text
 
 BLOCKS_PER_LAYER = 3  # of the third stage: three blocks share a rate
@@ -30,7 +30,12 @@ CUSTOM_OPTIONS = ('lr_mult', 'decay_mult')
 
 
 def last_layer(depths: Sequence[int]) -> int:
-    """The id of all that comes after the stages: 7 for nine blocks in the third stage, 13 for twenty-seven."""
+    """The id of all that comes after the stages: 7 for nine blocks in the third stage, 13 for twenty-seven.
+
+    Of an isotropic network, whose blocks have an id each as in BEiT, one more than its blocks.
+    """
+    if len(depths) == 1:
+        return depths[0] + 1
     return 4 + ceil(depths[2] / BLOCKS_PER_LAYER)
 
 
@@ -40,6 +45,7 @@ def layer_id(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -
     layer_wise: stem 0; stages 1 and 2, with the second's downsampling, 1 and 2; the third downsampling 3, then an id for every
     three blocks; the fourth downsampling and stage; output norms last.
     stage_wise: every downsampling 0; the blocks of stage s (1 to 4) s; output norms last.
+    Isotropic networks (one number in `depths`): stem 0, block i 1 + i; stage-wise all blocks 1; the norm last.
 
     Raises:
         InputError: if the name is not one of the backbone's.
@@ -48,6 +54,12 @@ def layer_id(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -
         raise InputError(f'decay_type: expected {" or ".join(map(repr, DECAY_TYPES))}, got {brief(decay_type)}')
     last = last_layer(depths)
     part, *rest = name.split('.')
+    if len(depths) == 1:
+        ends = dict(stem=0, norm=last)
+        if part in ends:
+            return ends[part]
+        if part == 'blocks' and rest and rest[0].isdecimal() and int(rest[0]) < depths[0]:
+            return 1 if decay_type == 'stage_wise' else 1 + int(rest[0])
     if part in ('norm0', 'norm1', 'norm2', 'norm3'):
         return last
     stage = int(rest[0]) if rest and rest[0] in ('0', '1', '2', '3') else None
@@ -176,10 +188,10 @@ def _expect_dict(name: str, given: Any, options: Sequence[str] | None = None) ->
 
 def _walk(model: nn.Module, decay_type: str) -> Iterator[tuple[str, nn.Module, nn.Parameter, int, int]]:
     """Every parameter once: full name, its module, the parameter, layers below the last, layer id."""
-    backbones = {prefix: m for prefix, m in model.named_modules() if isinstance(m, ConvNeXt)}
+    backbones = {prefix: m for prefix, m in model.named_modules() if isinstance(m, Pretrainable)}
     if not backbones:
         raise InputError(f'expected a ConvNeXt somewhere in the model, found none in {type(model).__name__}')
-    last_of_all = max(last_layer(backbone.arch.depths) for backbone in backbones.values())
+    last_of_all = max(last_layer(backbone.depths) for backbone in backbones.values())
     seen: set[int] = set()
     for module_name, module in model.named_modules():
         for name, param in module.named_parameters(prefix=module_name, recurse=False):
@@ -189,7 +201,7 @@ def _walk(model: nn.Module, decay_type: str) -> Iterator[tuple[str, nn.Module, n
             below, layer = 0, last_of_all
             for prefix, backbone in backbones.items():
                 if prefix == '' or name.startswith(f'{prefix}.'):
-                    depths = backbone.arch.depths
+                    depths = backbone.depths
                     layer = layer_id(name.removeprefix(prefix).lstrip('.'), depths, decay_type)
                     below = last_layer(depths) - layer
             yield name, module, param, below, layer

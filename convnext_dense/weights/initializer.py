@@ -8,6 +8,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 
 from convnext_dense.models.convnext import ConvNeXt
 from convnext_dense.models.init_cfg import STRICT
+from convnext_dense.models.pyramid import Pretrainable
 
 
 @WEIGHT_INITIALIZERS.register_module(name=STRICT)
@@ -17,9 +18,12 @@ class StrictPretrainedInit:
     def __init__(self, **options: Any) -> None:
         self.options = options
 
-    def __call__(self, backbone: ConvNeXt) -> None:
-        from convnext_dense.weights.load import (
-            load_pretrained,  # only where weights are loaded: `import convnext_dense` is cheap
-        )
+    def __call__(self, backbone: Pretrainable) -> None:
+        # Imported only where weights are loaded: `import convnext_dense` is cheap.
+        from convnext_dense.weights.by_name import load_by_name
+        from convnext_dense.weights.load import load_pretrained
 
-        load_pretrained(backbone, **self.options)
+        if isinstance(backbone, ConvNeXt):
+            load_pretrained(backbone, **self.options)
+        else:
+            load_by_name(backbone, **self.options)

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from convnext_dense.errors import InputError
 from convnext_dense.models.archs import ARCHS
 from convnext_dense.models.convnext import ConvNeXt
+from convnext_dense.models.roadmap import RoadmapNet
 from convnext_dense.text import listed
+from convnext_dense.weights.by_name import PREFIX, step_hint
 from convnext_dense.weights.fetch import downloaded, resolve
 from convnext_dense.weights.layouts import StateDict, recognise
 from convnext_dense.weights.match import (
@@ -189,6 +191,8 @@ def check_whole_model(
         model_type = model_type_of(state) or 'no segmentor or detector'
         if model_type_of(state) is None and recognise(state) is not None:
             hint = 'it holds a backbone alone, which training takes as --pretrained FILE'
+        if isinstance(getattr(model, 'backbone', None), RoadmapNet):
+            hint += step_hint({name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)})
         raise InputError(
             f'checkpoint {shown(path)}, {model_type}, does not fit this {type(model).__name__}: {misfit(match)}; {hint}'
         )

@@ -1,4 +1,4 @@
-"""The paper's walk from ResNet-50 to ConvNeXt-T and from ResNet-200 to ConvNeXt-B, step by step (arXiv 2201.03545, section 2).
+"""The walk from ResNet-50 to ConvNeXt-T and from ResNet-200 to ConvNeXt-B, step by step (arXiv 2201.03545).
 
     convnext-dense roadmap --size both --out DIR        # table, roadmap.json and the figure, time and memory measured here
     convnext-dense roadmap --rounds 0                   # without measuring

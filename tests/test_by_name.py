@@ -49,8 +49,25 @@ def test_a_checkpoint_of_another_step(resnet_file: Path, tmp_path: Path) -> None
 
 
 def test_which_steps_fit() -> None:
-    assert steps_that_fit(RoadmapNet('depthwise', 'base').state_dict()) == ["step='depthwise', size='base'"]
-    assert steps_that_fit({}) == [] and step_hint({'a': torch.zeros(1)}) == ''
+    assert steps_that_fit(RoadmapNet('depthwise', 'base').state_dict()) == [('depthwise', 'base')]
+    assert steps_that_fit({}) == [] and step_hint(RoadmapNet(), {'a': torch.zeros(1)}) == ''
+
+
+def test_what_else_does_not_fit_is_not_the_step(tmp_path: Path) -> None:
+    torch.save(RoadmapNet('kernel7').state_dict(), tmp_path / 'kernel7.pth')
+    with pytest.raises(InputError, match=r'1 of another shape: downsample_layers.0.0.weight is .*\)$'):
+        read_by_name(RoadmapNet('kernel7', in_channels=4), checkpoint=str(tmp_path / 'kernel7.pth'))
+
+
+def test_half_an_output_norm(tmp_path: Path) -> None:
+    state = RoadmapNet().state_dict()
+    del state['norm2.bias']
+    torch.save(state, tmp_path / 'half.pth')
+    with pytest.raises(InputError, match='1 missing: norm2.bias'):
+        read_by_name(RoadmapNet(), checkpoint=str(tmp_path / 'half.pth'))
+    del state['norm2.weight']
+    torch.save(state, tmp_path / 'none.pth')
+    read_by_name(RoadmapNet(), checkpoint=str(tmp_path / 'none.pth'))  # which stays as initialised
 
 
 def test_a_whole_model_of_another_step(tmp_path: Path) -> None:

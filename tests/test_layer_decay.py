@@ -7,7 +7,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from convnext_dense import ARCHS, ConvNeXt, InputError, LayerDecayOptimWrapperConstructor
+from convnext_dense import ARCHS, ConvNeXt, InputError, IsotropicConvNeXt, LayerDecayOptimWrapperConstructor, RoadmapNet
 from convnext_dense.training.layer_decay import last_layer, layer_id
 
 SMALL = dict(depths=(1, 1, 4, 1), dims=(8, 8, 8, 8))
@@ -165,6 +165,36 @@ def test_wrong_rate(rate: float) -> None:
 def test_a_model_without_convnext() -> None:
     with pytest.raises(InputError, match='found none in Linear'):
         build(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise'])
+@pytest.mark.parametrize('step', ['original', 'gelu', 'downsample'])
+def test_a_network_of_the_walk(step: str, decay_type: str) -> None:
+    net = RoadmapNet(step, frozen_stages=0)
+    groups = LayerDecayOptimWrapperConstructor(
+        dict(optimizer=dict(type='AdamW', **BASE)), dict(decay_rate=0.5, decay_type=decay_type)
+    ).groups(net)
+    trained = [param for param in net.parameters() if param.requires_grad]
+    assert sum(len(group.params) for group in groups) == len(trained)
+    layers = {id(param): group.layer for group in groups for param in group.params}
+    last_block = net.stages[3][2]
+    found = [layers[id(p)] for p in (next(net.stages[0].parameters()), next(last_block.parameters()))]
+    assert found == [1, 4 if decay_type == 'stage_wise' else last_layer(net.depths) - 1]
+    kernel = next(group for group in groups for p in group.params if p is next(last_block.parameters()))
+    assert kernel.weight_decay == BASE['weight_decay'] and {group.weight_decay for group in groups} == {
+        0.0,
+        BASE['weight_decay'],
+    }
+
+
+def test_an_isotropic_network() -> None:
+    net = IsotropicConvNeXt()
+    ids = {name: layer_id(name, net.depths) for name, _ in net.named_parameters()}
+    assert (ids['stem.weight'], ids['blocks.0.norm.bias'], ids['blocks.17.dwconv.weight'], ids['norm.weight']) == (0, 1, 18, 19)
+    assert {layer_id(name, net.depths, 'stage_wise') for name in ids} == {0, 1, 19}
+    for name in ('blocks.18.norm.weight', 'blocks.x', 'blocks', 'stages.0.0.norm.weight', 'head.weight'):
+        with pytest.raises(InputError, match='is unknown to the learning-rate groups'):
+            layer_id(name, net.depths)
 
 
 def test_an_unknown_parameter_in_the_backbone() -> None:

@@ -163,6 +163,8 @@ def test_measuring() -> None:
     assert first == second and list(first) == ['plain layers'] and list(last) == ['plain layers', 'our kernels']
     assert all(value > 0 for way in (first, last) for found in way.values() for value in found.values())
     assert last['our kernels']['kept'] < last['plain layers']['kept']
+    other = [dict(rows[0], on='another machine', step='ratio'), *rows]  # which nothing is relative to
+    assert table_text(table(other)).count(' 1.00 ') == table_text(table(rows)).count(' 1.00 ') + 3
     text = table_text(table(rows))
     assert text.count(' 1.00 ') >= 6 and 'our kernels' in text and '81.97 +- 0.06' in text
 
@@ -194,8 +196,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {'roadmap.json', 'roadmap.txt', 'roadmap.png', 'roadmap.svg'}
     content = json.loads((tmp_path / 'roadmap.json').read_text())
-    assert [row['step'] for row in content['rows']] == ['enhanced', 'downsample'] and '32x32' in content['machine']
-    assert 'downsample' in done.stdout and (tmp_path / 'roadmap.txt').read_text().strip() in done.stdout
+    assert [row['step'] for row in content['rows']] == ['enhanced', 'downsample'] and '32x32' in content['rows'][0]['on']
+    assert 'measured on ' in done.stdout and (tmp_path / 'roadmap.txt').read_text().strip() in done.stdout
+    again = call_tool('roadmap', '--steps', 'width', '--rounds', '0', '--out', str(tmp_path))
+    assert 'our kernels' in again.stdout and '| width ' in again.stdout  # what was measured before is still shown
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from convnext_dense.errors import Stopped
 def run_of(place: Path, miou: float = 40.0) -> None:
     """What a run leaves."""
     folder = place / '20260101_000000' / 'vis_data'
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lines = [dict(loss=1.0, step=1), dict(mIoU=miou - 5, step=1), dict(mIoU=miou, step=2)]
     (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
 
@@ -40,8 +40,25 @@ def test_each_network_once_a_seed(tmp_path: Path, monkeypatch) -> None:
     assert {'model.backbone.step=width', 'model.backbone.size=tiny', 'train_cfg.max_iters=100'} <= set(commands[2])
     train_rows(rows_of('tiny', ['width']), *arguments)
     assert len(commands) == 4  # what is done is not done again
-    with pytest.raises(InputError, match='--iterations: expected 100, that of .*width_tiny_0, got 50; take another --out'):
-        result_of(tmp_path / 'width_tiny_0', 'width', 'tiny', 0, 50, 'data', lambda line: None)
+    place = tmp_path / 'width_tiny_0'
+    for done in (True, False):  # a run that was stopped, too
+        for iterations, data, option in (
+            (50, 'data', '--iterations: expected 100'),
+            (100, 'other', '--data-root: expected .*/data'),
+        ):
+            with pytest.raises(InputError, match=f'{option}, that of .*width_tiny_0, got .*; take another --out'):
+                result_of(place, 'width', 'tiny', 0, iterations, data, lambda line: None)
+        (place / 'result.json').write_text('{"miou"' if done else '')  # cut: the run ends anew
+    assert result_of(place, 'width', 'tiny', 0, 100, 'data', lambda line: None) == 45.0
+
+
+def test_earlier_seeds_stay(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(roadmap_training, 'result_of', lambda *arguments: 50.0)
+    rows = rows_of('tiny', ['width', 'gelu'])
+    rows[0] |= dict(miou={'0': 1.0, '4': 2.0}, iterations=100)
+    rows[1] |= dict(miou={'0': 1.0, '4': 2.0}, iterations=30)  # of another budget
+    train_rows(rows, 1, 100, 'data', tmp_path, lambda line: None, lambda: None)
+    assert [row['miou'] for row in rows] == [{'0': 50.0, '4': 2.0}, {'0': 50.0}]
 
 
 def test_a_run_that_fails(tmp_path: Path, monkeypatch) -> None:

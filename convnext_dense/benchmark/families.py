@@ -43,7 +43,7 @@ def _convnext(arch: str) -> Family:
 
 def _swin(width: int, depth: int, upernet: tuple[int, int], cascade: tuple[int, int]) -> Family:
     heads = [width * 2**i // 32 for i in range(4)]
-    cfg = dict(type='SwinTransformer', embed_dims=width, depths=[2, 2, depth, 2], num_heads=heads, window_size=7)
+    cfg = dict(type='SwinTransformer', embed_dims=width, depths=[2, 2, depth, 2], num_heads=heads, drop_path_rate=0.0)
     return Family(cfg, [width * 2**i for i in range(4)], upernet, cascade)
 
 

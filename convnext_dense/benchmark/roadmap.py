@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -117,6 +118,7 @@ def measure(rows: Sequence[Row], rounds: int, side: int, batch: int, say: Callab
                 kept = kept_bytes(partial(train, net, several), net)
                 figures = dict(inference=median(inference), training=median(training), kept=kept)
                 row.setdefault('measured', {})[KERNELS if fused else PLAIN] = figures
+                row['on'] = machine(side, batch)
 
 
 def infer(net: RoadmapNet, images: Tensor) -> None:
@@ -136,22 +138,28 @@ def train(net: RoadmapNet, images: Tensor) -> None:
 
 def machine(side: int, batch: int) -> str:
     """Where and on what it was measured."""
-    return (
-        f'PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}; '
-        f'{side}x{side}, {batch} images in training'
-    )
+    names = re.findall(r'^model name\s*:\s*(.+)$', _cpuinfo(), re.M) or [platform.processor() or platform.machine()]
+    threads = torch.get_num_threads()
+    return f'{names[0]}, {threads} threads, PyTorch {torch.__version__}; {side}x{side}, {batch} images in training'
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path('/proc/cpuinfo').read_text()
+    except OSError:  # another system
+        return ''
 
 
 # What is read and written
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Relative figures are of the first row's, by plain layers."""
+    """Relative figures are of the first row of the size that was measured under the same conditions, by plain layers."""
     shown = Table('step', 'top-1', 'GMACs', 'counted', 'M params', 'inference', 'training', 'activations', 'toy mIoU')
-    size, first = '', None
+    size = ''
     for row in rows:
         if row['size'] != size:
-            size, first = row['size'], row
+            size = row['size']
             shown.add_section()
             shown.add_row(TITLES[size])
         published = row['published']
@@ -163,7 +171,7 @@ def table(rows: Sequence[Row]) -> Table:
         for way, found in ways:
             if way == KERNELS:
                 cells = [f'  {KERNELS}', '', '', '', '']
-            relative = relative_of(found, first) if found else {}
+            relative = relative_of(found, row, rows) if found else {}
             shown.add_row(
                 *cells,
                 *(f'{relative[key]:.2f}' if key in relative else '' for key in ('inference', 'training', 'kept')),
@@ -190,10 +198,14 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return float(tensor.mean()), float(tensor.std()) if len(values) > 1 else 0.0
 
 
-def relative_of(found: Mapping[str, float], first: Row | None) -> dict[str, float]:
-    """Measured figures as multiples of the first row's."""
-    base = ((first or {}).get('measured') or {}).get(PLAIN)
+def relative_of(found: Mapping[str, float], row: Row, rows: Sequence[Row]) -> dict[str, float]:
+    """A row's measured figures as multiples of those of the size's first row of the same conditions."""
+    alike = (one for one in rows if 'measured' in one and (one['size'], one.get('on')) == (row['size'], row.get('on')))
+    base = next((one['measured'][PLAIN] for one in alike), None)
     return {key: value / base[key] for key, value in found.items()} if base else {}
+
+
+KEPT = ('measured', 'on', 'miou', 'iterations')  # of a row in the file
 
 
 class Walk:
@@ -205,13 +217,11 @@ class Walk:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.machine: str | None = None
         self.rows: dict[tuple[str, str], Row] = {}
         if not file.is_file():
             return
         try:
             content = json.loads(file.read_text())
-            self.machine = content.get('machine')
             self.rows = {(row['size'], row['step']): row for row in content['rows']}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f'{file}: expected the file of an earlier walk, got something else; take another --out'
@@ -221,12 +231,15 @@ class Walk:
         """Let `rows` replace those of their steps; what these measured and trained goes into them."""
         for row in rows:
             key = (row['size'], row['step'])
-            row.update({name: value for name, value in self.rows.get(key, {}).items() if name in ('measured', 'miou')})
+            row.update({name: value for name, value in self.rows.get(key, {}).items() if name in KEPT})
             self.rows[key] = row
+
+    def ordered(self) -> list[Row]:
+        """All rows, in the walk's order."""
+        order = [(size, step) for size in SIZES for step in STEPS]
+        return [self.rows[key] for key in order if key in self.rows]
 
     def write(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        order = [(size, step) for size in SIZES for step in STEPS]
-        rows = [self.rows[key] for key in order if key in self.rows]
         with partial_file(self.file) as made:
-            made.write_text(json.dumps(dict(machine=self.machine, rows=rows), indent=1))
+            made.write_text(json.dumps(dict(rows=self.ordered()), indent=1))

@@ -71,9 +71,9 @@ def measured(panel: Any, rows: Sequence[Row]) -> None:
     for (key, title), mark in zip(MEASURED.items(), 'os^'):
         for way, style in ((PLAIN, dict(ls='-')), (KERNELS, dict(ls='', mfc='none', ms=8))):
             points = [
-                (relative_of(row['measured'][way], rows[0])[key], place)
+                (relative_of(row['measured'][way], row, rows)[key], place)
                 for place, row in enumerate(rows)
-                if way in (row.get('measured') or {}) and relative_of(row['measured'][way], rows[0])
+                if way in (row.get('measured') or {})
             ]
             if points:
                 label = title if way == PLAIN else f'{title}, {way}'

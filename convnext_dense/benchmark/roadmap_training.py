@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from convnext_dense.benchmark.roadmap import Row, network_of
 from convnext_dense.errors import InputError
+from convnext_dense.files import partial_file
 
 RECIPE = 'roadmap_upernet_shapes'
-RESULT = 'result.json'
+RUN, RESULT = 'run.json', 'result.json'  # what a run is of, and its mIoU when it is done
 
 
 def check_data(root: str) -> None:
@@ -42,12 +44,15 @@ def train_rows(
         InputError: for runs of another number of iterations in `folder`, and for a run that ends with an error.
     """
     trained: dict[tuple[str, str], dict[str, float]] = {}
+    asked: set[tuple[str, str, int]] = set()
     for row in rows:
         name = network_of(row['step'])
-        found = trained.setdefault((row['size'], name), {})
-        row['miou'] = found
+        earlier = row.get('miou') or {} if row.get('iterations') == iterations else {}
+        found = trained.setdefault((row['size'], name), dict(earlier))
+        row['miou'], row['iterations'] = found, iterations
         for seed in range(seeds):
-            if str(seed) not in found:
+            if (row['size'], name, seed) not in asked:
+                asked.add((row['size'], name, seed))
                 place = folder / f'{name}_{row["size"]}_{seed}'
                 found[str(seed)] = result_of(place, name, row['size'], seed, iterations, data_root, say)
                 done()
@@ -57,14 +62,14 @@ def result_of(
     place: Path, step: str, size: str, seed: int, iterations: int, data_root: str, say: Callable[[str], None]
 ) -> float:
     """mIoU of a run, which is started, or goes on, where it is not done."""
+    about = dict(step=step, size=size, seed=seed, iterations=iterations, data=str(Path(data_root).resolve()))
+    before = _read(place / RUN)
+    for key, option in (('iterations', '--iterations'), ('data', '--data-root')):
+        if before and before.get(key) != about[key]:
+            raise InputError(f'{option}: expected {before.get(key)}, that of {place}, got {about[key]}; take another --out')
     file = place / RESULT
-    if file.is_file():
-        result = json.loads(file.read_text())
-        if result.get('iterations') != iterations:
-            raise InputError(
-                f'--iterations: expected {result.get("iterations")}, that of {place}, got {iterations}; take another --out'
-            )
-        return float(result['miou'])
+    if before and 'miou' in _read(file):
+        return float(_read(file)['miou'])
     say(f'{step}, {size}, seed {seed}: training {iterations} iterations in {place} …')
     options = [
         *(f'model.backbone.step={step}', f'model.backbone.size={size}', f'train_cfg.max_iters={iterations}'),
@@ -75,6 +80,7 @@ def result_of(
     command = [sys.executable, '-m', 'convnext_dense', 'train', RECIPE, '--work-dir', str(place), '--seed', str(seed)]
     command += ['--resume', 'auto', '--data-root', data_root, '--cfg-options', *options]
     place.mkdir(parents=True, exist_ok=True)
+    _write(place / RUN, about)
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, (root, os.environ.get('PYTHONPATH'))))
     with (place / 'train.log').open('a') as log:
@@ -84,14 +90,27 @@ def result_of(
         last = next((line for line in reversed(lines) if line.strip()), 'without a word')
         raise InputError(f'{step}, {size}, seed {seed}: training ended with status {status}: {last}')
     miou = last_miou(place)
-    file.write_text(json.dumps(dict(step=step, size=size, seed=seed, iterations=iterations, miou=miou)))
+    _write(file, about | dict(miou=miou))
     say(f'{step}, {size}, seed {seed}: mIoU {miou:.2f}')
     return miou
 
 
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):  # not there
+        return {}
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    with partial_file(file) as made:
+        made.write_text(json.dumps(content))
+
+
 def finished(command: Sequence[str], **options: Any) -> int:
     """The exit status of a run; where this process is stopped, the run stops too, with a checkpoint."""
-    with subprocess.Popen(command, **options) as run:
+    # In a session of its own: Ctrl-C would reach it twice, and the second time ends it without a checkpoint.
+    with subprocess.Popen(command, start_new_session=True, **options) as run:
         try:
             return run.wait()
         except BaseException:
@@ -110,9 +129,9 @@ def last_miou(place: Path) -> float:
     found = []
     for file in sorted(place.glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
-            entry = json.loads(line)
-            if 'mIoU' in entry:
-                found.append(float(entry['mIoU']))
+            with suppress(ValueError):  # of a line that was cut
+                entry = json.loads(line)
+                found += [float(entry['mIoU'])] if 'mIoU' in entry else []
     if not found:
         raise InputError(f'{place}: expected a validation in its logs, found none; remove the folder to train it anew')
     return found[-1]

@@ -13,7 +13,7 @@ Reads the config roadmap_upernet_shapes, for --train.
 import argparse
 from pathlib import Path
 
-from convnext_dense.benchmark.roadmap import Walk, machine, measure, parsed_steps, rows_of, table
+from convnext_dense.benchmark.roadmap import Walk, measure, parsed_steps, rows_of, table
 from convnext_dense.benchmark.roadmap_figure import draw
 from convnext_dense.benchmark.roadmap_training import check_data, train_rows
 from convnext_dense.errors import InputError
@@ -64,7 +64,6 @@ def main() -> None:
     whole = [row for size in sizes for row in rows[size]]
     walk.take(whole)
     if args.rounds:
-        walk.machine = machine(args.side, args.batch)
         for size in sizes:
             for row in rows[size]:
                 row.pop('measured', None)
@@ -74,11 +73,14 @@ def main() -> None:
         with tidy():
             train_rows(whole, args.seeds, args.iterations, args.data_root, out / 'runs', say, walk.write)
     walk.write()
-    text = table_text(table(whole))
+    shown = [row for row in walk.ordered() if row['size'] in sizes]  # with what earlier calls measured and trained
+    text = table_text(table(shown))
     (out / 'roadmap.txt').write_text(f'{text}\n')
     pictures = [out / 'roadmap.png', out / 'roadmap.svg']
-    draw(whole, pictures)
+    draw(shown, pictures)
     print(text)
+    for conditions in dict.fromkeys(row['on'] for row in shown if 'on' in row):
+        print(f'measured on {conditions}')
     print(f'written: {walk.file}, {", ".join(map(str, pictures))}')
 
 

@@ -52,7 +52,7 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _kernels(weight: Tensor) -> Tensor:
-    """(36, O, C); a runtime computes it once, when it reads the file."""
+    """(36, O, C). ONNX Runtime and OpenVINO compute it once, when they read the file; PyTorch's forms at every call."""
     channels, own = weight.shape[:2]
     return (_both_axes(KERNEL, weight) @ weight.reshape(-1, 9).t()).reshape(-1, channels, own)
 

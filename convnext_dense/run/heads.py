@@ -23,13 +23,17 @@ def settle_heads(cfg: Config) -> None:
     A part with a list under `in_index` is given a list, one with a number a number, and one without all of them.
 
     Raises:
-        InputError: the backbone's own, of a wrong argument.
+        InputError: for a backbone that is not ours, an index of no map, and a wrong argument of the backbone.
     """
     model: Any = cfg.get('model')
     asking = [node for node in dicts(model or {}) if node.get('in_channels') == FROM_BACKBONE]
-    backbone = model.get('backbone') if isinstance(model, dict) else None
-    if not asking or not isinstance(backbone, dict) or backbone.get('type') not in BACKBONE:
+    if not asking:
         return
+    backbone = model.get('backbone')
+    if not isinstance(backbone, dict) or backbone.get('type') not in BACKBONE:
+        own = ', '.join(name for name in BACKBONE if '.' not in name)
+        got = backbone.get('type') if isinstance(backbone, dict) else backbone
+        raise InputError(f"in_channels='{FROM_BACKBONE}': expected a backbone of {own}, got {got!r}; write the channels")
     try:
         with torch.device('meta'):
             built: Pretrainable = MODELS.build(copy.deepcopy(dict(backbone, init_cfg=None)))
@@ -41,6 +45,10 @@ def settle_heads(cfg: Config) -> None:
     for node in asking:
         index = node.get('in_index', list(range(len(channels))))
         whole = isinstance(index, (list, tuple))
-        places = [i for i in (index if whole else [index]) if isinstance(i, int) and i < len(channels)]
+        places = list(index) if whole else [index]
+        if not all(isinstance(i, int) and 0 <= i < len(channels) for i in places):
+            raise InputError(
+                f'in_index: expected indices from 0 to {len(channels) - 1}, of the maps of the backbone; got {index}'
+            )
         found = [channels[i] for i in places]
-        node['in_channels'] = found if whole else (found or channels)[0]
+        node['in_channels'] = found if whole else found[0]

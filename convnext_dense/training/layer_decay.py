@@ -64,9 +64,9 @@ def layer_id(name: str, depths: Sequence[int], decay_type: str = 'layer_wise') -
         return last
     stage = int(rest[0]) if rest and rest[0] in ('0', '1', '2', '3') else None
     block = int(rest[1]) if len(rest) > 1 and rest[1].isdecimal() else None
-    if part == 'downsample_layers' and stage is not None:
+    if part == 'downsample_layers' and len(depths) > 1 and stage is not None:
         return 0 if decay_type == 'stage_wise' else (0, 2, 3, last - 1)[stage]
-    if part == 'stages' and stage is not None and block is not None and block < depths[stage]:
+    if part == 'stages' and len(depths) > 1 and stage is not None and block is not None and block < depths[stage]:
         return stage + 1 if decay_type == 'stage_wise' else (1, 2, 3 + block // BLOCKS_PER_LAYER, last - 1)[stage]
     raise InputError(
         f'parameter {name!r} is unknown to the learning-rate groups: expected downsample_layers.*, stages.* or norm0 to norm3; '

@@ -17,7 +17,7 @@ from torch import Tensor
 from convnext_dense.errors import InputError
 from convnext_dense.models.pyramid import Pretrainable
 from convnext_dense.models.roadmap import RoadmapNet
-from convnext_dense.models.roadmap_steps import SIZES, STEPS
+from convnext_dense.models.roadmap_steps import SIZES, STEPS, design_of
 from convnext_dense.text import listed
 from convnext_dense.weights.fetch import downloaded, resolve
 from convnext_dense.weights.match import LEFT_OUT, OUTPUT_NORMS, Match, check_values, misfit, other_shapes
@@ -53,25 +53,27 @@ def match_by_name(backbone: Pretrainable, state: Mapping[str, Tensor]) -> Match:
     left_out = [name for name in given if name not in own and name.startswith((*CLASSIFIERS, *OUTPUT_NORMS))]
     tensors = {name: value for name, value in given.items() if name in own}
     wanted = [name for name in own if not name.startswith((*OUTPUT_NORMS, 'norm.')) and not name.endswith(COUNTER)]
+    norms = {name.partition('.')[0] for name in tensors if name.startswith((*OUTPUT_NORMS, 'norm.'))}  # whole, or not there
+    wanted += [name for name in own if name.partition('.')[0] in norms]
     missing = sorted(set(wanted) - set(tensors))
     unexpected = sorted(set(given) - set(own) - set(left_out))
     return Match(tensors, missing, unexpected, other_shapes(own, given), left_out, len(wanted))
 
 
 @lru_cache(maxsize=1)
-def _shapes() -> dict[str, dict[str, torch.Size]]:
-    """Names and shapes of every step's tensors but output norms and counters, by what it is called."""
+def _shapes() -> dict[tuple[str, str], dict[str, torch.Size]]:
+    """Names and shapes of every step's tensors but output norms and counters, by step and size."""
     found = {}
     for size in SIZES:
         for step in STEPS:
             with torch.device('meta'):
                 state = RoadmapNet(step, size).state_dict()
             own = {name: value.shape for name, value in state.items() if not name.startswith(OUTPUT_NORMS)}
-            found[f"step='{step}', size='{size}'"] = {name: own[name] for name in own if not name.endswith(COUNTER)}
+            found[step, size] = {name: own[name] for name in own if not name.endswith(COUNTER)}
     return found
 
 
-def steps_that_fit(state: Mapping[str, Tensor]) -> list[str]:
+def steps_that_fit(state: Mapping[str, Tensor]) -> list[tuple[str, str]]:
     """The steps and sizes whose network has the tensors of a state dict."""
     given = {
         name: value.shape
@@ -81,10 +83,13 @@ def steps_that_fit(state: Mapping[str, Tensor]) -> list[str]:
     return [name for name, own in _shapes().items() if own == given]
 
 
-def step_hint(state: Mapping[str, Tensor]) -> str:
-    """'; the file fits …' of a backbone's tensors, or nothing."""
+def step_hint(backbone: RoadmapNet, state: Mapping[str, Tensor]) -> str:
+    """'; the file fits …' of the tensors of another step's backbone, or nothing."""
     fitting = steps_that_fit(state)
-    return f'; the file fits {" or ".join(fitting)}' if fitting else ''
+    if any(backbone.design == design_of(*found) for found in fitting):  # it is not the step that does not fit
+        return ''
+    names = [f"step='{step}', size='{size}'" for step, size in fitting]
+    return f'; the file fits {" or ".join(names)}' if names else ''
 
 
 def read_by_name(backbone: Pretrainable, checkpoint: Any = None, prefix: str = '', **unknown: Any) -> tuple[Match, str]:
@@ -107,7 +112,7 @@ def read_by_name(backbone: Pretrainable, checkpoint: Any = None, prefix: str = '
         raise InputError(f'prefix: expected the beginning of names, got {prefix!r}; the names are {listed(whole, 4)}')
     match = match_by_name(backbone, state)
     if not match.fits:
-        hint = step_hint(state) if isinstance(backbone, RoadmapNet) else ''
+        hint = step_hint(backbone, state) if isinstance(backbone, RoadmapNet) else ''
         raise InputError(f'pre-trained weights {shown(path)} do not fit {described(backbone)}: {misfit(match)}{hint}')
     with about(path):
         check_values(match.tensors)

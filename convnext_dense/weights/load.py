@@ -191,8 +191,11 @@ def check_whole_model(
         model_type = model_type_of(state) or 'no segmentor or detector'
         if model_type_of(state) is None and recognise(state) is not None:
             hint = 'it holds a backbone alone, which training takes as --pretrained FILE'
-        if isinstance(getattr(model, 'backbone', None), RoadmapNet):
-            hint += step_hint({name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)})
+        backbone = getattr(model, 'backbone', None)
+        if isinstance(backbone, RoadmapNet):
+            hint += step_hint(
+                backbone, {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+            )
         raise InputError(
             f'checkpoint {shown(path)}, {model_type}, does not fit this {type(model).__name__}: {misfit(match)}; {hint}'
         )

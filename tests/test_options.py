@@ -97,7 +97,7 @@ def test_a_file_in_the_current_folder_goes_before_a_recipe(tmp_path, monkeypatch
         ('upernet_convnext_tt_ade20k', "did you mean 'upernet_convnext_t_ade20k'?"),
         ('upernet_convnext_tt_ade20k.py', "did you mean 'upernet_convnext_t_ade20k'?"),
         ('mine', "did you mean 'mine.py'?"),
-        ('qqq', 'expected one of: cascade_.*, mine.py, upernet_.*_xl_ade20k'),
+        ('qqq', 'expected one of: cascade_.*, mine.py, roadmap_.*, upernet_.*_xl_ade20k'),
     ],
 )
 def test_names_of_no_recipe(tmp_path, monkeypatch, name: str, hint: str) -> None:

@@ -59,9 +59,9 @@ def build_on_meta(cfg: Config) -> nn.Module:
     backbone = getattr(model, 'backbone', None)
     if isinstance(backbone, Pretrainable):
         maps, neck = backbone.out_channels, getattr(model, 'neck', None)
-        _check_channels(maps, f'backbone.out_indices={backbone.out_indices}', 'neck', neck)
+        source = f'backbone.out_indices={backbone.out_indices}'
+        _check_channels(maps, source, 'neck', neck)
         if neck is None or isinstance(neck, SimplePyramid):  # other necks' maps are not known
-            source = f'backbone.out_indices={backbone.out_indices}'
             if isinstance(neck, SimplePyramid):
                 maps, source = (neck.out_channels,) * neck.num_outs, 'the neck'
             for name in ('decode_head', 'auxiliary_head'):
@@ -75,8 +75,7 @@ def _near(words: str) -> str:
     own = {cls.__name__: cls for cls in (ConvNeXt, RoadmapNet, IsotropicConvNeXt, SimplePyramid)}
     if not found or found[1] not in own:
         return ''
-    options = [name for name in inspect.signature(own[found[1]]).parameters if name != 'self']
-    return f'; {suggest(found[2], options)}'
+    return f'; {suggest(found[2], inspect.signature(own[found[1]]).parameters)}'
 
 
 def _check_channels(maps: Sequence[int], source: str, name: str, head: nn.Module | None) -> None:

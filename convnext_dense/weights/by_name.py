@@ -61,26 +61,26 @@ def match_by_name(backbone: Pretrainable, state: Mapping[str, Tensor]) -> Match:
 
 
 @lru_cache(maxsize=1)
-def _shapes() -> dict[tuple[str, str], dict[str, torch.Size]]:
-    """Names and shapes of every step's tensors but output norms and counters, by step and size."""
+def _shapes_of_steps() -> dict[tuple[str, str], dict[str, torch.Size]]:
+    """By step and size."""
     found = {}
     for size in SIZES:
         for step in STEPS:
             with torch.device('meta'):
-                state = RoadmapNet(step, size).state_dict()
-            own = {name: value.shape for name, value in state.items() if not name.startswith(OUTPUT_NORMS)}
-            found[step, size] = {name: own[name] for name in own if not name.endswith(COUNTER)}
+                found[step, size] = _shapes(RoadmapNet(step, size).state_dict())
     return found
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """By which steps are told apart: all but output norms, counters and a classifier."""
+    others = (*CLASSIFIERS, *OUTPUT_NORMS)
+    return {name: value.shape for name, value in state.items() if not name.startswith(others) and not name.endswith(COUNTER)}
 
 
 def steps_that_fit(state: Mapping[str, Tensor]) -> list[tuple[str, str]]:
     """The steps and sizes whose network has the tensors of a state dict."""
-    given = {
-        name: value.shape
-        for name, value in own_names(state).items()
-        if not name.startswith((*CLASSIFIERS, *OUTPUT_NORMS)) and not name.endswith(COUNTER)
-    }
-    return [name for name, own in _shapes().items() if own == given]
+    given = _shapes(own_names(state))
+    return [name for name, own in _shapes_of_steps().items() if own == given]
 
 
 def step_hint(backbone: RoadmapNet, state: Mapping[str, Tensor]) -> str:

@@ -30,7 +30,7 @@ def segmentor(lean: bool, **test_cfg):
 
 
 def pair(**test_cfg):
-    stock = {key: value for key, value in test_cfg.items() if key not in ('batch_size', 'keep_logits')}
+    stock = {key: value for key, value in test_cfg.items() if key not in ('batch_size', 'keep_logits', 'keep_confidence')}
     theirs, ours = segmentor(False, **stock), segmentor(True, **test_cfg)
     ours.load_state_dict(theirs.state_dict())
     return theirs, ours

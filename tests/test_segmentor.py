@@ -50,6 +50,18 @@ def test_whole_predicts_as_mmseg(meta):
         assert_same_classes(got, expected)
 
 
+@pytest.mark.parametrize('options', [dict(mode='whole'), dict(mode='slide', crop_size=(64, 64), stride=(43, 43))])
+def test_confidence_is_the_probability_of_the_chosen_class(options):
+    theirs, ours = pair(**options, keep_logits=False, keep_confidence=True)
+    size = (77, 130)
+    with torch.no_grad():
+        (expected,), (got,) = (m.predict(image(*size), [sample(size, (91, 100))]) for m in (theirs, ours))
+    assert_same_classes(got, expected)
+    probabilities = expected.seg_logits.data.softmax(0).amax(0, keepdim=True)
+    assert got.confidence.data.shape == (1, 91, 100)
+    torch.testing.assert_close(got.confidence.data, probabilities, rtol=1e-4, atol=1e-5)
+
+
 def test_predictions_without_data_samples():
     theirs, ours = pair(mode='whole', keep_logits=False)
     with torch.no_grad():
@@ -77,6 +89,7 @@ SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(43, 43))
         (dict(batch_size=2.5), 'batch_size: .* got 2.5'),
         (dict(batch_size=True), 'batch_size: .* got True'),
         (dict(keep_logits='no'), "keep_logits: expected True or False, got 'no'"),
+        (dict(keep_confidence=1), 'keep_confidence: expected True or False, got 1'),
         (dict(crop_size=None), 'crop_size: expected .* got None'),
         (dict(crop_size=64), 'crop_size: expected .* got 64'),
         (dict(crop_size=(0, 64)), 'crop_size: expected'),

@@ -19,15 +19,16 @@ from convnext_dense.expect import brief, expect_flag, whole
 from convnext_dense.kernels.strips import Cropped, Resized, RisingRows, Rows, WholeMap, strips
 from convnext_dense.text import suggest
 
-TEST_CFG = ('mode', 'crop_size', 'stride', 'keep_logits', 'batch_size')
+TEST_CFG = ('mode', 'crop_size', 'stride', 'keep_logits', 'keep_confidence', 'batch_size')
 
 
 @MODELS.register_module()
 class LeanEncoderDecoder(EncoderDecoder):
     """A drop-in for mmseg's EncoderDecoder: same arguments, weights and predicted classes.
 
-    Two entries of `test_cfg` are its own: `keep_logits` (default True, as in mmseg; False leaves `seg_logits` out of the
-    results and never makes the full-size maps), and `batch_size`, windows of a row that are computed together (default 1).
+    Three entries of `test_cfg` are its own: `keep_logits` (default True, as in mmseg; False leaves `seg_logits` out of the
+    results and never makes the full-size maps), `keep_confidence` (default False; without logits, also `confidence`, (1, H, W),
+    the softmax probability of the chosen class), and `batch_size`, windows of a row that are computed together (default 1).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -44,7 +45,10 @@ class LeanEncoderDecoder(EncoderDecoder):
             rows = self._logits(inputs[i : i + 1], sample.metainfo)
             if data_samples is not None:
                 rows = self._to_original(rows, sample.metainfo)
-            sample.set_data({'pred_sem_seg': PixelData(data=choose(rows, self.out_channels, inputs.device))})
+            confidence = inputs.new_empty(1, *rows.size) if self.test_cfg.get('keep_confidence', False) else None
+            sample.set_data({'pred_sem_seg': PixelData(data=choose(rows, self.out_channels, inputs.device, confidence))})
+            if confidence is not None:
+                sample.set_data({'confidence': PixelData(data=confidence)})
         return samples
 
     def _logits(self, image: Tensor, meta: dict) -> Rows:
@@ -87,6 +91,7 @@ def checked_test_cfg(given: Any) -> ConfigDict:
     if mode not in ('slide', 'whole'):
         raise InputError(f"test_cfg.mode: expected 'slide' or 'whole', got {brief(mode)}")
     expect_flag('test_cfg.keep_logits', given.get('keep_logits', True))
+    expect_flag('test_cfg.keep_confidence', given.get('keep_confidence', False))
     if not whole(given.get('batch_size', 1), 1):
         raise InputError(f'test_cfg.batch_size: expected 1 or more windows, got {brief(given["batch_size"])}')
     if mode == 'slide':
@@ -102,11 +107,14 @@ def checked_test_cfg(given: Any) -> ConfigDict:
     return ConfigDict({'mode': mode, **given})
 
 
-def choose(rows: Rows, channels: int, device: torch.device) -> Tensor:
-    """The class of the highest logit at each pixel, (1, H, W)."""
+def choose(rows: Rows, channels: int, device: torch.device, confidence: Tensor | None = None) -> Tensor:
+    """The class of the highest logit at each pixel, (1, H, W); into `confidence`, of that shape, goes its probability."""
     out = torch.empty(1, *rows.size, dtype=torch.long, device=device)
     for start, stop in strips(rows.size, channels):
-        torch.argmax(rows.rows(start, stop), dim=2, out=out[0, start:stop])
+        logits = rows.rows(start, stop)
+        torch.argmax(logits, dim=2, out=out[0, start:stop])
+        if confidence is not None:  # the chosen class's: exp(highest - logsumexp)
+            confidence[0, start:stop] = (logits.amax(2) - logits.logsumexp(2)).exp()
     return out
 
 

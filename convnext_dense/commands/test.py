@@ -33,7 +33,7 @@ from convnext_dense.predict.tiler import use_tiles
 from convnext_dense.predict.tiles import OVERLAP, checked_tiling
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
-from convnext_dense.run.launch import build_runner, prepare
+from convnext_dense.run.launch import prepare
 from convnext_dense.run.options import (
     add_config_options,
     add_run_options,
@@ -44,8 +44,9 @@ from convnext_dense.run.outputs import check_outputs
 from convnext_dense.run.own_data import settle_own_data
 from convnext_dense.run.own_options import add_data_options, check_channels, check_data_options
 from convnext_dense.run.preflight import build_on_meta, check_evaluators, check_weights, last_checkpoint
-from convnext_dense.run.rehearsal import check_parts, rehearse
+from convnext_dense.run.rehearsal import check_parts
 from convnext_dense.run.settle import settle_pretrained, use_backend, use_tta
+from convnext_dense.run.testing import build_test_runner
 from convnext_dense.text import table_text
 from convnext_dense.weights.fetch import resolve
 from convnext_dense.weights.load import trained_classes
@@ -113,11 +114,7 @@ def main() -> None:
         lines.append(use_tta(cfg))
     if tiling is not None:
         lines.append(use_tiles(cfg, tiling))
-    for key in [key for key in cfg if key.startswith(('train_', 'val_', 'optim_', 'param_'))]:
-        cfg.pop(key)  # the runner takes all of training's, or none
-    with doing('building the run'):
-        datasets = rehearse(cfg, model, ('test',))
-    runner = build_runner(cfg, lines, datasets)
+    runner = build_test_runner(cfg, model, lines)
     with doing('testing'):
         metrics = {name: plain(value) for name, value in runner.test().items()}
     if is_main_process():

@@ -162,13 +162,10 @@ class CocoStatsMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """The twelve numbers for each type."""
-        truth = dict(read_coco.__wrapped__(Path(self.ann_file)))  # not kept in memory
-        names = self.dataset_meta['classes']
-        ids = [category['id'] for category in truth['categories'] if category['name'] in names]
+        content = read_coco.__wrapped__(Path(self.ann_file))  # not kept in memory
         # A run on a part of the images or classes is measured on that part; the evaluators pass over other annotations.
-        seen = {result['img_id'] for result in results}
-        truth['images'] = [image for image in truth['images'] if image['id'] in seen]
-        truth['categories'] = [category for category in truth['categories'] if category['id'] in ids]
+        truth = part_of(content, {result['img_id'] for result in results}, self.dataset_meta['classes'])
+        ids = [category['id'] for category in truth['categories']]
         metrics: dict[str, float] = {}
         for iou_type in self.metrics:
             detections = _detections(results, ids, iou_type)
@@ -181,6 +178,12 @@ class CocoStatsMetric(BaseMetric):
             if self.classwise:
                 MMLogger.get_current_instance().info(f'{iou_type} by class\n{_by_class(run, truth["categories"])}')
         return metrics
+
+
+def part_of(content: dict[str, Any], seen: set[int], names: Sequence[str]) -> dict[str, Any]:
+    """A COCO file's content with the images of the ids `seen` and the classes `names`; annotations as they are."""
+    images = [image for image in content['images'] if image['id'] in seen]
+    return {**content, 'images': images, 'categories': [one for one in content['categories'] if one['name'] in names]}
 
 
 def _check_prefix(prefix: Any) -> None:

@@ -10,7 +10,8 @@ import pytest
 from conftest import SHAPES, SHAPES_COCO, call_tool, one_line
 from layout_sets import MASKS, painted, toy, write_coco, write_yolo
 
-from convnext_dense.report.data_page import spread_over, table
+from convnext_dense.report.data_page import spread_over
+from convnext_dense.report.html import table
 
 TREES = ('building', 'sky', 'tree')
 

@@ -9,7 +9,8 @@ from layout_sets import painted, toy, write_coco, write_indices, write_voc
 from PIL import Image
 
 from convnext_dense.data.layouts.recognise import read_folder
-from convnext_dense.report.thumbnail import SIDE, thumbnail
+from convnext_dense.report.html import SIDE
+from convnext_dense.report.thumbnail import thumbnail
 
 PALETTE = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 

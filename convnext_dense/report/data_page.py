@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convnext_dense.data.layouts.found import Found, Picture
+from convnext_dense.report.html import bar, gallery, grid, page, swatch, table
 from convnext_dense.report.problems import ERROR, WARNING, Problem, class_counts
 from convnext_dense.report.strange import strangest
 from convnext_dense.report.survey import Seen
@@ -18,16 +19,6 @@ from convnext_dense.report.thumbnail import thumbnail
 FIRST, STRANGEST = 24, 24  # pictures of a section
 EACH = 40  # problems of a kind that are shown
 ROWS = 12  # of a table of sizes
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc; } h3 { margin-bottom: .4rem; }
-.grid { display: grid; grid-template-columns: repeat(4, 1fr); gap: 14px; }
-figure { margin: 0; } figure img { width: 100%; border-radius: 4px; } figcaption { font-size: 12.5px; overflow-wrap: anywhere; }
-table { border-collapse: collapse; margin: .6rem 0; } td, th { padding: 3px 12px; text-align: right; }
-td:first-child, th:first-child { text-align: left; } tr:nth-child(even) { background: #f4f4f4; }
-.bar { display: inline-block; height: 10px; background: #4878a8; } .error { color: #b00020; } .warning { color: #9a6700; }
-.swatch { display: inline-block; width: 12px; height: 12px; margin-right: 6px; border-radius: 2px; }
-"""
 
 
 class Anchors(NamedTuple):
@@ -77,19 +68,14 @@ def data_page(data: Data, told: Callable[[int, int], None] | None = None) -> str
         _pictures(data),
         _channels(data),
         _objects(data),
-        _gallery('First pictures', 'Spread evenly over all.', [(drawn(one), one.name) for one in first]),
-        _gallery(
+        gallery('First pictures', 'Spread evenly over all.', [(drawn(one), one.name) for one in first]),
+        gallery(
             'Strangest pictures',
             'Furthest from the median in one respect.' if strange else 'None is far from the others.',
             [(drawn(one.picture), f'{one.picture.name}: {one.why}') for one in strange],
         ),
     ]
-    title = escape(data.found.root.name)
-    body = '\n'.join(filter(None, sections))
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head>'
-        f'<body>\n{body}\n</body></html>\n'
-    )
+    return page(data.found.root.name, sections)
 
 
 def spread_over(pictures: Sequence[Picture], most: int) -> list[Picture]:
@@ -126,31 +112,8 @@ def _problems(problems: Sequence[Problem], drawn: Callable[..., str]) -> str:
                 cells.append((drawn(one.picture, one), one.text))
             if one.other is not None:
                 cells.append((drawn(one.other), f'and {one.other.name}'))
-        text.append(_grid(cells) if cells else '')
+        text.append(grid(cells) if cells else '')
     return '\n'.join(text)
-
-
-def _grid(cells: Sequence[tuple[str, str]]) -> str:
-    figures = [
-        f'<figure>{f"""<img src="{url}" alt="">""" if url else ""}<figcaption>{escape(text)}</figcaption></figure>'
-        for url, text in cells
-    ]
-    return f'<div class="grid">{"".join(figures)}</div>'
-
-
-def _gallery(title: str, words: str, cells: Sequence[tuple[str, str]]) -> str:
-    return f'<h2>{title}</h2><p>{words}</p>{_grid(cells)}'
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table of cells that are HTML already."""
-    top = ''.join(f'<th>{cell}</th>' for cell in head)
-    body = ''.join('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in rows)
-    return f'<table><tr>{top}</tr>{body}</table>'
-
-
-def _bar(share: float) -> str:
-    return f'<span class="bar" style="width:{max(1, round(200 * share))}px"></span> {share:.1%}'
 
 
 def _classes(data: Data) -> str:
@@ -161,13 +124,12 @@ def _classes(data: Data) -> str:
     whole = max(1, sum(one.total() for one in objects.values()))
     rows = []
     for label, name in enumerate(data.found.classes):
-        colour = ','.join(map(str, data.palette[label]))
-        row = [f'<span class="swatch" style="background:rgb({colour})"></span>{escape(name)}']
+        row = [f'{swatch(data.palette[label])}{escape(name)}']
         row += [str(counts[split][label]) for split in splits]
         if not data.masks:
             row += [str(objects[split][label]) for split in splits]
         share = pixels[label] / max(1, pixels.sum()) if data.masks else sum(o[label] for o in objects.values()) / whole
-        rows.append([*row, _bar(float(share))])
+        rows.append([*row, bar(float(share))])
     head = ['class', *(f'pictures in {split}' for split in splits)]
     head += [] if data.masks else [f'objects in {split}' for split in splits]
     return '<h2>Classes</h2>' + table([*head, 'of all pixels' if data.masks else 'of all objects'], rows)
@@ -178,12 +140,12 @@ def _pictures(data: Data) -> str:
     if not there:
         return ''
     sizes = Counter(seen.size for seen in there)
-    rows = [[f'{w} x {h}', str(count), _bar(count / len(there))] for (w, h), count in sizes.most_common(ROWS)]
+    rows = [[f'{w} x {h}', str(count), bar(count / len(there))] for (w, h), count in sizes.most_common(ROWS)]
     ratios = np.array([seen.size[0] / seen.size[1] for seen in there])
     edges = [0, 0.5, 0.75, 0.95, 1.05, 1.4, 1.8, 2.5, np.inf]
     shares = np.histogram(ratios, edges)[0] / len(ratios)
     names = ['below 1:2', '1:2 to 3:4', '3:4 to 1:1', '1:1', '1:1 to 4:3', '4:3 to 16:9', '16:9 to 5:2', 'above 5:2']
-    ratio_rows = [[name, _bar(float(share))] for name, share in zip(names, shares) if share]
+    ratio_rows = [[name, bar(float(share))] for name, share in zip(names, shares) if share]
     empty = sum(not picture.objects for picture in data.pictures)
     without = '' if data.masks else f'<p>{empty} of {len(data.pictures)} pictures have no object.</p>'
     more = f'<p>and {len(sizes) - ROWS} more sizes</p>' if len(sizes) > ROWS else ''
@@ -217,7 +179,7 @@ def _objects(data: Data) -> str:
     heights = np.array([one.box[3] - one.box[1] for one, _ in objects]).clip(1e-6)
     sides = np.sqrt(widths * heights)
     edges, names = [0, 32, 96, np.inf], ['small (below 32 x 32)', 'medium', 'large (from 96 x 96)']
-    rows = [[name, str(count), _bar(count / len(sides))] for name, count in zip(names, np.histogram(sides, edges)[0].tolist())]
+    rows = [[name, str(count), bar(count / len(sides))] for name, count in zip(names, np.histogram(sides, edges)[0].tolist())]
     text = '<h2>Objects</h2>' + table(['size by COCO', 'objects', ''], rows)
     per = Counter(len(picture.objects) for picture in data.pictures)
     counts = [len(picture.objects) for picture in data.pictures]
@@ -236,12 +198,12 @@ def _anchors(anchors: Anchors, sides: np.ndarray, sizes: Sequence[tuple[int, int
     nearest = np.abs(logs[:, None] - places[None]).argmin(1)
     far = (logs < places[0] - 1) | (logs > places[-1] + 1)
     rows = [
-        [f'{side:g}', str(count), _bar(count / len(logs))]
+        [f'{side:g}', str(count), bar(count / len(logs))]
         for side, count in zip(anchors.sides, np.bincount(nearest[~far], minlength=len(places)).tolist())
     ]
     small, large = int((logs < places[0] - 1).sum()), int((logs > places[-1] + 1).sum())
-    rows += [['less than half the smallest', str(small), _bar(small / len(logs))]] if small else []
-    rows += [['more than twice the largest', str(large), _bar(large / len(logs))]] if large else []
+    rows += [['less than half the smallest', str(small), bar(small / len(logs))]] if small else []
+    rows += [['more than twice the largest', str(large), bar(large / len(logs))]] if large else []
     words = f'At the scale of the recipe (short side {shortest}, long side at most {longest}), by the nearest anchor:'
     hint = (
         '<p>Objects of less than half the smallest anchor are hardly found: --tile, or a larger scale, helps.</p>'

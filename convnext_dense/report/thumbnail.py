@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 
 import matplotlib
@@ -18,10 +16,9 @@ from convnext_dense.data.layouts.index import drawn
 from convnext_dense.data.pictures import UnreadableError, opened
 from convnext_dense.errors import InputError
 from convnext_dense.predict.draw import coloured
+from convnext_dense.report.html import SIDE, jpeg
 
-SIDE = 360  # pixels of the longer side
 ALPHA = 110  # of 255, of what is annotated over the picture
-QUALITY = 80
 FONT = ImageFont.truetype(f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf', 11)
 MARK = (255, 0, 80)
 HATCH = 4  # of these pixels every second one is dark where a pixel has no class
@@ -55,9 +52,7 @@ def thumbnail(
         small = _with_objects(small, found, picture, palette, scale, boxes=not masks)
     if mark is not None:
         _mark(small, mark, scale)
-    buffer = io.BytesIO()
-    small.save(buffer, 'JPEG', quality=QUALITY)
-    return 'data:image/jpeg;base64,' + base64.b64encode(buffer.getvalue()).decode()
+    return jpeg(small)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -1,0 +1,45 @@
+"""The page of a run: its state, its best point, the same pictures over time, and what was left out of the log."""
+
+from pathlib import Path
+
+from logs import a_run, train_row, write_start
+from models import write_photograph
+from test_data_page import Page
+
+from convnext_dense.report.log import PICTURES, read_log
+from convnext_dense.report.run_page import MOMENTS, run_page
+from convnext_dense.training.work_dir_lock import work_dir_lock
+
+
+def opened(work_dir: Path, *sections: str) -> Page:
+    (work_dir / 'page.html').write_text(run_page(read_log(work_dir), sections))
+    return Page(work_dir / 'page.html')
+
+
+def test_of_a_log_alone(tmp_path: Path) -> None:
+    page = opened(a_run(tmp_path / 'my <run>'), '<h2>More</h2>')
+    assert page.headings == ['Curves', 'Validations', 'More'] and len(page.images) == 1
+    words = ' '.join(page.words.split())
+    assert 'my <run>' in words and 'Best mIoU: 80 after 50 iterations; last: 75.' in words and '50 (best) 80' in words
+    assert 'not finished' in words
+
+
+def test_pictures_over_time(tmp_path: Path) -> None:
+    a_run(tmp_path)
+    for number in (0, 1):
+        write_photograph(tmp_path / PICTURES / f'truth_{number}.jpg')
+        for iteration in range(10, 100, 10):
+            write_photograph(tmp_path / PICTURES / f'{iteration:08d}_{number}.jpg')
+    page = opened(tmp_path)
+    assert len(page.images) == 1 + 2 * (1 + MOMENTS)
+    words = ' '.join(page.words.split())
+    assert words.count('annotated after 10 iterations') == 2 and 'after 90 iterations' in words
+
+
+def test_a_run_that_goes_on_and_a_cut_log(tmp_path: Path) -> None:
+    write_start(tmp_path, '20260101_000000', [train_row(10)], rest='{"lo')
+    write_start(tmp_path, '20260102_000000', [train_row(20)])
+    with work_dir_lock(tmp_path):
+        page = opened(tmp_path)
+    assert 'The run is going on' in page.words and 'None yet.' in page.words
+    assert 'It went on 1 time after' in page.words and 'no whole JSON left out' in page.words

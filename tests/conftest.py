@@ -28,6 +28,7 @@ from convnext_dense import ops
 from convnext_dense.data.coco import read_coco
 from convnext_dense.data.shapes import CLASSES, write_shapes
 from convnext_dense.kernels import cross_entropy, guard, strips, winograd
+from convnext_dense.report import watch
 
 ROOT = Path(__file__).resolve().parents[1]
 UNFORMATTED = str(ROOT / 'tests/unformatted')
@@ -94,6 +95,18 @@ def small_work(request, monkeypatch) -> None:
         return
     monkeypatch.setattr(guard, 'MIN_WORK', 0)
     monkeypatch.setattr(cross_entropy, 'MIN_CLASSES', 0)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch) -> None:
+    """Runs draw no page at their validations, which takes a second, but in tests that ask for `drawn`."""
+    if 'drawn' not in request.fixturenames:
+        monkeypatch.setattr(watch, 'renew', lambda folder: None)
+
+
+@pytest.fixture
+def drawn() -> None:
+    """Runs draw curves.png and report.html, as in use."""
 
 
 @pytest.fixture

@@ -131,9 +131,7 @@ def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
         from convnext_dense.commands.predict import models
         from convnext_dense.export.exporting import export_model
         from convnext_dense.export.runtimes import check_installed
-        from convnext_dense.predict.trained import load_trained
-        from convnext_dense.run.preflight import last_checkpoint
-        from convnext_dense.weights.fetch import resolve
+        from convnext_dense.predict.trained import checkpoint_path, load_trained
     except ModuleNotFoundError as error:
         if (error.name or '').startswith('convnext_dense'):
             raise
@@ -141,5 +139,5 @@ def write(args: argparse.Namespace, out: str, forms: list[str]) -> None:
 
     check_installed(forms)
     model = load_trained(*models(args), device='cpu')
-    if not export_model(model, resolve(last_checkpoint(args.model)), out, forms, options, print):
+    if not export_model(model, checkpoint_path(args.model), out, forms, options, print):
         sys.exit(1)

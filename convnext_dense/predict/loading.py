@@ -10,6 +10,7 @@ from convnext_dense.errors import InputError
 from convnext_dense.expect import brief
 from convnext_dense.predict.exported_model import ExportedFile, ExportedModel
 from convnext_dense.predict.exported_session import is_exported
+from convnext_dense.predict.hub import SCHEME, from_hub
 from convnext_dense.predict.predictor import PRECISIONS, SCORE, Predictor
 from convnext_dense.predict.tiles import OVERLAP
 
@@ -35,7 +36,8 @@ def load_model(
 
     Args:
         model: a work directory, for its last checkpoint; a checkpoint that carries its config; or, with `checkpoint`, a config.
-            Or an exported file, `.onnx` or `.xml`, which is run without PyTorch.
+            Or an exported file, `.onnx` or `.xml`, which is run without PyTorch. Or `hf-hub:ORGANISATION/NAME`, as
+            `convnext-dense report --hub` uploads it.
         checkpoint: a checkpoint of the whole model, of any published layout; a URL, too.
         device: 'cpu', 'cuda', 'cuda:1', 'mps'; 'auto' takes CUDA where it is there.
         precision: 'float32', or 'bfloat16' for autocast.
@@ -90,9 +92,11 @@ def load_model(
 
 
 def opened_file(model: str) -> str:
-    """The file that `load_model` opens: an exported file, a checkpoint, or the last one of a work directory."""
+    """The file that `load_model` opens: an exported file, a checkpoint, the last one of a work directory, or the hub's."""
     if is_exported(model):
         return model
+    if model.startswith(SCHEME):
+        return from_hub(model)
     with _libraries():
         from convnext_dense.run.preflight import last_checkpoint
     return last_checkpoint(model)

@@ -20,6 +20,7 @@ from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief
 from convnext_dense.predict.config_text import GIVE, check_types, dataset_meta, import_own, parse_config
 from convnext_dense.predict.exported_session import is_exported
+from convnext_dense.predict.hub import SCHEME, from_hub
 from convnext_dense.predict.model import Model, Options
 from convnext_dense.predict.predictor import SCORE, chosen_classes
 from convnext_dense.predict.tiles import OVERLAP, checked_tiling
@@ -68,7 +69,7 @@ def load_trained(
         raise InputError(
             f'model: expected a checkpoint or a work directory, got the exported file {given}; give its checkpoint'
         )
-    path = resolve(last_checkpoint(given))
+    path = checkpoint_path(given)
     content = look_at_whole_model(path)
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else {}
     assert isinstance(meta, dict)
@@ -93,6 +94,11 @@ def load_trained(
     chosen = chosen_classes(classes, trained)
     options = Options(_device(device), precision, batch_size, score, chosen, tiling, tile == 'auto', bands)
     return Model(built.eval(), cfg, trained, palette, options)
+
+
+def checkpoint_path(given: str) -> str:
+    """The local file of a checkpoint, a work directory's last one, a URL, or `hf-hub:ORGANISATION/NAME`."""
+    return from_hub(given) if given.startswith(SCHEME) else resolve(last_checkpoint(given))
 
 
 def _carried(path: str, meta: dict[str, Any]) -> Config:

@@ -1,0 +1,160 @@
+"""What a run learnt, what its model gets wrong, and which of two runs is better: one HTML file that opens offline.
+
+    convnext-dense report WORK_DIR                       # WORK_DIR/report.html, curves.png and model_card.md
+    convnext-dense report WORK_DIR --curves              # from the log alone, also of a run that is going on
+    convnext-dense report WORK_DIR --data DIR            # on a folder of any layout in place of the run's test pictures
+    convnext-dense report RUN_A RUN_B                    # RUN_A/comparison.html: is B better than A, and how sure is that?
+    convnext-dense report WORK_DIR --hub ORG/NAME        # checkpoint, config, card, exported files to the Hugging Face hub
+
+The model predicts its test pictures once; what it said is kept in WORK_DIR/report/evaluated. Figures are those of `test`.
+
+Reads from the run's config: model, test_dataloader, test_evaluator.
+Exit status 2: wrong input, said in one line. 70: an unforeseen error. 130: Ctrl-C.
+"""
+
+import argparse
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from convnext_dense.errors import InputError
+from convnext_dense.files import check_file, check_folder, partial_file
+from convnext_dense.report.card import model_card
+from convnext_dense.report.compare_page import Pair, compare_page
+from convnext_dense.report.curves import write_curves
+from convnext_dense.report.det_page import detection_sections
+from convnext_dense.report.evaluate import evaluate, run_config
+from convnext_dense.report.evaluated import About
+from convnext_dense.report.hub import check_hub, upload
+from convnext_dense.report.log import Log, read_log
+from convnext_dense.report.run_page import run_page
+from convnext_dense.report.runs import Run, compare, detected_of, matches_of
+from convnext_dense.report.seg_figures import figures
+from convnext_dense.report.seg_page import segmentation_sections
+from convnext_dense.run.command import Parser
+from convnext_dense.run.own_data import reading
+from convnext_dense.run.own_options import add_data_options, check_data_options
+
+PAGE, COMPARISON, CARD, CURVES = 'report.html', 'comparison.html', 'model_card.md', 'curves.png'
+SPLITS = ('validation', 'val', 'test', 'training', 'train', 'images', 'annotations')  # folders: no names of data sets
+say = partial(print, flush=True)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work directory of a run; of several to compare them')
+    parser.add_argument('--out', metavar='FILE', help=f'the page (WORK_DIR/{PAGE}; of several RUN_A/{COMPARISON})')
+    parser.add_argument('--checkpoint', metavar='FILE', help="in place of the run's last one")
+    parser.add_argument('--curves', action='store_true', help='from the log alone: nothing is predicted')
+    parser.add_argument('--again', action='store_true', help='predict anew, also what is kept')
+    parser.add_argument('--data-root', metavar='DIR', help="the data set's folder, in place of the config's")
+    parser.add_argument('--val-ann', metavar='FILE', help='COCO annotation file to test on')
+    parser.add_argument('--hub', metavar='ORG/NAME', help='upload to this repository of the Hugging Face hub')
+    parser.add_argument('--data-name', metavar='NAME', help='what the card calls the data (its folder)')
+    add_data_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    check_options(args)
+    logs = [read_log(folder) for folder in args.work_dirs]
+    out = Path(args.out or logs[0].folder / (PAGE if len(logs) == 1 else COMPARISON))
+    check_folder('WORK_DIR', str(logs[0].folder))
+    check_file('--out', str(out), '.html')
+    if len(logs) > 1:
+        write(out, comparison(logs, args))
+    elif args.curves:
+        write(out, run_page(logs[0]))
+        write_curves({logs[0].folder.resolve().name: logs[0]}, logs[0].folder / CURVES)
+    else:
+        one_run(logs[0], args, out)
+
+
+def check_options(args: Namespace) -> None:
+    """Stop at options that have no use beside others."""
+    check_data_options(args)
+    several = len(args.work_dirs) > 1
+    for option, given, wrong in (
+        ('--checkpoint', args.checkpoint, several),
+        ('--hub', args.hub, several or args.curves),
+        ('--data-name', args.data_name, several or args.curves),
+        ('--curves', args.curves, several),
+        ('--again', args.again, args.curves),
+        ('--data', args.data, args.curves),
+    ):
+        if given and wrong:
+            what = 'one work directory' if several else 'it without --curves'
+            raise InputError(f'{option}: expected {what}, got {"several" if several else "both"}; leave out one of them')
+    if several and len({Path(one).resolve() for one in args.work_dirs}) < len(args.work_dirs):
+        raise InputError('WORK_DIR: expected different runs, got one of them twice; name others')
+    if args.hub:
+        check_hub(args.hub)
+
+
+def one_run(log: Log, args: Namespace, out: Path) -> None:
+    """Page, curves and card of a run, and its upload."""
+    about = evaluate(log, args, say)
+    if about.kind == 'segmentation':
+        with reading('counting pixels') as told:
+            found = figures(log.folder, about, told)
+        sections = segmentation_sections(log.folder, about, found)
+        by_class = dict(zip(about.classes, found.ious.tolist()))
+    else:
+        detected = detected_of(log.folder, about)
+        sections = detection_sections(detected, about.palette)
+        matches, _ = matches_of(detected)
+        with np.errstate(invalid='ignore'):
+            by_class = dict(zip(matches.names, np.nanmean(matches.precision[..., 0], axis=(0, 1)).tolist()))
+    write(out, run_page(log, sections))
+    write_curves({log.folder.resolve().name: log}, log.folder / CURVES)
+    config = run_config(log)
+    card = model_card(about, Config.fromfile(config), args.data_name or data_name(about), by_class, args.hub)
+    with partial_file(log.folder / CARD) as partial:
+        partial.write_text(card)
+    say(f'written: {log.folder / CURVES}, {log.folder / CARD}')
+    if args.hub:
+        upload(args.hub, log.folder, about.checkpoint, config, card, say)
+
+
+def data_name(about: About) -> str:
+    """The folder that holds the splits of the pictures."""
+    parts = Path(about.pictures[0]).resolve().parent.parts[1:]
+    return next((part for part in reversed(parts) if part.lower() not in SPLITS), 'the data')
+
+
+def comparison(logs: list[Log], args: Namespace) -> str:
+    """The page of several runs; says what it found."""
+    runs = [evaluated(log, name, args) for log, name in zip(logs, short_names(args.work_dirs))]
+    pairs = [Pair(runs[0], other, compare(runs[0], other)) for other in runs[1:]]
+    for pair in pairs:
+        say(pair.difference.sentence(pair.first.name, pair.second.name))
+    return compare_page(runs, pairs)
+
+
+def evaluated(log: Log, name: str, args: Namespace) -> Run:
+    about = evaluate(log, args, say)
+    if about.kind == 'segmentation':
+        with reading('counting pixels') as told:
+            return Run(name, log, about, found=figures(log.folder, about, told))
+    matches, iou_type = matches_of(detected_of(log.folder, about))
+    return Run(name, log, about, matches=matches, iou_type=iou_type)
+
+
+def short_names(folders: list[str]) -> list[str]:
+    """The last parts of paths, as many as tell them apart."""
+    paths = [Path(one).resolve().parts for one in folders]
+    for length in range(1, max(map(len, paths)) + 1):
+        names = ['/'.join(parts[-length:]) for parts in paths]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def write(path: Path, text: str) -> None:
+    with partial_file(path) as partial:
+        partial.write_text(text)
+    say(f'written: {path}')

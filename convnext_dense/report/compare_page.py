@@ -1,0 +1,125 @@
+"""The page of two runs or more: curves over each other, by how much one is better and how sure that is, where they differ."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from convnext_dense.report.curves import curves
+from convnext_dense.report.evaluate import run_config
+from convnext_dense.report.evaluated import FOLDER, MAPS, read_maps
+from convnext_dense.report.html import chart, grid, page, percent, table
+from convnext_dense.report.look import Names
+from convnext_dense.report.paired import Difference
+from convnext_dense.report.runs import Run, same_pictures
+from convnext_dense.report.seg_pictures import pair_cells
+
+DIFFER = 12  # pictures that are shown
+LINES = 400  # of the difference of two configs
+
+
+class Pair(NamedTuple):
+    """The first run beside another one."""
+
+    first: Run
+    second: Run
+    difference: Difference
+
+
+def compare_page(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:
+    """The whole page; `pairs` are of the first run with each other one."""
+    title = ' and '.join(run.name for run in runs)
+    sections = [
+        f'<h1>{escape(title)}</h1>',
+        ''.join(f'<p><b>{escape(pair.difference.sentence(pair.first.name, pair.second.name))}</b></p>' for pair in pairs),
+        _differ_in_data(pairs),
+        f'<h2>Curves</h2>{chart(curves({run.name: run.log for run in runs}), "curves of the runs")}',
+        _costs(runs),
+    ]
+    for pair in pairs:
+        sections += [_by_class(pair), _pictures(pair), _config(pair)]
+    return page(title, sections)
+
+
+def _differ_in_data(pairs: Sequence[Pair]) -> str:
+    lines = []
+    for first, second, found in pairs:
+        if not found.paired:
+            lines.append(
+                f'{first.name} and {second.name} were tested on different pictures ({len(first.pictures)} and '
+                f'{len(second.pictures)}): the interval is of both drawn by themselves, and no pictures are compared.'
+            )
+        if set(first.classes) != set(second.classes):
+            only = [
+                f'only in {run.name}: {", ".join(name for name in run.classes if name not in found.classes)}'
+                for run in (first, second)
+                if set(run.classes) - set(found.classes)
+            ]
+            lines.append(f'Compared in the {len(found.classes)} classes that both have; {"; ".join(only)}.')
+    return ''.join(f'<p class="warning">{escape(line)}</p>' for line in lines)
+
+
+def _costs(runs: Sequence[Run]) -> str:
+    head = ['run', 'iterations', 'seconds an iteration', 'of them waiting for data', 'hours', 'peak memory, MiB', 'test']
+    rows = []
+    for run in runs:
+        log = run.log
+        middle = [float(np.nanmedian(values)) if values else np.nan for _, values in map(log.values, ('time', 'data_time'))]
+        memory = log.values('memory')[1]
+        figures = ', '.join(f'{name} {value:.4g}' for name, value in list(run.about.metrics.items())[:3])
+        cells = [str(log.iteration), *(f'{value:.3g}' for value in middle), f'{middle[0] * log.iteration / 3600:.2f}']
+        rows.append([escape(run.name), *cells, f'{max(memory):.0f}' if memory else '-', escape(figures)])
+    return f'<h2>Time and memory</h2><p>Times are medians of what was logged.</p>{table(head, rows)}'
+
+
+def _by_class(pair: Pair) -> str:
+    first, second, found = pair
+    values = [run.by_class(found.classes)(np.ones((1, len(run.pictures))))[0] for run in (first, second)]
+    rows = []
+    for index, name in enumerate(found.classes):
+        low, high = found.spans[:, index]
+        sure = '' if np.isnan(low) or low <= 0 <= high else 'better' if low > 0 else 'worse'
+        gap = '-' if np.isnan(found.by_class[index]) else f'{100 * found.by_class[index]:+.1f}'
+        span = '-' if np.isnan(low) else f'{100 * low:+.1f} to {100 * high:+.1f}'
+        rows.append([escape(name), *(percent(float(one[index])) for one in values), gap, span, sure])
+    head = ['class', *(escape(run.name) for run in (first, second)), 'difference', 'interval', '']
+    words = f'{found.metric} of each class, of 100; better or worse is said where the interval leaves out 0.'
+    return f'<h2>{escape(second.name)} beside {escape(first.name)}</h2><p>{escape(words)}</p>{table(head, rows, sorts=True)}'
+
+
+def _pictures(pair: Pair) -> str:
+    first, second, found = pair
+    if not same_pictures(first, second):
+        return ''
+    scores = [run.by_picture(found.classes) for run in (first, second)]
+    gap = np.nan_to_num(scores[1] - scores[0])
+    order = [int(i) for i in np.argsort(-np.abs(gap), kind='stable')[:DIFFER] if gap[i]]
+    if not order:
+        return '<h3>Pictures that differ most</h3><p>None differs.</p>'
+    if first.matches is not None:
+        rows = [[escape(Path(first.about.pictures[i]).name), *(percent(float(s[i])) for s in scores)] for i in order]
+        head = ['picture', *(escape(run.name) for run in (first, second))]
+        words = 'F1 of detections of a score of at least 0.5, at IoU 0.5, of 100.'
+        return f'<h3>Pictures that differ most</h3><p>{words}</p>{table(head, rows)}'
+    cells: list[tuple[str, str]] = []
+    for i in order:
+        maps = [read_maps(run.log.folder / FOLDER / MAPS, i) for run in (first, second)]
+        given = [Names(run.classes, tuple((r, g, b) for r, g, b in run.about.palette)) for run in (first, second)]
+        captions = [f'{run.name}: {percent(float(score[i]))}' for run, score in zip((first, second), scores)]
+        cells += pair_cells(first.about.pictures[i], maps, given, first.about.channels, captions)
+    return f'<h3>Pictures that differ most</h3><p>Picture, truth, and both predictions.</p>{grid(cells)}'
+
+
+def _config(pair: Pair) -> str:
+    paths = [run_config(run.log) for run in (pair.first, pair.second)]
+    before, after = (path.read_text(errors='replace').splitlines() for path in paths)
+    lines = list(difflib.unified_diff(before, after, pair.first.name, pair.second.name, lineterm='', n=2))
+    if not lines:
+        return '<h3>Configs</h3><p>Equal.</p>'
+    more = f'\n… {len(lines) - LINES} more lines' if len(lines) > LINES else ''
+    return f'<h3>Configs</h3><pre>{escape(chr(10).join(lines[:LINES]) + more)}</pre>'

@@ -45,7 +45,7 @@ def _numbers(about: About, found: Figures, spans: Mapping[str, NDArray]) -> str:
     rows.append([f'mIoU, {level} interval', span(spans['miou'])])
     rows.append(['boundary mIoU', percent(float(mean_known(found.boundary_ious)), 2)])
     words = (
-        f'As convnext-dense test prints them, of {len(about.pictures)} pictures, after {about.iteration} iterations. Intervals: '
+        f'As convnext-dense test prints them: {len(about.pictures)} pictures, {about.iteration} iterations. Intervals: '
         f'where the figure lies in {level} of the draws when as many pictures are drawn anew from these. Boundary IoU (arXiv '
         "2103.16562) counts only pixels along boundaries, in a band of 2 % of the picture's diagonal."
     )

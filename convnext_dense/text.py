@@ -18,6 +18,12 @@ def suggest(given: str, known: Iterable[str]) -> str:
     return f'did you mean {near[0]!r}?' if near else f'expected one of: {", ".join(sorted(names))}'
 
 
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """'; did you mean …?' behind a message that lists the known names; '' where none is near."""
+    hint = suggest(given, known)
+    return f'; {hint}' if hint.startswith('did') else ''
+
+
 def listed(names: Iterable[object], most: int = 8) -> str:
     """Names for a message on one line, the tail of a long list as a number."""
     shown = [name if name.isprintable() and len(name) < 300 else repr(name[:300]) for name in map(str, names)]

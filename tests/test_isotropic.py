@@ -110,3 +110,5 @@ def test_wrong_arguments_of_the_pyramid(options: dict, message: str) -> None:
 def test_a_pyramid_of_several_maps() -> None:
     with pytest.raises(InputError, match='expected one map, got 2'):
         SimplePyramid(8)([torch.zeros(1, 8, 4, 4)] * 2)
+    with pytest.raises(InputError, match='expected a map of 8 channels, got 16'):
+        SimplePyramid(8)([torch.zeros(1, 16, 4, 4)])

@@ -1,6 +1,7 @@
 """The walk from a ResNet to ConvNeXt: shapes, both ends beside the models that they are, and every figure of the tables."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from convnext_dense import ConvNeXt, InputError, RoadmapNet
-from convnext_dense.benchmark.roadmap import Walk, counted, mean_and_deviation, measure, parsed_steps, rows_of, table
+from convnext_dense.benchmark.roadmap import Walk, counted, mean_and_deviation, measure, notes, parsed_steps, rows_of, table
 from convnext_dense.models.roadmap_steps import SIZES, STEPS
 from convnext_dense.text import table_text
 from convnext_dense.weights.by_name import own_names
@@ -185,10 +186,18 @@ def test_what_earlier_calls_did_is_kept(tmp_path: Path) -> None:
     again.write()
     assert fresh[0]['miou'] == {'0': 50.0} and 'miou' not in fresh[1]
     assert [row['step'] for row in json.loads(again.file.read_text())['rows']] == ['depthwise', 'width', 'gelu']
-    for text in ('[]', '{"rows": [1]}', 'walk'):
+    for text, got in (('[]', 'other JSON'), ('{"rows": [1]}', 'other JSON'), ('{"rows": [', 'no whole JSON')):
         (tmp_path / 'walk.json').write_text(text)
-        with pytest.raises(InputError, match='expected the file of an earlier walk'):
+        with pytest.raises(InputError, match=f'expected the file of an earlier walk, got {got}'):
             Walk(tmp_path / 'walk.json')
+
+
+def test_how_long_the_toy_runs_were_is_said() -> None:
+    rows = rows_of('tiny', ['width', 'gelu'])
+    for row, length in zip(rows, (20, 600)):
+        row |= dict(miou={'0': 50.0, '1': 52.0}, iterations=length)
+    assert notes(rows)[-1] == 'toy mIoU: mean +- deviation (seeds), after 20 or 600 iterations from scratch'
+    assert '51.00 +- 1.41 (2)' in table_text(table(rows))
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -197,7 +206,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {'roadmap.json', 'roadmap.txt', 'roadmap.png', 'roadmap.svg'}
     content = json.loads((tmp_path / 'roadmap.json').read_text())
     assert [row['step'] for row in content['rows']] == ['enhanced', 'downsample'] and '32x32' in content['rows'][0]['on']
-    assert 'measured on ' in done.stdout and (tmp_path / 'roadmap.txt').read_text().strip() in done.stdout
+    text = (tmp_path / 'roadmap.txt').read_text()
+    assert text.strip() in done.stdout and f'{tmp_path / "roadmap.txt"}, ' in done.stdout
+    assert re.search(r'T: from ResNet-50: 1.00 is enhanced: [\d.]+ s, [\d.]+ s, \d+ MiB; measured on .*32x32', text)
+    assert '* published (arXiv 2201.03545' in text and 'toy mIoU:' not in text
     again = call_tool('roadmap', '--steps', 'width', '--rounds', '0', '--out', str(tmp_path))
     assert 'our kernels' in again.stdout and '| width ' in again.stdout  # what was measured before is still shown
 

@@ -101,7 +101,7 @@ def measure(rows: Sequence[Row], rounds: int, side: int, batch: int, say: Callab
         name = network_of(row['step'])
         for fused in (False, True) if STEPS[name].changes.get('separate') else (False,):
             nets.setdefault((name, fused), RoadmapNet(name, row['size'], fused=fused))
-    say(f'{TITLES[rows[0]["size"]]}: {len(nets)} networks, {rounds} rounds')
+    say(f'{TITLES[rows[0]["size"]]}: {len(nets)} networks (the last also by our kernels), {rounds} round{"s" * (rounds > 1)}')
     seconds: dict[tuple[str, bool], tuple[list[float], list[float]]] = {key: ([], []) for key in nets}
     for index in range(rounds + 1):  # the first warms up
         for key, net in nets.items():
@@ -140,7 +140,8 @@ def machine(side: int, batch: int) -> str:
     """Where and on what it was measured."""
     names = re.findall(r'^model name\s*:\s*(.+)$', _cpuinfo(), re.M) or [platform.processor() or platform.machine()]
     threads = torch.get_num_threads()
-    return f'{names[0]}, {threads} threads, PyTorch {torch.__version__}; {side}x{side}, {batch} images in training'
+    processor = f'{names[0]}, {threads} thread{"s" * (threads > 1)}'
+    return f'{processor}, PyTorch {torch.__version__}; {side}x{side}, {batch} images in training'
 
 
 def _cpuinfo() -> str:
@@ -153,9 +154,28 @@ def _cpuinfo() -> str:
 # What is read and written
 
 
+HEAD = ('step', 'top-1*', 'GMACs*', 'counted', 'M params', 'inference', 'training', 'activations', 'toy mIoU')
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """Lines below the table: what is published, what the multiples are of, and how long the runs on the toy set were."""
+    lines = [
+        '* published (arXiv 2201.03545, tables 10 and 11), at 224 pixels; multiply-adds and parameters counted here beside it'
+    ]
+    for row in rows:
+        if 'measured' in row and row is _base(row, rows):
+            first, unit = row['measured'][PLAIN], 2**20
+            figures = f'{first["inference"]:.3f} s, {first["training"]:.3f} s, {first["kept"] / unit:.0f} MiB'
+            lines.append(f'{TITLES[row["size"]]}: 1.00 is {row["step"]}: {figures}; measured on {row["on"]}')
+    lengths = sorted({row['iterations'] for row in rows if row.get('miou') and 'iterations' in row})
+    if lengths:
+        lines.append(f'toy mIoU: mean +- deviation (seeds), after {" or ".join(map(str, lengths))} iterations from scratch')
+    return lines
+
+
 def table(rows: Sequence[Row]) -> Table:
-    """Relative figures are of the first row of the size that was measured under the same conditions, by plain layers."""
-    shown = Table('step', 'top-1', 'GMACs', 'counted', 'M params', 'inference', 'training', 'activations', 'toy mIoU')
+    """Of each step; what its columns are, say the `notes`."""
+    shown = Table(*HEAD)
     size = ''
     for row in rows:
         if row['size'] != size:
@@ -200,9 +220,13 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 def relative_of(found: Mapping[str, float], row: Row, rows: Sequence[Row]) -> dict[str, float]:
     """A row's measured figures as multiples of those of the size's first row of the same conditions."""
+    base = _base(row, rows)
+    return {key: value / base['measured'][PLAIN][key] for key, value in found.items()} if base else {}
+
+
+def _base(row: Row, rows: Sequence[Row]) -> Row | None:
     alike = (one for one in rows if 'measured' in one and (one['size'], one.get('on')) == (row['size'], row.get('on')))
-    base = next((one['measured'][PLAIN] for one in alike), None)
-    return {key: value / base[key] for key, value in found.items()} if base else {}
+    return next(alike, None)
 
 
 KEPT = ('measured', 'on', 'miou', 'iterations')  # of a row in the file
@@ -224,7 +248,8 @@ class Walk:
             content = json.loads(file.read_text())
             self.rows = {(row['size'], row['step']): row for row in content['rows']}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            why = f'{file}: expected the file of an earlier walk, got something else; take another --out'
+            kind = 'no whole JSON' if isinstance(error, ValueError) else 'other JSON'
+            why = f'{file}: expected the file of an earlier walk, got {kind}; remove it, or take another --out'
             raise InputError(why) from error
 
     def take(self, rows: Sequence[Row]) -> None:

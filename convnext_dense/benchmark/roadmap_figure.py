@@ -83,7 +83,9 @@ def measured(panel: Any, rows: Sequence[Row]) -> None:
     panel.set_xlim(left=0)
     panel.set_xlabel('measured here, times the first step')
     if any('measured' in row for row in rows):
-        panel.legend(fontsize=7)
+        panel.legend(
+            fontsize=7, loc='upper center', bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False
+        )  # below: off the lines
 
 
 def trained(panel: Any, rows: Sequence[Row]) -> None:

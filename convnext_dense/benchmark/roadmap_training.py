@@ -70,7 +70,8 @@ def result_of(
     file = place / RESULT
     if before and 'miou' in _read(file):
         return float(_read(file)['miou'])
-    say(f'{step}, {size}, seed {seed}: training {iterations} iterations in {place} …')
+    going = ', going on' if any(place.glob('iter_*.pth')) else ''
+    say(f'{step}, {size}, seed {seed}: training {iterations} iterations in {place}{going} …')
     options = [
         *(f'model.backbone.step={step}', f'model.backbone.size={size}', f'train_cfg.max_iters={iterations}'),
         *(f'train_cfg.val_interval={iterations}', f'param_scheduler.1.end={iterations}'),

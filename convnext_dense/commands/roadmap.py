@@ -13,7 +13,7 @@ Reads the config roadmap_upernet_shapes, for --train.
 import argparse
 from pathlib import Path
 
-from convnext_dense.benchmark.roadmap import Walk, measure, parsed_steps, rows_of, table
+from convnext_dense.benchmark.roadmap import Walk, measure, notes, parsed_steps, rows_of, table
 from convnext_dense.benchmark.roadmap_figure import draw
 from convnext_dense.benchmark.roadmap_training import check_data, train_rows
 from convnext_dense.errors import InputError
@@ -24,6 +24,7 @@ from convnext_dense.run.command import Parser, tidy
 from convnext_dense.text import suggest, table_text
 
 BOTH, MOST, ROUNDS = 'both', 2048, 5
+GO_ON = 'the same command goes on'
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,11 +33,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--steps', metavar='A,B', help='these alone (default: the whole walk)')
     parser.add_argument('--out', default='work_dirs/roadmap', metavar='DIR', help='for table, JSON, figure and runs')
     parser.add_argument('--rounds', type=int, help=f'of measuring; 0 measures nothing ({ROUNDS}; with --train 0)')
-    parser.add_argument('--side', type=int, default=224, help='pixels of the images that are measured')
-    parser.add_argument('--batch', type=int, default=2, help='images of a training step that is measured')
+    parser.add_argument('--side', type=int, default=224, help=f'pixels of the images that are measured, {MIN_SIDE} to {MOST}')
+    parser.add_argument('--batch', type=int, default=2, help='images of a training step that is measured, from 2')
     parser.add_argument('--train', action='store_true', help='train each step on the toy set')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='with --train: runs of each step')
-    parser.add_argument('--iterations', type=int, default=600, metavar='N', help='with --train: of each run')
+    parser.add_argument('--iterations', type=int, default=600, metavar='N', help='with --train: of each run, from 2')
     parser.add_argument('--data-root', default='data/shapes', metavar='DIR', help='with --train: the toy set')
     args = parser.parse_args()
     if args.size not in (*SIZES, BOTH):
@@ -70,18 +71,17 @@ def main() -> None:
             measure(rows[size], args.rounds, args.side, args.batch, say)
             walk.write()
     if args.train:
-        with tidy():
+        with tidy(GO_ON):
             train_rows(whole, args.seeds, args.iterations, args.data_root, out / 'runs', say, walk.write)
     walk.write()
     shown = [row for row in walk.ordered() if row['size'] in sizes]  # with what earlier calls measured and trained
     text = table_text(table(shown))
+    text = '\n'.join([text, *notes(shown)])
     (out / 'roadmap.txt').write_text(f'{text}\n')
     pictures = [out / 'roadmap.png', out / 'roadmap.svg']
     draw(shown, pictures)
     print(text)
-    for conditions in dict.fromkeys(row['on'] for row in shown if 'on' in row):
-        print(f'measured on {conditions}')
-    print(f'written: {walk.file}, {", ".join(map(str, pictures))}')
+    print(f'written: {", ".join(map(str, (walk.file, out / "roadmap.txt", *pictures)))}')
 
 
 def say(line: str) -> None:

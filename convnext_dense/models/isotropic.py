@@ -19,7 +19,7 @@ from convnext_dense.kernels.guard import expect_fused
 from convnext_dense.models.archs import EPS
 from convnext_dense.models.convnext import Block, LayerNorm2d
 from convnext_dense.models.pyramid import Pretrainable, check_image, check_input, drop_rates
-from convnext_dense.text import suggest
+from convnext_dense.text import did_you_mean
 
 PATCH = 16
 # Blocks and channels, table 2.
@@ -55,7 +55,7 @@ class IsotropicConvNeXt(Pretrainable):
         super().__init__(init_cfg)
         if not isinstance(arch, str) or arch not in ISOTROPIC:
             known = ', '.join(ISOTROPIC)
-            raise InputError(f'arch: expected one of {known}; got {arch!r}; {suggest(str(arch), ISOTROPIC)}')
+            raise InputError(f'arch: expected one of {known}; got {arch!r}{did_you_mean(str(arch), ISOTROPIC)}')
         depth, width = ISOTROPIC[arch]
         check_input(in_channels, drop_path_rate)
         expect_number('layer_scale_init_value', layer_scale_init_value, 0)
@@ -146,6 +146,8 @@ class SimplePyramid(nn.Module):
         """One map (B, in_channels, h, w) -> (B, out_channels, 4 h, 4 w), …, (B, out_channels, h // 2, w // 2)."""
         if len(maps) != 1:
             raise InputError(f'expected one map, got {len(maps)}; it is for a backbone of one resolution')
+        if maps[0].shape[1] != self.in_channels[0]:
+            raise InputError(f'SimplePyramid: expected a map of {self.in_channels[0]} channels, got {maps[0].shape[1]}')
         outs = [level(maps[0]) for level in self.levels]
         if self.num_outs == 5:
             outs.append(outs[-1][:, :, ::2, ::2])

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from convnext_dense.errors import InputError
-from convnext_dense.text import suggest
+from convnext_dense.text import did_you_mean
 
 SIZES = ('tiny', 'base')
 
@@ -96,7 +96,7 @@ def design_of(step: str, size: str) -> Design:
     """
     for name, given, known in (('step', step, STEPS), ('size', size, SIZES)):
         if not isinstance(given, str) or given not in known:
-            raise InputError(f'{name}: expected one of {", ".join(known)}; got {given!r}; {suggest(str(given), known)}')
+            raise InputError(f'{name}: expected one of {", ".join(known)}; got {given!r}{did_you_mean(str(given), known)}')
     design: Design | None = None
     for row in _WALK:
         own = {key: value[size] if isinstance(value, Mapping) else value for key, value in row.changes.items()}

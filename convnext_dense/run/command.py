@@ -66,11 +66,11 @@ class Parser(argparse.ArgumentParser):
 
 
 @contextmanager
-def tidy() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does, so that nothing half written is left."""
+def tidy(go_on: str = '') -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that nothing half written is left; `go_on` says how it is continued."""
 
     def end(number: int, frame: object) -> None:
-        raise Stopped('stopped by SIGTERM', 128 + number)
+        raise Stopped(f'stopped by SIGTERM{"; " if go_on else ""}{go_on}', 128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:

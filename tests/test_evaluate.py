@@ -14,6 +14,8 @@ from convnext_dense.report.evaluated import ABOUT, DETECTIONS, FOLDER, read_abou
 SEGMENTOR = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=1']
 DETECTOR = ['train_cfg.max_epochs=1', 'param_scheduler.0.end=1', 'default_hooks.checkpoint.interval=1']
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, shapes: str) -> dict[str, Path]:

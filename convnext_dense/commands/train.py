@@ -21,6 +21,7 @@ from mmengine.config import Config
 from convnext_dense.data.check import check_data, data_classes
 from convnext_dense.errors import doing
 from convnext_dense.predict.as_trained import carried_config
+from convnext_dense.report.watch import report_hooks, show_end
 from convnext_dense.run.classes import settle_coco
 from convnext_dense.run.command import Parser
 from convnext_dense.run.differences import check_differences
@@ -46,8 +47,10 @@ from convnext_dense.run.resuming import settle_loop
 from convnext_dense.run.saving import add_saving_options, checkpoint_root, is_main, settle_checkpoints, settle_stopping
 from convnext_dense.run.settle import settle_precision, settle_pretrained, settle_rate, short_schedule, world_size
 from convnext_dense.run.sharding import add_sharding_option, settle_sharding
+from convnext_dense.run.tracking import add_tracker_option, settle_trackers
 from convnext_dense.training.background import wait_for_writers
 from convnext_dense.training.sharded import check_divisible
+from convnext_dense.training.trackers import close_trackers
 from convnext_dense.training.work_dir_lock import check_free, work_dir_lock
 from convnext_dense.weights.load import look_at_whole_model
 
@@ -69,6 +72,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_saving_options(parser)
     add_sharding_option(parser)
+    add_tracker_option(parser)
     parser.add_argument('--load-from', metavar='FILE', help='start from the weights of a whole model')
     parser.add_argument(
         '--new-heads', action='store_true', help='with --load-from: layers of another number of classes start anew'
@@ -105,8 +109,8 @@ def main() -> None:
         if own is not None:
             lines += own.lines + fit(cfg, own, args, world_size()) + channel_lines(cfg, own, args)
         lines += settle_coco(cfg, names, args.train_ann, args.val_ann, args.cfg_options)
-        lines += prepare(cfg, args) + settle_checkpoints(cfg, args)
-        cfg.custom_hooks += guard_hooks(cfg)
+        lines += prepare(cfg, args) + settle_checkpoints(cfg, args) + settle_trackers(cfg, args)
+        cfg.custom_hooks += guard_hooks(cfg) + report_hooks(cfg)
         lines += settle_stopping(cfg, args)
         settled = (
             settle_pretrained(cfg, args.pretrained, needed=not cfg.load_from),
@@ -140,6 +144,7 @@ def main() -> None:
     with doing('training'), ExitStack() as stack:
         lines += stack.enter_context(work_dir_lock(cfg.work_dir)) if main_process else []
         stack.callback(wait_for_writers)  # before another run may write there
+        stack.callback(close_trackers)  # of a run that is stopped; of another they are closed by then
         unmark(cfg.work_dir)
         if own is not None:
             own.keep(cfg, records)
@@ -148,3 +153,4 @@ def main() -> None:
         )
         wait_for_writers()
         mark_finished(runner, cfg)
+        show_end(runner)

@@ -13,4 +13,5 @@ import convnext_dense.training.resume_hook
 import convnext_dense.training.sampler
 import convnext_dense.training.sharded
 import convnext_dense.training.spikes
-import convnext_dense.training.stopping  # noqa: F401
+import convnext_dense.training.stopping
+import convnext_dense.training.trackers  # noqa: F401

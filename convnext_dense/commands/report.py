@@ -1,4 +1,4 @@
-"""What a run learnt, what its model gets wrong, and which of two runs is better: one HTML file that opens offline.
+"""What a run learnt, what its model gets wrong, which of two runs is better: one HTML file that opens offline.
 
     convnext-dense report WORK_DIR                       # WORK_DIR/report.html, curves.png and model_card.md
     convnext-dense report WORK_DIR --curves              # from the log alone, also of a run that is going on

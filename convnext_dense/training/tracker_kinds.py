@@ -186,7 +186,7 @@ def with_own_random(package: str) -> None:
         assert spec is not None and spec.loader is not None
         _own_random = module_from_spec(spec)
         spec.loader.exec_module(_own_random)
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # whole, whatever other threads import
         if name.partition('.')[0] == package and vars(module).get('random') is random:
             module.random = _own_random  # type: ignore[attr-defined]
 

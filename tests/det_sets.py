@@ -19,22 +19,18 @@ def by_hand(
     truths: Sequence[tuple], found: Sequence[tuple], names: Sequence[str] = ('cat', 'dog'), images: int = 1, folder: str = '.'
 ) -> Detected:
     """Of boxes x, y, width, height: truths are (picture, class, box) or (picture, class, box, 'crowd'); then a score."""
-    annotations = [
-        dict(
-            id=number,
-            image_id=FIRST + image,
-            category_id=IDS[label],
-            bbox=list(box),
-            area=box[2] * box[3],
-            iscrowd=int(bool(crowd)),
-        )
-        for number, (image, label, box, *crowd) in enumerate(truths)
-    ]
+    annotations = [_object(number, image, label, box, bool(crowd)) for number, (image, label, box, *crowd) in enumerate(truths)]
     detections = [
         dict(image_id=FIRST + image, category_id=IDS[label], bbox=list(map(float, box)), score=score)
         for image, label, box, score in found
     ]
     return Detected(_truth(annotations, names, images), {'bbox': detections}, Path(folder), {})
+
+
+def _object(number: int, image: int, label: int, box: Sequence[float], crowd: bool) -> dict:
+    """As a COCO file has it."""
+    area = box[2] * box[3]
+    return dict(id=number, image_id=FIRST + image, category_id=IDS[label], bbox=list(box), area=area, iscrowd=int(crowd))
 
 
 def _truth(annotations: list[dict], names: Sequence[str], images: int) -> dict:
@@ -68,12 +64,8 @@ def made_up(
     boxes = [(*rows[i], round(float(random.random()), digits)) for i in order]
     items = [
         dict(
-            id=number,
-            image_id=FIRST + image,
-            category_id=IDS[label],
-            bbox=list(box),
+            _object(number, image, label, box, crowd),
             area=box[2] * box[3] * 0.7,
-            iscrowd=int(crowd),
             segmentation=_mask(box) if crowd else [_outline(box)],
         )
         for number, (image, label, box, crowd) in enumerate(annotations)

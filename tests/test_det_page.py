@@ -9,7 +9,7 @@ from det_sets import by_hand, made_up
 from test_det_pictures import with_pictures
 
 from convnext_dense.detection.coco_metric import STATS, coco_stats
-from convnext_dense.report.det_matches import Detected
+from convnext_dense.report.det_matches import Detected, class_matches, types_of
 from convnext_dense.report.det_page import detection_sections
 from convnext_dense.report.html import page
 
@@ -31,7 +31,7 @@ def sections(detected: Detected) -> dict[str, str]:
     colours = [(index * 20 % 256, 90, 90) for index, _ in enumerate(detected.truth['categories'])]
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        html = detection_sections(detected, colours)
+        html = detection_sections(detected, {one: class_matches(detected, one) for one in types_of(detected)}, colours)
     assert page('title', html).count('<h2>') == len(html)
     return {re.match('<h2>(.*?)</h2>', one)[1]: one for one in html}
 

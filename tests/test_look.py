@@ -9,7 +9,8 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from models import photograph, write_photograph
 
-from convnext_dense.report.look import Names, annotated, names_of, picture, predicted
+from convnext_dense.data.bands import shown_picture
+from convnext_dense.report.look import Names, annotated, names_of, predicted
 
 NAMES = Names(('a', 'b'), ((255, 0, 0), (0, 0, 255)))
 
@@ -51,6 +52,6 @@ def test_objects() -> None:
 
 def test_pictures(tmp_path: Path) -> None:
     path = write_photograph(tmp_path / 'a.png', 20, 30)
-    assert (picture(str(path)) == photograph(20, 30)).all()
+    assert (shown_picture(str(path)) == photograph(20, 30)).all()
     np.save(tmp_path / 'a.npy', np.random.default_rng(0).random((20, 30, 5)).astype(np.float32))
-    assert picture(str(tmp_path / 'a.npy'), channels=5).shape == (20, 30, 3)
+    assert shown_picture(str(tmp_path / 'a.npy'), channels=5).shape == (20, 30, 3)

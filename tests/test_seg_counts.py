@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from convnext_dense.report.seg_counts import BOUNDARY, SIZES, count, ratio
+from convnext_dense.report.seg_counts import BOUNDARY, SIZES, count
 
 
 def by_hand() -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +72,3 @@ def test_of_many_classes() -> None:
     truth = np.array([[300, 301], [300, 65535]], np.uint16)
     found = count(truth, truth % 302, 302)
     assert found.both[[300, 301]].tolist() == [2, 1] and found.miou == 1
-
-
-def test_ratio_of_nothing_is_no_number() -> None:
-    assert np.isnan(ratio(np.zeros(1), np.zeros(1))).all() and ratio(np.ones(1), np.full(1, 4)).tolist() == [0.25]

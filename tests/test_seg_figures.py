@@ -10,7 +10,8 @@ from mmseg.evaluation import IoUMetric
 
 from convnext_dense.report.bootstrap import drawn_anew
 from convnext_dense.report.evaluated import FOLDER, MAPS, read_maps
-from convnext_dense.report.seg_figures import figures, mean_known
+from convnext_dense.report.known import mean_known
+from convnext_dense.report.seg_figures import figures
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def no_variables(monkeypatch) -> None:
 
 def settled(names: list[str], *backends: Any, **entries: Any) -> tuple[list[Any], list[str]]:
     given = dict(visualizer=dict(type='Visualizer', vis_backends=list(backends))) if backends else {}
-    cfg = Config(dict(work_dir='work') | given | entries)
+    cfg = Config(dict(work_dir='run') | given | entries)
     lines = settle_trackers(cfg, Namespace(tracker=names))
     return (cfg.get('visualizer') or {}).get('vis_backends'), lines
 
@@ -114,12 +114,12 @@ def test_backends_that_are_no_dicts() -> None:
 def test_lines_say_where(monkeypatch) -> None:
     lines = settled(list(NAMES))[1]
     assert lines == [
-        'tracker tensorboard: work/trackers/tensorboard; tensorboard --logdir work/trackers/tensorboard',
+        'tracker tensorboard: run/trackers/tensorboard; tensorboard --logdir run/trackers/tensorboard',
         'tracker wandb: the project convnext-dense',
-        f'tracker mlflow: work/trackers/mlflow; mlflow ui --backend-store-uri sqlite:///{os.getcwd()}/work/trackers/mlflow/mlflow.db',
+        f'tracker mlflow: run/trackers/mlflow; mlflow ui --backend-store-uri sqlite:///{os.getcwd()}/run/trackers/mlflow/mlflow.db',
         'tracker clearml: the project convnext-dense',
         'tracker comet: the project convnext-dense',
-        'tracker aim: work/trackers/aim; aim up --repo work/trackers/aim',
+        'tracker aim: run/trackers/aim; aim up --repo run/trackers/aim',
     ]
     monkeypatch.setenv('MLFLOW_TRACKING_URI', 'https://me:secret@host:5000/x')
     monkeypatch.setenv('WANDB_PROJECT', 'roads')

@@ -17,7 +17,6 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
 
 from convnext_dense.errors import InputError
@@ -25,6 +24,8 @@ from convnext_dense.files import check_file, check_folder, partial_file
 from convnext_dense.report.card import model_card
 from convnext_dense.report.compare_page import Pair, compare_page
 from convnext_dense.report.curves import write_curves
+from convnext_dense.report.det_figures import by_class as ap_by_class
+from convnext_dense.report.det_matches import class_matches, types_of
 from convnext_dense.report.det_page import detection_sections
 from convnext_dense.report.evaluate import evaluate, run_config
 from convnext_dense.report.evaluated import About
@@ -105,10 +106,9 @@ def one_run(log: Log, args: Namespace, out: Path) -> None:
         by_class = dict(zip(about.classes, found.ious.tolist()))
     else:
         detected = detected_of(log.folder, about)
-        sections = detection_sections(detected, about.palette)
-        matches, _ = matches_of(detected)
-        with np.errstate(invalid='ignore'):
-            by_class = dict(zip(matches.names, np.nanmean(matches.precision[..., 0], axis=(0, 1)).tolist()))
+        matches = {one: class_matches(detected, one) for one in types_of(detected)}
+        sections = detection_sections(detected, matches, about.palette)
+        by_class = {row.name: row.ap for row in ap_by_class(list(matches.values())[-1])}
     write(out, run_page(log, sections))
     write_curves({log.folder.resolve().name: log}, log.folder / CURVES)
     config = run_config(log)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import mmcv
 import numpy as np
 from numpy.typing import NDArray
 
+from convnext_dense.data.channels import read_channels
 from convnext_dense.errors import InputError
 from convnext_dense.expect import brief, whole
 
@@ -30,6 +33,13 @@ def checked_bands(bands: Any, channels: int) -> tuple[int, ...]:
             f'1 to {channels}); got {brief(bands)}'
         )
     return tuple(int(band) for band in given)
+
+
+def shown_picture(path: str | Path, channels: int | None = None) -> NDArray[np.uint8]:
+    """A file's picture (H, W, 3) in RGB; with `channels`, as it is loaded with so many, what is shown of them."""
+    if channels is None:
+        return mmcv.imread(str(path), channel_order='rgb')
+    return displayed(read_channels(Path(path), channels), checked_bands(None, channels))
 
 
 def displayed(image: NDArray, bands: Sequence[int]) -> NDArray[np.uint8]:

@@ -45,6 +45,17 @@ class Drawable(Protocol):
     def patch(self, index: int) -> Patch: ...
 
 
+def palette_of(given: Any, count: int) -> tuple[tuple[int, int, int], ...]:
+    """The colours of so many classes, as a data set gives them; made, the same each time, where it gives none that can be."""
+    try:
+        colours = np.asarray(given, dtype=int)
+    except (TypeError, ValueError):
+        colours = np.zeros(0, int)
+    if colours.shape != (count, 3) or (colours < 0).any() or (colours > 255).any():
+        colours = np.random.default_rng(0).integers(40, 256, (count, 3))
+    return tuple((r, g, b) for r, g, b in colours.tolist())
+
+
 def drawn(result: Drawable) -> NDArray[np.uint8]:
     """(H, W, 3) in RGB: the classes' colours over the picture; or masks, boxes and names with scores."""
     rgb = np.array(result.image, order='C')  # a copy, to draw on

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
@@ -19,6 +18,7 @@ from torch import nn
 from convnext_dense.errors import InputError, last_line
 from convnext_dense.expect import brief
 from convnext_dense.predict.config_text import GIVE, check_types, dataset_meta, import_own, parse_config
+from convnext_dense.predict.draw import palette_of
 from convnext_dense.predict.exported_session import is_exported
 from convnext_dense.predict.hub import SCHEME, from_hub
 from convnext_dense.predict.model import Model, Options
@@ -142,23 +142,12 @@ def _classes_and_palette(cfg: Config, meta: dict[str, Any], model: nn.Module) ->
     if not found and not count:
         raise InputError('model: expected classes in the checkpoint or the config, found none; add metainfo to its data set')
     source: Any = found[0] if found else dict(classes=[f'class {i}' for i in range(count or 0)])
-    names, palette = source['classes'], source.get('palette')
-    if not _is_palette(palette, len(names)):
-        palette = np.random.default_rng(0).integers(40, 256, (len(names), 3)).tolist()
-    return tuple(names), tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    return tuple(source['classes']), palette_of(source.get('palette'), len(source['classes']))
 
 
 def _is_names(names: Any, count: int | None) -> bool:
     named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
     return named and count in (None, len(names))
-
-
-def _is_palette(palette: Any, count: int) -> bool:
-    try:
-        colours = np.asarray(palette, dtype=int)
-    except (TypeError, ValueError):
-        return False
-    return colours.shape == (count, 3) and bool((colours >= 0).all() and (colours < 256).all())
 
 
 def _device(name: str) -> torch.device:

@@ -14,7 +14,7 @@ from convnext_dense.report.curves import curves
 from convnext_dense.report.evaluate import run_config
 from convnext_dense.report.evaluated import FOLDER, MAPS, read_maps
 from convnext_dense.report.html import chart, grid, page, percent, table
-from convnext_dense.report.look import Names
+from convnext_dense.report.look import names_of
 from convnext_dense.report.paired import Difference
 from convnext_dense.report.runs import Run, same_pictures
 from convnext_dense.report.seg_pictures import pair_cells
@@ -109,7 +109,7 @@ def _pictures(pair: Pair) -> str:
     cells: list[tuple[str, str]] = []
     for i in order:
         maps = [read_maps(run.log.folder / FOLDER / MAPS, i) for run in (first, second)]
-        given = [Names(run.classes, tuple((r, g, b) for r, g, b in run.about.palette)) for run in (first, second)]
+        given = [names_of(dict(classes=run.classes, palette=run.about.palette)) for run in (first, second)]
         captions = [f'{run.name}: {percent(float(score[i]))}' for run, score in zip((first, second), scores)]
         cells += pair_cells(first.about.pictures[i], maps, given, first.about.channels, captions)
     return f'<h3>Pictures that differ most</h3><p>Picture, truth, and both predictions.</p>{grid(cells)}'

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from convnext_dense.report.det_matches import RECALLS, SIZES, Detected, Matches, average_precisions
 from convnext_dense.report.det_scenes import Shapes, scenes
+from convnext_dense.report.known import mean_known
 
 AT = {0.5: 0, 0.75: 5}  # IoU thresholds of the curves, and their places
 AREAS = {'small': (0, 32**2), 'medium': (32**2, 96**2), 'large': (96**2, 1e10)}  # pycocotools'; both ends count
@@ -52,27 +53,18 @@ class Overlap(NamedTuple):
     recall_kept: float
 
 
-def mean(values: Any, axis: int | None = None) -> Any:
-    """Of the values that are known; NaN where none is."""
-    values = np.asarray(values, np.float64)
-    known = ~np.isnan(values)
-    counts = known.sum(axis)
-    means = np.where(known, values, 0).sum(axis) / np.maximum(counts, 1)
-    return np.where(counts > 0, means, np.nan) if axis is not None else float(means if counts else np.nan)
-
-
 def by_class(matches: Matches) -> list[ClassRow]:
     """In the order of the categories."""
     return [
-        ClassRow(name, int(one.truths.sum()), mean(matches.precision[:, :, index, 0]), mean(matches.precision[0, :, index, 0]))
-        for index, (name, one) in enumerate(zip(matches.names, matches.classes))
+        ClassRow(name, int(one.truths.sum()), mean_known(precision), mean_known(precision[0]))
+        for name, one, precision in zip(matches.names, matches.classes, np.moveaxis(matches.precision[..., 0], 2, 0))
     ]
 
 
 def curves(matches: Matches) -> Curves:
     """Precision by recall at IoU 0.5 and 0.75."""
     classes = matches.precision[list(AT.values()), :, :, 0].transpose(0, 2, 1)
-    return Curves(RECALLS, classes, mean(classes, axis=1))
+    return Curves(RECALLS, classes, mean_known(classes, axis=1))
 
 
 def by_size(matches: Matches, truth: dict[str, Any]) -> list[Group]:
@@ -82,7 +74,11 @@ def by_size(matches: Matches, truth: dict[str, Any]) -> list[Group]:
     for name, (low, high) in AREAS.items():
         inside = [item for item in there if low <= item['area'] <= high]
         precision = matches.precision[..., SIZES.index(name)]
-        rows.append(Group(name, len({item['image_id'] for item in inside}), len(inside), mean(precision), mean(precision[0])))
+        rows.append(
+            Group(
+                name, len({item['image_id'] for item in inside}), len(inside), mean_known(precision), mean_known(precision[0])
+            )
+        )
     return rows
 
 
@@ -95,7 +91,13 @@ def by_crowding(matches: Matches) -> list[Group]:
     inside = np.array([(counts >= low) & (counts <= high) for low, high in bins])
     ap, ap50 = average_precisions(matches, inside)
     return [
-        Group(f'{low}' if low == high else f'{low} to {high}', int(of.sum()), int(counts[of].sum()), mean(ap[i]), mean(ap50[i]))
+        Group(
+            f'{low}' if low == high else f'{low} to {high}',
+            int(of.sum()),
+            int(counts[of].sum()),
+            mean_known(ap[i]),
+            mean_known(ap50[i]),
+        )
         for i, ((low, high), of) in enumerate(zip(bins, inside))
     ]
 
@@ -128,8 +130,8 @@ def by_overlap(detected: Detected, matches: Matches, thresholds: Sequence[float]
         Overlap(
             name,
             int((group == index).sum()),
-            mean(~np.isnan(found[group == index])),
-            mean(found[group == index] >= least[group == index]),
+            mean_known(~np.isnan(found[group == index])),
+            mean_known(found[group == index] >= least[group == index]),
         )
         for index, (_, name) in enumerate(OVERLAPS)
     ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convnext_dense.detection.coco_metric import coco_stats
+from convnext_dense.detection.coco_metric import TYPES, coco_stats
 from convnext_dense.errors import InputError
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU, as pycocotools makes them
@@ -43,6 +43,11 @@ class Detected:
     images: Path
     metrics: dict[str, float]
     channels: int | None = None
+
+
+def types_of(detected: Detected) -> list[str]:
+    """'bbox', 'segm' or both, in this order: what the model makes; boxes where it found nothing at all."""
+    return [one for one in TYPES if one in detected.detections] or list(TYPES[:1])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from convnext_dense.detection.coco_metric import STATS
 from convnext_dense.report.det_figures import Group, by_class, by_crowding, by_overlap, by_size, curves
-from convnext_dense.report.det_matches import Detected, Matches, class_matches
+from convnext_dense.report.det_matches import Detected, Matches
 from convnext_dense.report.det_pictures import galleries
 from convnext_dense.report.det_tables import confusion_section, number, section
 from convnext_dense.report.det_thresholds import Threshold, confusion, thresholds
@@ -56,13 +56,15 @@ class Of(NamedTuple):
         return WORDS[self.iou_type]
 
 
-def detection_sections(detected: Detected, palette: Palette) -> list[str]:
+def detection_sections(detected: Detected, matches: Mapping[str, Matches], palette: Palette) -> list[str]:
     """What a detector's errors are and cost, as sections for `html.page`; `palette` has a colour (r, g, b) for each category.
+
+    `matches`: of `class_matches` for each of `types_of(detected)`.
 
     Boxes and masks where there are both; score thresholds, confusions and pictures are of the boxes then.
     """
-    types = [one for one in WORDS if one in detected.detections] or ['bbox']
-    both = [Of(one, class_matches(detected, one), tide(detected, one)) for one in types]
+    types = list(matches)
+    both = [Of(one, matches[one], tide(detected, one)) for one in types]
     first = both[0]
     best = thresholds(first.matches)
     least = [one.score for one in best]

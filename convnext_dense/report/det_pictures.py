@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from convnext_dense.data.bands import shown_picture
 from convnext_dense.data.pictures import UnreadableError, as_unreadable, quiet_opencv
 from convnext_dense.report.det_matches import Detected
 from convnext_dense.report.det_scenes import Box, Shapes
 from convnext_dense.report.html import gallery, jpeg
-from convnext_dense.report.look import picture
 from convnext_dense.report.tide import CLASS, MISSED, NOTHING, PLACE, Error, Tide
 
 EACH = 12  # pictures of a gallery
@@ -97,7 +97,7 @@ class _Cells:
             words.append(f'{self.names[item["category_id"]]}, {truth[2] - truth[0]:.0f} x {truth[3] - truth[1]:.0f} pixels')
         try:
             with as_unreadable(), quiet_opencv():
-                rgb = picture(str(self.detected.images / name), self.detected.channels)
+                rgb = shown_picture(str(self.detected.images / name), self.detected.channels)
                 url = jpeg(around(rgb, truth, found), None)
         except UnreadableError:
             url = ''

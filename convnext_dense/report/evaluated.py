@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,8 +84,3 @@ def read_maps(folder: Path, index: int) -> tuple[NDArray, NDArray]:
         raise InputError(f'report: expected the kept predictions whole, got {path} which cannot be read; --again predicts anew')
     height = both.shape[0] // 2
     return both[:height], both[height:]
-
-
-def all_maps(folder: Path, pictures: int) -> Iterator[tuple[NDArray, NDArray]]:
-    for index in range(pictures):
-        yield read_maps(folder, index)

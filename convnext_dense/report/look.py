@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mmcv
 import numpy as np
 from numpy.typing import NDArray
 
-from convnext_dense.data.bands import checked_bands, displayed
-from convnext_dense.data.channels import read_channels
+from convnext_dense.predict.draw import drawn, palette_of
 from convnext_dense.predict.predictor import SCORE
-from convnext_dense.predict.result import Result
+from convnext_dense.predict.result import Result, index_type
 
 Palette = tuple[tuple[int, int, int], ...]
 
@@ -28,27 +26,15 @@ class Names(NamedTuple):
 def names_of(meta: Mapping[str, Any]) -> Names:
     """Of a data set's `metainfo`; colours are made where it has none."""
     classes = tuple(meta.get('classes') or ())
-    colours: Any = meta.get('palette')
-    if not isinstance(colours, (list, tuple)) or len(colours) != len(classes):
-        colours = np.random.default_rng(0).integers(40, 256, (len(classes), 3)).tolist()
-    return Names(classes, tuple((int(r), int(g), int(b)) for r, g, b in colours))
-
-
-def picture(path: str, channels: int | None = None) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in RGB; of other than three channels of bytes, what is shown of them."""
-    if channels is None:
-        return mmcv.imread(path, channel_order='rgb')
-    return displayed(read_channels(Path(path), channels), checked_bands(None, channels))
+    return Names(classes, palette_of(meta.get('palette'), len(classes)))
 
 
 def _result(path: str, rgb: NDArray[np.uint8], names: Names, **arrays: Any) -> NDArray[np.uint8]:
-    from convnext_dense.predict.draw import drawn
-
     name = Path(path).name
     return drawn(Result(name, path, name, rgb[..., ::-1], names.classes, names.palette, **arrays))
 
 
-def of_mask(path: str, rgb: NDArray[np.uint8], mask: NDArray[Any], names: Names) -> NDArray[np.uint8]:
+def _of_mask(path: str, rgb: NDArray[np.uint8], mask: NDArray[Any], names: Names) -> NDArray[np.uint8]:
     """Classes (H, W) over a picture of their size."""
     return _result(path, rgb, names, mask=mask)
 
@@ -56,8 +42,8 @@ def of_mask(path: str, rgb: NDArray[np.uint8], mask: NDArray[Any], names: Names)
 def predicted(sample: Any, rgb: NDArray[np.uint8], names: Names) -> NDArray[np.uint8]:
     """A data sample's prediction over its picture (H, W, 3): classes, or objects of at least the usual score."""
     if 'pred_sem_seg' in sample:
-        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8 if len(names.classes) < 255 else np.uint16)
-        return of_mask(sample.img_path, rgb, mask, names)
+        mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(index_type(len(names.classes)))
+        return _of_mask(sample.img_path, rgb, mask, names)
     found = sample.pred_instances
     scores = found.scores.float().cpu().numpy()
     keep = scores >= SCORE
@@ -74,7 +60,7 @@ def annotated(sample: Any, rgb: NDArray[np.uint8], names: Names) -> NDArray[np.u
         mask = sample.gt_sem_seg.data.squeeze(0).cpu().numpy()
         if mask.shape != rgb.shape[:2]:
             return None  # of another size than the picture: resized with it
-        return of_mask(sample.img_path, rgb, mask.astype(np.uint8 if len(names.classes) < 255 else np.uint16), names)
+        return _of_mask(sample.img_path, rgb, mask.astype(index_type(len(names.classes))), names)
     truth = sample.get('gt_instances', None)
     if truth is None or 'bboxes' not in truth:
         return None

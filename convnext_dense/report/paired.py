@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convnext_dense.report.bootstrap import LEVEL, drawn_anew, interval
-from convnext_dense.report.seg_figures import mean_known
+from convnext_dense.report.known import mean_known
 
 Floats = NDArray[np.float64]
 Metric = Callable[[Floats], Floats]  # weights (times, pictures) to values (times, classes), of 1

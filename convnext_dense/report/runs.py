@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from convnext_dense.errors import InputError
-from convnext_dense.report.det_matches import Detected, Matches, average_precisions, class_matches
+from convnext_dense.report.det_matches import Detected, Matches, average_precisions, class_matches, types_of
 from convnext_dense.report.evaluated import DETECTIONS, FOLDER, TRUTH, About
+from convnext_dense.report.known import iou, mean_known, ratio
 from convnext_dense.report.log import Log
 from convnext_dense.report.paired import Difference, Floats, Metric, difference
-from convnext_dense.report.seg_counts import ratio
 from convnext_dense.report.seg_figures import Figures
 
 
@@ -53,7 +53,7 @@ class Run:
             found = self.found
             assert found is not None
             truth, predicted, both = (weights @ one[:, chosen] for one in (found.truth, found.predicted, found.both))
-            return ratio(both, truth + predicted - both)
+            return iou(truth, predicted, both)
 
         def of_objects(weights: Floats) -> Floats:
             assert self.matches is not None
@@ -67,9 +67,7 @@ class Run:
             assert self.found is not None
             chosen = [self.classes.index(name) for name in classes]
             truth, predicted, both = (one[:, chosen] for one in (self.found.truth, self.found.predicted, self.found.both))
-            ious = ratio(both, truth + predicted - both)
-            known = ~np.isnan(ious)
-            return ratio(np.where(known, ious, 0).sum(1), known.sum(1))
+            return mean_known(iou(truth, predicted, both), axis=1)
         right, said = (np.zeros(len(self.matches.images)) for _ in range(2))
         for one in self.matches.classes:
             sure = (one.scores >= 0.5) & ~one.ignored[0]
@@ -96,7 +94,7 @@ def detected_of(work_dir: Path, about: About) -> Detected:
 
 def matches_of(detected: Detected) -> tuple[Matches, str]:
     """Of masks where there are any, else of boxes; and which."""
-    iou_type = 'segm' if 'segm' in detected.detections else 'bbox'
+    iou_type = types_of(detected)[-1]
     return class_matches(detected, iou_type), iou_type
 
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORED = 255  # in the truth: no class. Of more than 255 classes it is 65535
+from convnext_dense.report.known import iou, mean_known
+
 BOUNDARY = 0.02  # of the picture's diagonal, the width of the band along a boundary: arXiv 2103.16562, section 4
 SIZES = ('small', 'medium', 'large')
 EDGES = (32**2, 96**2)  # COCO's, in pixels: a region of fewer than the first is small, of fewer than the second medium
@@ -29,19 +30,12 @@ class Counts(NamedTuple):
     @property
     def ious(self) -> NDArray[np.float64]:
         """(C,), NaN for classes that are neither in the truth nor predicted."""
-        return ratio(self.both, self.truth + self.predicted - self.both)
+        return iou(self.truth, self.predicted, self.both)
 
     @property
     def miou(self) -> float:
         """The mean over the classes that are there; NaN where the truth has no pixel of any."""
-        ious = self.ious
-        return float(np.nanmean(ious)) if not np.isnan(ious).all() else float('nan')
-
-
-def ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
-    """Shares; NaN of nothing."""
-    part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+        return mean_known(self.ious)
 
 
 def count(truth: NDArray, predicted: NDArray, classes: int) -> Counts:

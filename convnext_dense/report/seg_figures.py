@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from convnext_dense.report.bootstrap import drawn_anew, interval
 from convnext_dense.report.evaluated import FOLDER, MAPS, About, read_maps
-from convnext_dense.report.seg_counts import SIZES, Counts, count, ratio
+from convnext_dense.report.known import iou, mean_known, ratio
+from convnext_dense.report.seg_counts import SIZES, Counts, count
 from convnext_dense.training.loading_time import processors
 
 EXAMPLES = 3  # pictures of a confused pair
@@ -38,7 +39,7 @@ class Figures:
     @property
     def ious(self) -> Floats:
         """(C,)"""
-        return _ious(self.truth.sum(0), self.predicted.sum(0), self.both.sum(0))
+        return iou(self.truth.sum(0), self.predicted.sum(0), self.both.sum(0))
 
     @property
     def recalls(self) -> Floats:
@@ -53,12 +54,12 @@ class Figures:
     @property
     def boundary_ious(self) -> Floats:
         """(C,)"""
-        return _ious(*self.edge)
+        return iou(*self.edge)
 
     @property
     def size_ious(self) -> Floats:
         """(len(SIZES), C), NaN where the truth has no region of the size."""
-        found = np.stack([_ious(*one) for one in self.sizes])
+        found = np.stack([iou(*one) for one in self.sizes])
         found[self.sizes[:, 0] == 0] = np.nan
         return found
 
@@ -66,23 +67,13 @@ class Figures:
         """(2, C) for 'iou', 'recall' and 'precision', (2,) for 'miou': the middle 95 % over pictures drawn anew."""
         weights = drawn_anew(len(self.truth)) if weights is None else weights
         truth, predicted, both = weights @ self.truth, weights @ self.predicted, weights @ self.both
-        ious = _ious(truth, predicted, both)
+        ious = iou(truth, predicted, both)
         return dict(
             iou=interval(ious),
             recall=interval(ratio(both, truth)),
             precision=interval(ratio(both, predicted)),
             miou=interval(mean_known(ious, axis=1)),
         )
-
-
-def _ious(truth: NDArray, predicted: NDArray, both: NDArray) -> Floats:
-    return ratio(both, truth + predicted - both)
-
-
-def mean_known(values: Floats, axis: int | None = None) -> Floats:
-    """The mean of what is a number; NaN of nothing, without a warning."""
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0).sum(axis), known.sum(axis))
 
 
 def figures(work_dir: Path, about: About, told: Callable[[int, int], None] | None = None) -> Figures:

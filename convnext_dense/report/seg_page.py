@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from convnext_dense.report.bootstrap import LEVEL
 from convnext_dense.report.evaluated import BINS, FOLDER, MAPS, About, read_maps
 from convnext_dense.report.html import chart, grid, percent, span, swatch, table
-from convnext_dense.report.look import Names
+from convnext_dense.report.known import mean_known
+from convnext_dense.report.look import Names, names_of
 from convnext_dense.report.seg_counts import EDGES, SIZES
-from convnext_dense.report.seg_figures import Figures, mean_known
+from convnext_dense.report.seg_figures import Figures
 from convnext_dense.report.seg_pictures import confused, four
 
 WORST = 20  # pictures
@@ -27,7 +28,7 @@ RECALL = 'accuracy (recall)'
 
 def segmentation_sections(work_dir: Path, about: About, found: Figures) -> list[str]:
     """The sections, from what is kept in the work directory and what was counted of it."""
-    names = Names(tuple(about.classes), tuple((r, g, b) for r, g, b in about.palette))
+    names = names_of(dict(classes=about.classes, palette=about.palette))
     spans = found.intervals()
     return [
         _numbers(about, found, spans),
@@ -43,7 +44,7 @@ def _numbers(about: About, found: Figures, spans: Mapping[str, NDArray]) -> str:
     rows = [[escape(name), f'{value:.2f}'] for name, value in about.metrics.items() if name not in ('time', 'data_time')]
     level = f'{100 * LEVEL:.0f} %'
     rows.append([f'mIoU, {level} interval', span(spans['miou'])])
-    rows.append(['boundary mIoU', percent(float(mean_known(found.boundary_ious)), 2)])
+    rows.append(['boundary mIoU', percent(mean_known(found.boundary_ious), 2)])
     words = (
         f'As convnext-dense test prints them: {len(about.pictures)} pictures, {about.iteration} iterations. Intervals: '
         f'where the figure lies in {level} of the draws when as many pictures are drawn anew from these. Boundary IoU (arXiv '
@@ -73,7 +74,7 @@ def _sizes(found: Figures) -> str:
     for index, size in enumerate(SIZES):
         known = int((~np.isnan(ious[index])).sum())
         share = truth[index] / max(truth.sum(), 1)
-        cells = [percent(float(mean_known(ious[index]))), str(known), f'{100 * share:.1f} %']
+        cells = [percent(mean_known(ious[index])), str(known), f'{100 * share:.1f} %']
         rows.append([f'{size} ({limits[index]})', *cells])
     words = (
         'By the size of connected regions of the truth. A pixel that is wrongly predicted counts for the nearest region of its '

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from convnext_dense.data.bands import shown_picture
 from convnext_dense.data.pictures import UnreadableError
 from convnext_dense.predict.draw import coloured
 from convnext_dense.report.evaluated import About, read_maps
 from convnext_dense.report.html import jpeg
-from convnext_dense.report.look import Names, picture
+from convnext_dense.report.look import Names
 
 SIDE = 240  # pixels of the longer side
 MARGIN = 0.5  # of a region's sides, around it in a crop
@@ -24,7 +25,7 @@ WRONG, NONE = (230, 30, 40), (60, 90, 200)
 def readable(path: str, size: tuple[int, int], channels: int | None) -> NDArray[np.uint8]:
     """The picture as it was predicted on, (H, W, 3); grey where it cannot be read any more, or is another by now."""
     try:
-        rgb = picture(path, channels)
+        rgb = shown_picture(path, channels)
     except (UnreadableError, OSError, ValueError, AttributeError):
         rgb = None
     if rgb is None or rgb.shape[:2] != size:

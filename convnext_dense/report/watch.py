@@ -17,6 +17,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
 
+from convnext_dense.data.bands import shown_picture
 from convnext_dense.data.channels import channels_of
 from convnext_dense.errors import last_line
 from convnext_dense.expect import expect_whole
@@ -81,12 +82,12 @@ class ReportHook(Hook):
             self._safely(runner, 'the report', lambda: renew(Path(runner.work_dir)))
 
     def _keep(self, runner: Runner, number: int, data_batch: Any, sample: Any) -> None:
-        from convnext_dense.report.look import annotated, names_of, picture, predicted
+        from convnext_dense.report.look import annotated, names_of, predicted
 
         folder = Path(runner.work_dir, PICTURES)
         folder.mkdir(parents=True, exist_ok=True)
         names = names_of(runner.val_dataloader.dataset.metainfo)
-        rgb = picture(sample.img_path, channels_of(runner.cfg.val_dataloader))
+        rgb = shown_picture(sample.img_path, channels_of(runner.cfg.val_dataloader))
         _save(folder / f'{runner.iter:08d}_{number}.jpg', predicted(sample, rgb, names))
         truth = folder / f'truth_{number}.jpg'
         given = (data_batch or {}).get('data_samples') if isinstance(data_batch, dict) else None

@@ -9,17 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
-import numpy as np
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from convnext_dense.data.bands import checked_bands, displayed
-from convnext_dense.data.channels import read_channels
+from convnext_dense.data.bands import shown_picture
 from convnext_dense.errors import InputError
 
 
@@ -105,16 +101,11 @@ class SavePicturesHook(Hook):
             path = Path(sample.img_path)
             name = path.stem if path.stem not in self.written else f'{path.parent.name}_{path.stem}'
             self.written.add(name)
-            image = self._image(path)
+            image = shown_picture(path, self.channels)
             out_file = str(self.folder / f'{name}.png')
             runner.visualizer.add_datasample(name, image, data_sample=sample.cpu(), out_file=out_file)
             if not Path(out_file).is_file():  # OpenCV says nothing where it cannot write
                 raise InputError(f'--show-dir: expected to write {out_file}, but could not; is the disk full?')
-
-    def _image(self, path: Path) -> NDArray[np.uint8]:
-        if self.channels is None:
-            return mmcv.imread(str(path), channel_order='rgb')
-        return displayed(read_channels(path, self.channels), checked_bands(None, self.channels))
 
 
 @HOOKS.register_module()

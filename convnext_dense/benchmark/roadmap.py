@@ -92,8 +92,8 @@ def parsed_steps(text: str | None) -> list[str]:
 def measure(rows: Sequence[Row], rounds: int, side: int, batch: int, say: Callable[[str], None]) -> None:
     """Add to each row of a size the median seconds of inference and of a training step, and the bytes that autograd keeps.
 
-    Images of `side` pixels, one in inference, `batch` in training; every step once a round, in turn. The last step is also
-    measured by our kernels, the others have plain layers alone.
+    Images of `side` pixels, one in inference, `batch` in training; every step once a round, the order turned round
+    each time. The last step is also measured by our kernels, the others have plain layers alone.
     """
     one, several = (torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0)) for count in (1, batch))
     nets: dict[tuple[str, bool], RoadmapNet] = {}
@@ -104,7 +104,7 @@ def measure(rows: Sequence[Row], rounds: int, side: int, batch: int, say: Callab
     say(f'{TITLES[rows[0]["size"]]}: {len(nets)} networks (the last also by our kernels), {rounds} round{"s" * (rounds > 1)}')
     seconds: dict[tuple[str, bool], tuple[list[float], list[float]]] = {key: ([], []) for key in nets}
     for index in range(rounds + 1):  # the first warms up
-        for key, net in nets.items():
+        for key, net in list(nets.items())[:: -1 if index % 2 else 1]:  # a network runs as often before its neighbour as after
             for step, found in zip((partial(infer, net, one), partial(train, net, several)), seconds[key]):
                 begun = time.perf_counter()
                 step()

@@ -54,6 +54,34 @@ def test_by_epoch(tmp_path: Path) -> None:
     assert log.values('coco/segm_mAP', val=True) == ([50], [0.2]) and log.metrics[0] == 'coco/segm_mAP'
 
 
+def test_by_epoch_a_resumed_run_evaluates_before_its_first_line_of_training(tmp_path: Path) -> None:
+    def epoch(number: int, figure: float) -> list[dict]:
+        return [train_row(50 * number - 25, epoch=number), train_row(50 * number, epoch=number), evaluated(number, figure)]
+
+    def evaluated(number: int, figure: float) -> dict:
+        return {'coco/bbox_mAP': figure, 'step': number}
+
+    write_start(tmp_path, '20260101_000000', [*epoch(1, 0.1), *epoch(2, 0.2), train_row(125, epoch=3)])
+    write_start(tmp_path, '20260102_000000', [evaluated(2, 0.25), *epoch(3, 0.15)])
+    log = read_log(tmp_path)
+    assert log.values('coco/bbox_mAP', val=True) == ([50, 100, 150], [0.1, 0.25, 0.15])
+    assert log.best('coco/bbox_mAP') == (100, 0.25) and log.val[1]['epoch'] == 2 and log.starts == [125]
+    # Logged at other iterations, killed while it evaluated, and in a folder that lacks the first start.
+    write_start(tmp_path, '20260103_000000', [evaluated(3, 0.3)])
+    assert read_log(tmp_path).values('coco/bbox_mAP', val=True) == ([50, 100, 150], [0.1, 0.25, 0.3])
+    write_start(tmp_path / 'new', '20260103_000000', [evaluated(3, 0.3), train_row(160, epoch=4)])
+    assert read_log(tmp_path / 'new').values('coco/bbox_mAP', val=True) == ([159], [0.3])
+
+
+def test_by_iteration_an_evaluation_that_is_made_again_is_one_row(tmp_path: Path) -> None:
+    a_run(tmp_path)
+    write_start(tmp_path, '20260102_000000', [val_row(50, 81.0), train_row(60), train_row(70)])
+    log = read_log(tmp_path)
+    assert log.values('mIoU', val=True) == ([50], [81.0]) and log.best('mIoU') == (50, 81.0)
+    write_start(tmp_path, '20260103_000000', [val_row(50, 82.0)])  # killed before its first line of training
+    assert read_log(tmp_path).values('mIoU', val=True) == ([50], [82.0]) and read_log(tmp_path).iteration == 70
+
+
 def test_what_is_not_finite_is_a_gap(tmp_path: Path) -> None:
     write_start(tmp_path, '20260101_000000', [train_row(10, loss=float('nan')), train_row(20), val_row(20, float('nan'))])
     log = read_log(tmp_path)

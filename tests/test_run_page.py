@@ -41,5 +41,5 @@ def test_a_run_that_goes_on_and_a_cut_log(tmp_path: Path) -> None:
     write_start(tmp_path, '20260102_000000', [train_row(20)])
     with work_dir_lock(tmp_path):
         page = opened(tmp_path)
-    assert 'The run is going on' in page.words and 'None yet.' in page.words
+    assert 'The run was going on when this page was drawn' in page.words and 'None yet.' in page.words
     assert 'It went on 1 time after' in page.words and 'no whole JSON left out' in page.words

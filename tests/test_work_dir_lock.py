@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from logs import a_run
 
 from convnext_dense.errors import InputError
 from convnext_dense.training import work_dir_lock as module
+from convnext_dense.report.log import read_log
 from convnext_dense.training.work_dir_lock import check_free, work_dir_lock
 
 
@@ -112,8 +114,9 @@ def test_without_locks_there_is_a_line(number: int, tmp_path: Path, monkeypatch)
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, 'flock', refuse)  # no file system here is without them
-    check_free(tmp_path)
+    assert check_free(tmp_path)  # there is no file of a lock
     with work_dir_lock(tmp_path) as lines:
+        assert not check_free(tmp_path) and read_log(a_run(tmp_path)).state == 'unknown'
         assert len(lines) == 1 and f'{tmp_path} has no locks' in lines[0]
     monkeypatch.setattr(fcntl, 'flock', lambda handle, kind: (_ for _ in ()).throw(OSError(errno.EIO, 'broken')))
     with pytest.raises(OSError, match='broken'), work_dir_lock(tmp_path):

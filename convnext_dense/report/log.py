@@ -39,14 +39,13 @@ class Log:
 
     @property
     def state(self) -> str:
-        """'running', 'finished' or 'stopped'."""
+        """'running', 'finished', 'stopped', or 'unknown' where the file system has no locks and the run is not finished."""
         if (self.folder / FINISHED).is_file():  # removed when a run begins
             return 'finished'
         try:
-            check_free(self.folder)
+            return 'stopped' if check_free(self.folder) else 'unknown'
         except InputError:
             return 'running'
-        return 'stopped'
 
     @property
     def metrics(self) -> list[str]:
@@ -80,8 +79,8 @@ def read_log(folder: Path | str) -> Log:
     """The log of the run in a work directory.
 
     A start whose first line is of an iteration that an earlier one had logged, too, replaces the earlier one's lines from there
-    on: it went on from a checkpoint, or began anew. Lines that cannot be read, as one that was cut when the process was killed,
-    are left out and told.
+    on: it went on from a checkpoint, where it may evaluate before it trains, or began anew. Lines that cannot be read, as one
+    that was cut when the process was killed, are left out and told.
 
     Raises:
         InputError: if there is no work directory, or no log of training in it.
@@ -92,15 +91,21 @@ def read_log(folder: Path | str) -> Log:
         raise InputError(f'work directory: expected the folder of a run, got {folder} which is {what}; check the path')
     log, files = Log(folder), sorted(folder.glob(f'*/{PLACE}'))
     for file in files:
-        train, val = _rows(file, log.told)
+        rows = _rows(file, log.told)
+        train = [row for row in rows if _of_training(row)]
+        first = train[0]['step'] if train else math.inf
+        before = [row for row in log.train if row['step'] < first]
+        val = _evaluations(rows, before)
+        evaluated = [row['step'] for row in val]
+        end = min([first, *evaluated]) if train else math.inf
+        log.val = [row for row in log.val if row['step'] < end and row['step'] not in evaluated] + val
+        log.val.sort(key=lambda row: row['step'])
         if not train:
-            continue  # of a test, or a start that did not come to its first line
+            continue  # of a test, or a start that did not come to its first line: at most it evaluated
         log.folders.append(file.parents[1])
-        first = train[0]['step']
         if log.train:
             log.starts.append(first)
-        log.train = [row for row in log.train if row['step'] < first] + train
-        log.val = [row for row in log.val if row['step'] < first] + val
+        log.train = before + train
         log.starts = [start for start in log.starts if start <= first and log.train[0]['step'] < start]
     if not log.train:
         known = ', '.join(sorted(path.name for path in folder.iterdir())[:5]) or 'nothing'
@@ -111,26 +116,45 @@ def read_log(folder: Path | str) -> Log:
     return log
 
 
-def _rows(file: Path, told: list[str]) -> tuple[list[Row], list[Row]]:
-    """Lines of training and of evaluations; an evaluation after an epoch is put at the last iteration that was logged."""
-    train: list[Row] = []
-    val: list[Row] = []
+def _rows(file: Path, told: list[str]) -> list[Row]:
+    rows: list[Row] = []
     broken = 0
     for line in file.read_bytes().splitlines():
         row = _parsed(line)
-        if row is None:
-            broken += bool(line.strip())
-            continue
-        if 'iter' in row or 'loss' in row:
-            train.append(row)
-        elif train and 'epoch' in train[-1]:
-            val.append({**row, 'step': train[-1]['step'], 'epoch': row['step']})
+        if row is not None:
+            rows.append(row)
         else:
-            val.append(row)
+            broken += bool(line.strip())
     if broken:
         lines = '1 line that is' if broken == 1 else f'{broken} lines that are'
         told.append(f'{file.parent.parent.name}: {lines} no whole JSON left out, as of a run that was killed while it wrote')
-    return train, val
+    return rows
+
+
+def _of_training(row: Row) -> bool:
+    return 'iter' in row or 'loss' in row
+
+
+def _evaluations(rows: Sequence[Row], before: Sequence[Row]) -> list[Row]:
+    """Those among the lines of a start, one for each step, under the iteration that they came after.
+
+    Where training is logged by epochs, an evaluation's own step is its epoch: it is put at the last iteration that was logged
+    up to that epoch, also by the starts `before`, whose lines of training these are.
+    """
+    found: dict[int, Row] = {}
+    by_epoch = any('epoch' in row for row in (*before[-1:], *filter(_of_training, rows)))
+    trained = list(before)
+    first = next((row['step'] for row in rows if _of_training(row)), None)
+    for row in rows:
+        if _of_training(row):
+            trained.append(row)
+            continue
+        if by_epoch:
+            steps = [one['step'] for one in trained if one.get('epoch', 0) <= row['step']]
+            step = steps[-1] if steps else 0 if first is None else max(first - 1, 0)  # resumed in a new folder: just before
+            row = {**row, 'step': step, 'epoch': row['step']}
+        found[row['step']] = row
+    return [found[step] for step in sorted(found)]
 
 
 def _parsed(line: bytes) -> Row | None:

@@ -18,9 +18,10 @@ MOMENTS = 7  # validations of which pictures are shown, spread over the run
 ROWS = 12  # validations in the table, the last ones
 SHOWN = 6  # metrics in it
 STATES = dict(
-    running='The run is going on: this is what it has logged so far.',
+    running='The run was going on when this page was drawn: this is what it had logged so far.',
     finished='The run came to its end.',
     stopped='The run is not finished, and no process is in its work directory: --resume goes on.',
+    unknown='The run is not finished; whether a process is in its work directory cannot be asked on this file system.',
 )
 
 

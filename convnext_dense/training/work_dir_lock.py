@@ -31,24 +31,26 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def check_free(folder: str | os.PathLike[str]) -> None:
-    """Stop where another run holds `folder`; nothing is taken, made or left.
+def check_free(folder: str | os.PathLike[str]) -> bool:
+    """Stop where another run holds `folder`; nothing is taken, made or left. False: the file system has no locks to ask.
 
     Raises:
         InputError: who holds it, since when, what to do.
     """
     try:
         handle = os.open(Path(folder, NAME), os.O_RDONLY)
-    except OSError:
-        return
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
     try:
         if not _taken(handle, fcntl.LOCK_SH):
             raise _refused(folder, handle)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
+        return False
     finally:
         os.close(handle)
+    return True
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convnext_dense.report.bootstrap import drawn_anew, interval
+from convnext_dense.report.bootstrap import FEWEST, drawn_anew, interval
 
 
 def test_draws() -> None:
@@ -22,3 +22,12 @@ def test_no_number_in_some_or_all_draws() -> None:
     values = np.array([[1.0, np.nan, np.nan], [3.0, 2.0, np.nan]])
     low, high = interval(values)
     assert low[1] == high[1] == 2 and np.isnan([low[2], high[2]]).all() and 1 <= low[0] < high[0] <= 3
+
+
+def test_too_few_pictures_have_no_interval() -> None:
+    draws = np.random.default_rng(0).normal(size=(50, 3))
+    low, high = interval(draws, np.array([FEWEST - 1, FEWEST, 100]))
+    assert np.isnan([low[0], high[0]]).all() and (low[1:] < high[1:]).all()
+    assert np.isnan(interval(draws, 1)).all() and np.isnan(interval(draws[:, 0], FEWEST - 1)).all()
+    missed = (drawn_anew(1000, 5000)[:, :FEWEST].sum(1) == 0).mean()
+    assert missed < 0.01  # a draw without any of the pictures that have a class

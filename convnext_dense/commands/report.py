@@ -32,7 +32,7 @@ from convnext_dense.report.evaluated import About
 from convnext_dense.report.hub import check_hub, upload
 from convnext_dense.report.log import Log, read_log
 from convnext_dense.report.run_page import run_page
-from convnext_dense.report.runs import Run, compare, detected_of, matches_of
+from convnext_dense.report.runs import Run, alike, compare, detected_of, detector_run
 from convnext_dense.report.seg_figures import figures
 from convnext_dense.report.seg_page import segmentation_sections
 from convnext_dense.run.command import Parser
@@ -129,7 +129,8 @@ def data_name(about: About) -> str:
 def comparison(logs: list[Log], args: Namespace) -> str:
     """The page of several runs; says what it found."""
     runs = [evaluated(log, name, args) for log, name in zip(logs, short_names(args.work_dirs))]
-    pairs = [Pair(runs[0], other, compare(runs[0], other)) for other in runs[1:]]
+    both = [alike(runs[0], other) for other in runs[1:]]
+    pairs = [Pair(first, second, compare(first, second)) for first, second in both]
     for pair in pairs:
         say(pair.difference.sentence(pair.first.name, pair.second.name))
     return compare_page(runs, pairs)
@@ -140,8 +141,7 @@ def evaluated(log: Log, name: str, args: Namespace) -> Run:
     if about.kind == 'segmentation':
         with reading('counting pixels') as told:
             return Run(name, log, about, found=figures(log.folder, about, told))
-    matches, iou_type = matches_of(detected_of(log.folder, about))
-    return Run(name, log, about, matches=matches, iou_type=iou_type)
+    return detector_run(name, log, about)
 
 
 def short_names(folders: list[str]) -> list[str]:

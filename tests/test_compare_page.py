@@ -52,7 +52,9 @@ def test_the_pictures_of_detectors_are_named_by_their_ids(tmp_path: Path) -> Non
 
 
 def test_false_alarms_of_one_run_where_nothing_is_annotated_are_listed(tmp_path: Path) -> None:
-    page = opened(tmp_path, detector(tmp_path / 'a', empty=(5,), shifted=()), detector(tmp_path / 'b', empty=(5,), shifted=(5,)))
+    page = opened(
+        tmp_path, detector(tmp_path / 'a', empty=(5,), shifted=()), detector(tmp_path / 'b', empty=(5,), shifted=(5,))
+    )
     assert '5.png - 0.0' in ' '.join(page.words.split()) and page.words.count('.png') == 1
 
 
@@ -64,7 +66,10 @@ def test_masks_beside_boxes(tmp_path: Path) -> None:
 def test_other_annotations_are_said(tmp_path: Path) -> None:
     page = opened(tmp_path, detector(tmp_path / 'a', 12.0), detector(tmp_path / 'b', empty=(5,), shifted=()))
     words = ' '.join(page.words.split())
-    assert 'the same pictures with different annotations' in words and 'different annotations of the same pictures: drawn by' in words
+    assert (
+        'the same pictures with different annotations' in words
+        and 'different annotations of the same pictures: drawn by' in words
+    )
     assert 'Pictures that differ most' not in page.headings
 
 

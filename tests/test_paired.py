@@ -27,7 +27,8 @@ def test_a_small_gain_on_the_same_pictures_is_shown_by_pairing_alone() -> None:
     base = pictures(0)
     better = base + 0.01 + np.random.default_rng(1).normal(0, 0.005, base.shape)
     paired, alone = (
-        difference('mIoU', ('a', 'b'), means(base), means(better), (200, 200), apart=apart) for apart in ('', 'different pictures')
+        difference('mIoU', ('a', 'b'), means(base), means(better), (200, 200), apart=apart)
+        for apart in ('', 'different pictures')
     )
     assert 0.009 < paired.span[0] < paired.span[1] < 0.011 and alone.span[0] < 0 < alone.span[1]
     assert paired.sentence('A', 'B').startswith('B is better by 1.0 mIoU, 95 % interval ')
@@ -58,7 +59,11 @@ def test_a_class_that_no_picture_has() -> None:
     [
         (0.0004, (0.0001, 0.0007), 'B is better by 0.04 mIoU, 95 % interval 0.01 to 0.07'),
         (-0.0004, (-0.02, -0.00002), 'A is better by 0.040 mIoU, 95 % interval 0.002 to 2.000'),
-        (0.001, (-0.004, -0.0001), 'A is better in nearly all draws, 95 % interval 0.01 to 0.40, but by -0.10 mIoU on all pictures'),
+        (
+            0.001,
+            (-0.004, -0.0001),
+            'A is better in nearly all draws, 95 % interval 0.01 to 0.40, but by -0.10 mIoU on all pictures',
+        ),
         (0.001, (0.0, 0.004), 'no difference shown: B minus A is +0.1 mIoU, 95 % interval 0.0 to 0.4'),
         (-0.001, (-0.004, 1e-5), 'no difference shown: B minus A is -0.100 mIoU, 95 % interval -0.400 to 0.001'),
         (1e-17, (1e-17, 1e-16), 'no difference shown: B minus A is +0.0 mIoU, 95 % interval 0.0 to 0.0'),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from convnext_dense.errors import InputError
 from convnext_dense.training.tracker_kinds import PROJECT
 from convnext_dense.training.tracker_mlflow import LONGEST, MLflowRun, database, flat
 from convnext_dense.training.tracker_queue import for_the_moment
@@ -101,6 +102,20 @@ def test_where_it_writes(tmp_path: Path, monkeypatch) -> None:
     os.environ['MLFLOW_TRACKING_URI'] = 'http://server'
     assert made._store() == ('http://server', None)
     assert MLflowRun(str(tmp_path), tracking_uri='http://own')._store() == ('http://own', None)
+
+
+@pytest.mark.parametrize('name', ['what?', 'a#b', '50%'])
+def test_a_folder_whose_name_means_something_in_an_address(name: str, tmp_path: Path, monkeypatch) -> None:
+    """The database would lie elsewhere, and others with it: of `what?a` and of `what?b` in `what`."""
+    monkeypatch.setattr('convnext_dense.training.tracker_mlflow.find_spec', lambda name: name)
+    made = MLflowRun(str(tmp_path / name / 'trackers/mlflow'))
+    with pytest.raises(
+        InputError, match=r'^tracker mlflow: expected a folder without \?, # and %.*name another work directory, or'
+    ):
+        made._store()
+    assert not os.listdir(tmp_path)
+    os.environ['MLFLOW_TRACKING_URI'] = 'http://server'
+    assert made._store() == ('http://server', None)
 
 
 def test_names_and_entries() -> None:

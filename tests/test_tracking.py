@@ -127,3 +127,12 @@ def test_lines_say_where(monkeypatch) -> None:
         'tracker mlflow: the server of MLFLOW_TRACKING_URI, https://host:5000/x',
         'tracker wandb: the project roads of WANDB_PROJECT',
     ]
+
+
+def test_a_work_directory_that_mlflows_database_cannot_lie_in() -> None:
+    with pytest.raises(InputError, match=r"tracker mlflow: expected a folder without .*run\?/trackers/mlflow with '\?'"):
+        settled(['mlflow'], LOCAL, work_dir='run?')
+    own = dict(type='MLflowVisBackend', tracking_uri='http://me:secret@host:5000')
+    assert settled(['mlflow'], own, work_dir='run?')[1] == ['tracker mlflow: the server of the config, http://host:5000']
+    lines = settled(['tensorboard', 'aim'], work_dir='a run?')[1]
+    assert lines[0].endswith("tensorboard --logdir 'a run?/trackers/tensorboard'") and "'a run?/trackers/aim'" in lines[1]

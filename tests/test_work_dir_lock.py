@@ -13,8 +13,8 @@ import pytest
 from logs import a_run
 
 from convnext_dense.errors import InputError
-from convnext_dense.training import work_dir_lock as module
 from convnext_dense.report.log import read_log
+from convnext_dense.training import work_dir_lock as module
 from convnext_dense.training.work_dir_lock import check_free, work_dir_lock
 
 

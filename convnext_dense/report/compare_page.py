@@ -54,13 +54,14 @@ def _what_is_compared(pairs: Sequence[Pair]) -> str:
         names = f'{first.name} and {second.name}'
         if found.apart == PICTURES:
             lines.append(
-                f'{names} were tested on different pictures ({len(first.pictures)} and {len(second.pictures)}): the interval is '
-                'of both drawn by themselves, and no pictures are compared.'
+                f'{names} were tested on different pictures ({len(first.pictures)} and {len(second.pictures)}): the interval '
+                'is of both drawn by themselves, and no pictures are compared.'
             )
         elif found.apart:
             lines.append(
                 f'{names} were tested on the same pictures with different annotations, as where a class was left out of one: '
-                'part of the difference may be theirs. The interval is of both drawn by themselves, and no pictures are compared.'
+                'part of the difference may be theirs. The interval is of both drawn by themselves, and no pictures are '
+                'compared.'
             )
         if set(first.classes) != set(second.classes):
             only = [

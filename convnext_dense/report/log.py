@@ -104,7 +104,7 @@ def read_log(folder: Path | str) -> Log:
             continue  # of a test, or a start that did not come to its first line: at most it evaluated
         log.folders.append(file.parents[1])
         if log.train:
-            log.starts.append(first)
+            log.starts.append(train[0]['step'])
         log.train = before + train
         log.starts = [start for start in log.starts if start <= first and log.train[0]['step'] < start]
     if not log.train:

@@ -43,7 +43,8 @@ class Difference:
         sign = side(self.span)
         if np.isnan(self.span[0]):
             (by,) = percentages([self.mean], signed=True)
-            return f'no difference shown: {second} minus {first} is {by} {self.metric}, no interval of fewer than {FEWEST} pictures'
+            none = f'no interval of fewer than {FEWEST} pictures'
+            return f'no difference shown: {second} minus {first} is {by} {self.metric}, {none}'
         if not sign:
             by, *ends = percentages([self.mean, *self.span], signed=True)
             ends = [end.removeprefix('+') for end in ends]

@@ -7,6 +7,7 @@ import os
 import re
 from argparse import Namespace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from mmengine.config import Config
@@ -37,7 +38,8 @@ def settle_trackers(cfg: Config, args: Namespace) -> list[str]:
     One that the config has is taken with its arguments. The config's `work_dir` is settled by then. Lines for the log.
 
     Raises:
-        InputError: for a name that is none of them; for backends that are no dicts.
+        InputError: for a name that is none of them; for backends that are no dicts; for a work directory that MLflow's
+            database cannot lie in.
     """
     names = list(dict.fromkeys(getattr(args, 'tracker', None) or []))
     for name in names:
@@ -50,9 +52,12 @@ def settle_trackers(cfg: Config, args: Namespace) -> list[str]:
     backends = [backends] if isinstance(backends, dict) else backends
     if not isinstance(backends, (list, tuple)) or not all(isinstance(one, dict) for one in backends):
         raise InputError(f'visualizer.vis_backends: expected a list of dicts, got {brief(backends)}; write them so')
-    visualizer['vis_backends'] = _with_trackers([dict(one) for one in backends], names)
+    backends = _with_trackers([dict(one) for one in backends], names)
+    given = {_name_of(one): one['backend'] for one in backends if _type(one) == OURS}
+    lines = [f'tracker {name}: {_told(name, Path(cfg.work_dir, FOLDER), given[name])}' for name in names]
+    visualizer['vis_backends'] = backends
     cfg.visualizer = visualizer
-    return [f'tracker {name}: {_told(name, Path(cfg.work_dir, FOLDER))}' for name in names]
+    return lines
 
 
 def _with_trackers(backends: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
@@ -78,15 +83,23 @@ def _guarded(name: str, backend: dict[str, Any]) -> dict[str, Any]:
     return dict(type=OURS, backend=inner, name=backend.get('name', name))
 
 
-def _told(name: str, folder: Path) -> str:
+def _told(name: str, folder: Path, backend: dict[str, Any]) -> str:
     """Where it writes, and what shows it."""
+    place = f'{folder / name}'
     if name == 'tensorboard':
-        return f'{folder / name}; tensorboard --logdir {folder / name}'
+        return f'{place}; tensorboard --logdir {quote(place)}'
+    if name == 'mlflow' and backend.get('tracking_uri'):
+        return f'the server of the config, {_without_password(backend["tracking_uri"])}'
     uri = os.environ.get('MLFLOW_TRACKING_URI')
+    if name == 'mlflow' and uri:
+        return f'the server of MLFLOW_TRACKING_URI, {_without_password(uri)}'
     if name == 'mlflow':
-        own = f'{folder / name}; mlflow ui --backend-store-uri {database(folder / name)}'
-        return f'the server of MLFLOW_TRACKING_URI, {re.sub("//[^/@]+@", "//", uri)}' if uri else own
+        return f'{place}; mlflow ui --backend-store-uri {quote(database(folder / name))}'
     if name == 'aim':
-        return f'{folder / name}; aim up --repo {folder / name}'
+        return f'{place}; aim up --repo {quote(place)}'
     project = os.environ.get(PLACES[name])
     return f'the project {project or "convnext-dense"} of {PLACES[name]}' if project else 'the project convnext-dense'
+
+
+def _without_password(uri: str) -> str:
+    return re.sub('//[^/@]+@', '//', uri)

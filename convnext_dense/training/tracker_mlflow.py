@@ -16,6 +16,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.visualization import MLflowVisBackend
 
+from convnext_dense.errors import InputError
 from convnext_dense.training.tracker_kinds import PROJECT, TrackerRun, plain
 
 LONGEST = 500  # characters of a parameter
@@ -64,8 +65,9 @@ class MLflowRun(TrackerRun, MLflowVisBackend):
         if find_spec('sqlalchemy') is None:  # as with mlflow-skinny alone; MLflow takes no other local store any more
             raise RuntimeError('no database: pip install sqlalchemy alembic, or name a server by MLFLOW_TRACKING_URI')
         folder = Path(self._save_dir).resolve()
+        address = database(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        return database(folder), (folder / 'artifacts').as_uri()
+        return address, (folder / 'artifacts').as_uri()
 
     def steps(self) -> Mapping[str, Collection[int]]:
         names = self._client.get_run(self._id).data.metrics
@@ -99,8 +101,20 @@ class MLflowRun(TrackerRun, MLflowVisBackend):
 
 
 def database(folder: Path) -> str:
-    """The address of the database in a folder."""
-    return f'sqlite:///{folder.resolve()}/mlflow.db'
+    """The address of the database in a folder.
+
+    Raises:
+        InputError: for a path with what means something in an address. Written as %3F and the like, versions of SQLAlchemy
+            read it in different ways, and MLflow makes a folder of that name, too.
+    """
+    path = folder.resolve()
+    wrong = ' and '.join(repr(one) for one in '?#%' if one in str(path))
+    if wrong:
+        raise InputError(
+            f"tracker mlflow: expected a folder without ?, # and % for MLflow's database, got {path} with {wrong}; name "
+            'another work directory, or a server by MLFLOW_TRACKING_URI'
+        )
+    return f'sqlite:///{path}/mlflow.db'
 
 
 def flat(node: Any, path: str = '') -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from convnext_dense.files import partial_file
+from convnext_dense.report.html import drawn
 from convnext_dense.report.log import Log, losses
 
 COLUMNS, WIDTH, HEIGHT = 2, 5.2, 2.7  # panels in a row, and inches of a panel
@@ -17,6 +18,7 @@ FEW = 40  # points of a line up to which each is marked
 
 def curves(logs: Mapping[str, Log]) -> Figure:
     """One figure of runs by their names. Of several, each panel has a line for each run; of one, the loss has its parts."""
+    logs = {drawn(name): log for name, log in logs.items()}
     panels = [draw for draw, there in _panels(list(logs.values())) if there]
     rows = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(WIDTH * COLUMNS, HEIGHT * rows), layout='constrained')
@@ -74,7 +76,7 @@ def _loss(axis: Any, logs: Mapping[str, Log]) -> None:
         (log,) = logs.values()
         axis.get_lines()[0].set(color='black', label='loss')
         for name in losses([log]):
-            _line(axis, *log.values(name), label=name, alpha=0.8)
+            _line(axis, *log.values(name), label=drawn(name), alpha=0.8)
     values = [v for log in logs.values() for v in log.values('loss')[1] if v > 0]
     if values and max(values) > 20 * min(values):
         axis.set_yscale('log')
@@ -100,12 +102,12 @@ def _metric(axis: Any, logs: Mapping[str, Log]) -> None:
             steps, values = log.values(name, val=True)
             if not steps:
                 continue
-            axis.plot(steps, values, marker='o', markersize=3, linewidth=1.2, label=run if len(logs) > 1 else name)
+            axis.plot(steps, values, marker='o', markersize=3, linewidth=1.2, label=run if len(logs) > 1 else drawn(name))
             best = log.best(name)
             if best is not None and name == names[0]:
                 axis.plot(*best, marker='*', markersize=10, color=axis.get_lines()[-1].get_color())
                 axis.annotate(f'{best[1]:.4g}', best, textcoords='offset points', xytext=(0, -13), fontsize=7, ha='center')
-    axis.set_title(f'{names[0]}, best marked', fontsize=9, loc='left')
+    axis.set_title(f'{drawn(names[0])}, best marked', fontsize=9, loc='left')
 
 
 def _rate(axis: Any, logs: Mapping[str, Log]) -> None:

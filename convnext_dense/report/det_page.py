@@ -19,8 +19,10 @@ from convnext_dense.report.html import bar, chart, swatch, table
 from convnext_dense.report.tide import KINDS, Tide, tide
 
 Palette = Sequence[Sequence[int]]
+NOT_GIVEN = 'not given'
 WORDS = {'bbox': 'boxes', 'segm': 'masks'}
-KIND_WORDS = {
+KIND_NOT_GIVEN = 'not given'
+WORDS = {
     'classification': 'an object with the label of another class: IoU of at least 0.5 with it',
     'localisation': 'the right class in a wrong place: IoU of 0.1 to 0.5 with an object of it',
     'both': 'a wrong class in a wrong place',
@@ -28,7 +30,8 @@ KIND_WORDS = {
     'background': 'nothing is there: IoU of at most 0.1 with any object',
     'missed': 'an object that no detection found, nor one of a wrong class or place',
 }
-STAT_WORDS = {
+STAT_NOT_GIVEN = 'not given'
+WORDS = {
     'mAP': 'AP, mean over IoU 0.50 to 0.95',
     'mAP_50': 'AP at IoU 0.50',
     'mAP_75': 'AP at IoU 0.75',
@@ -116,11 +119,15 @@ def _cost(value: float) -> str:
 
 def _numbers(types: Sequence[str], metrics: Mapping[str, float]) -> str:
     def cell(iou_type: str, name: str) -> str:
-        value = next((value for key, value in metrics.items() if key.rpartition('/')[2] == f'{iou_type}_{name}'), np.nan)
-        return number(value if value >= 0 else np.nan)
+        value = next((value for key, value in metrics.items() if key.rpartition('/')[2] == f'{iou_type}_{name}'), None)
+        return NOT_GIVEN if value is None else number(value if value >= 0 else np.nan)
 
     rows = [[f'<b>{name}</b>: {STAT_WORDS[name]}', *(cell(one, name) for one in types)] for name in STATS]
     words = 'The twelve numbers of COCO, from 0 to 1, the higher the better; a dash where there is no object to count.'
+    if any(NOT_GIVEN in row for row in rows):
+        words += (
+            f' {NOT_GIVEN[0].upper()}{NOT_GIVEN[1:]}: the evaluator of the config does not say it; CocoStatsMetric says all.'
+        )
     return section('Numbers', words, table(['number', *(WORDS[one] for one in types)], rows))
 
 

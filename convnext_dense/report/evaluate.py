@@ -44,7 +44,7 @@ from convnext_dense.training.last_good import meta_of
 from convnext_dense.weights.load import trained_classes
 
 PREFIX = 'detections'  # of the metric's own files
-DATA = ('data_root', 'val_ann', 'data', 'layout', 'classes', 'merge', 'ignore', 'val_share', 'group_by', 'channels')
+DATA = ('data_root', 'val_ann', 'data', 'task', 'layout', 'classes', 'merge', 'ignore', 'val_share', 'group_by', 'channels')
 
 
 def run_config(log: Log) -> Path:
@@ -60,10 +60,11 @@ def run_config(log: Log) -> Path:
     return path
 
 
-def evaluate(log: Log, args: Namespace, say: Callable[[str], None]) -> About:
+def evaluate(log: Log, args: Namespace, say: Callable[[str], None], place: Path | None = None) -> About:
     """What is kept of the run's checkpoint on the test pictures; predicted where it is not there, or not of these.
 
-    `args`: checkpoint (None for the last one), again, and the options of own data. It says what it does by `say`.
+    `args`: checkpoint (None for the last one), again, and the options of own data. It says what it does by `say`. What is
+    predicted is kept in `place`, by default the work directory.
 
     Raises:
         InputError: for a checkpoint, data or a config that cannot be tested.
@@ -74,10 +75,11 @@ def evaluate(log: Log, args: Namespace, say: Callable[[str], None]) -> About:
     if there and not args.again and there.data == asked and _same_file(there, checkpoint):
         say(f'report: the predictions of {checkpoint} are there, {len(there.pictures)} pictures; --again predicts anew')
         return there
+    place = place or log.folder
     cfg = load_config(str(run_config(log)), data_root=args.data_root)
     check_parts(cfg, ('test',))
     cfg.load_from, cfg.resume, cfg.custom_hooks = checkpoint, False, []
-    cfg.work_dir = str(log.folder / 'report' / 'test')
+    cfg.work_dir = str(place / 'report' / 'test')
     if isinstance(cfg.get('visualizer'), dict):
         cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]  # not a second run on a tracker
     lines = _settled_data(log, cfg, args, checkpoint)
@@ -88,7 +90,7 @@ def evaluate(log: Log, args: Namespace, say: Callable[[str], None]) -> About:
     model = build_on_meta(cfg)
     check_data(cfg, ['test_dataloader'])
     check_weights(cfg, model, data_classes(cfg, 'test_dataloader'))
-    folder = log.folder / f'{FOLDER}.partial'  # what is there stays until this is whole
+    folder = place / f'{FOLDER}.partial'  # what is there stays until this is whole
     shutil.rmtree(folder, ignore_errors=True)
     (folder / MAPS).mkdir(parents=True)
     detector = _keep_detections(cfg, folder)
@@ -108,9 +110,9 @@ def evaluate(log: Log, args: Namespace, say: Callable[[str], None]) -> About:
         about.images = _write_detections(cfg, folder, hook, names.classes)
     elif hook.confident:
         about.calibration = hook.bins.tolist()
-    shutil.rmtree(log.folder / FOLDER, ignore_errors=True)
-    folder.rename(log.folder / FOLDER)
-    write_about(log.folder, about)
+    shutil.rmtree(place / FOLDER, ignore_errors=True)
+    folder.rename(place / FOLDER)
+    write_about(place, about)
     return about
 
 

@@ -43,11 +43,22 @@ def page(title: str, sections: Sequence[str]) -> str:
     """A whole page of sections, which are HTML; empty ones are left out."""
     body = '\n'.join(filter(None, sections))
     script = f'<script>{SORT}</script>' if 'class="sorts"' in body else ''
-    return (
+    return plain(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<style>{STYLE}</style></head>'
         f'<body>\n{body}\n{script}</body></html>\n'
     )
+
+
+def plain(text: str) -> str:
+    """Text that can be written: bytes of a file's name that are no UTF-8 as \\udcff and the like."""
+    return text.encode('utf-8', 'backslashreplace').decode()
+
+
+def drawn(name: str) -> str:
+    """A name as matplotlib draws it as it is: no formula between two $, and in the legend, which leaves out what begins with _."""
+    name = plain(name).replace('$', r'\$')
+    return f' {name}' if name.startswith('_') else name
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], sorts: bool = False) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from convnext_dense.report.curves import curves
+from convnext_dense.report.evaluated import About
 from convnext_dense.report.html import chart, grid, page, table
 from convnext_dense.report.log import PICTURES, Log
 
@@ -25,13 +26,48 @@ STATES = dict(
 )
 
 
-def run_page(log: Log, sections: Sequence[str] = ()) -> str:
-    """The whole page; `sections` are of the evaluated model."""
-    return page(log.folder.resolve().name, [_head(log), _curves(log), _validations(log), _over_time(log.folder), *sections])
+def run_page(log: Log, sections: Sequence[str] = (), before: Path | None = None) -> str:
+    """The whole page; `sections` are of the evaluated model.
+
+    Without them, those of the page that is in `before`, if it is of this run, go on: told as what they are.
+    """
+    last = [_marks(log)[0], *sections, _marks(log)[1]] if sections else _carried_over(log, before)
+    return page(log.folder.resolve().name, [_head(log), _curves(log), _validations(log), _over_time(log.folder), *last])
+
+
+def evaluated_line(about: About) -> str:
+    """Which model the sections are of, and when they were made: as it stands in pages of a later time, too."""
+    after = f', after {about.iteration} iterations' if about.iteration else ''
+    words = f'What follows is of {about.checkpoint}{after}, on {len(about.pictures)} pictures; made {_now()}.'
+    return f'<p class="note">{escape(words)}</p>'
+
+
+def _carried_over(log: Log, before: Path | None) -> list[str]:
+    """The part of an earlier page that is of the evaluated model."""
+    text = before.read_text('utf-8', 'replace') if before is not None and before.is_file() else ''
+    start, end = _marks(log)
+    if start not in text or end not in text.partition(start)[2]:
+        return []
+    words = 'From here on as an earlier page had it: convnext-dense report makes it anew.'
+    return [f'<h2>What the model gets wrong</h2><p class="warning">{words}</p>', start, _between(text, start, end), end]
+
+
+def _between(text: str, start: str, end: str) -> str:
+    return text.partition(start)[2].rpartition(end)[0].strip()
+
+
+def _marks(log: Log) -> tuple[str, str]:
+    """Around what is of the evaluated model; of runs of one name, the time of the first start tells one from another."""
+    name = escape(f'{log.folder.resolve().name}/{log.folders[0].name}')
+    return f'<!-- evaluated: {name} -->', '<!-- end -->'
+
+
+def _now() -> str:
+    return time.strftime('%Y-%m-%d %H:%M')
 
 
 def _head(log: Log) -> str:
-    lines = [STATES[log.state], f'{log.iteration} iterations are logged; drawn {time.strftime("%Y-%m-%d %H:%M")}.']
+    lines = [STATES[log.state], f'{log.iteration} iterations are logged; drawn {_now()}.']
     name = next(iter(log.metrics), None)
     best = log.best(name) if name else None
     if name and best is not None:

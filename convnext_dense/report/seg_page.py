@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convnext_dense.report.bootstrap import LEVEL
 from convnext_dense.report.evaluated import BINS, FOLDER, MAPS, About, read_maps
-from convnext_dense.report.html import chart, grid, percent, span, swatch, table
+from convnext_dense.report.html import chart, drawn, grid, percent, span, swatch, table
 from convnext_dense.report.known import mean_known
 from convnext_dense.report.look import Names, names_of
 from convnext_dense.report.seg_counts import EDGES, SIZES
@@ -149,7 +149,7 @@ def _matrix(names: Names, confusion: NDArray[np.int64]) -> str:
             if shares[row, column] >= 0.5:
                 colour = 'white' if shares[row, column] > 60 else 'black'
                 axis.text(column, row, f'{shares[row, column]:.0f}', ha='center', va='center', fontsize=7, color=colour)
-    labels = [name.replace('$', r'\$') for name in names.classes]
+    labels = [drawn(name) for name in names.classes]
     axis.set_xticks(range(size), labels, rotation=90, fontsize=8)
     axis.set_yticks(range(size), labels, fontsize=8)
     axis.set(xlabel='predicted', ylabel='truth')

@@ -126,14 +126,15 @@ def peak_memory() -> float:
 
 
 def renew(folder: Path) -> None:
-    """Write curves.png and report.html of the run in a work directory."""
+    """Write curves.png and report.html of the run in a work directory; what the page said of an evaluated model stays."""
     from convnext_dense.report.curves import write_curves  # matplotlib: not for runs that never come to a validation
     from convnext_dense.report.run_page import run_page
 
     log = read_log(folder)
     write_curves({folder.name: log}, folder / 'curves.png')
-    with partial_file(folder / 'report.html') as partial:
-        partial.write_text(run_page(log))
+    path = folder / 'report.html'
+    with partial_file(path) as partial:
+        partial.write_text(run_page(log, before=path), encoding='utf-8')
 
 
 def _save(path: Path, rgb: Any) -> None:

@@ -28,19 +28,18 @@ from convnext_dense.report.det_figures import by_class as ap_by_class
 from convnext_dense.report.det_matches import class_matches, types_of
 from convnext_dense.report.det_page import detection_sections
 from convnext_dense.report.evaluate import evaluate, run_config
-from convnext_dense.report.evaluated import About
 from convnext_dense.report.hub import check_hub, upload
 from convnext_dense.report.log import Log, read_log
 from convnext_dense.report.run_page import run_page
 from convnext_dense.report.runs import Run, compare, detected_of, matches_of
 from convnext_dense.report.seg_figures import figures
 from convnext_dense.report.seg_page import segmentation_sections
+from convnext_dense.report.source import source_of
 from convnext_dense.run.command import Parser
 from convnext_dense.run.own_data import reading
 from convnext_dense.run.own_options import add_data_options, check_data_options
 
 PAGE, COMPARISON, CARD, CURVES = 'report.html', 'comparison.html', 'model_card.md', 'curves.png'
-SPLITS = ('validation', 'val', 'test', 'training', 'train', 'images', 'annotations')  # folders: no names of data sets
 say = partial(print, flush=True)
 
 
@@ -112,18 +111,13 @@ def one_run(log: Log, args: Namespace, out: Path) -> None:
     write(out, run_page(log, sections))
     write_curves({log.folder.resolve().name: log}, log.folder / CURVES)
     config = run_config(log)
-    card = model_card(about, Config.fromfile(config), args.data_name or data_name(about), by_class, args.hub)
+    cfg = Config.fromfile(config)
+    card = model_card(about, cfg, source_of(about, cfg, log.folder, args), by_class, args.hub)
     with partial_file(log.folder / CARD) as partial:
         partial.write_text(card)
     say(f'written: {log.folder / CURVES}, {log.folder / CARD}')
     if args.hub:
         upload(args.hub, log.folder, about.checkpoint, config, card, say)
-
-
-def data_name(about: About) -> str:
-    """The folder that holds the splits of the pictures."""
-    parts = Path(about.pictures[0]).resolve().parent.parts[1:]
-    return next((part for part in reversed(parts) if part.lower() not in SPLITS), 'the data')
 
 
 def comparison(logs: list[Log], args: Namespace) -> str:

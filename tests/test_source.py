@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from conftest import SHAPES
-from evaluations import segmented
 from mmengine.config import Config
 
 from convnext_dense.report.evaluate import DATA
+from convnext_dense.report.evaluated import About
 from convnext_dense.report.source import command, source_of
 from convnext_dense.run.options import load_config
 from convnext_dense.run.own_options import SHARE
@@ -16,6 +16,10 @@ from convnext_dense.run.own_options import SHARE
 
 def options(**given: object) -> Namespace:
     return Namespace(**{**dict.fromkeys([*DATA, 'data_name', 'checkpoint']), 'val_share': SHARE, **given})
+
+
+def about_of(picture: str) -> About:
+    return About('segmentation', 'iter_1.pth', [1, 1], 1, '{}', pictures=[picture])
 
 
 @pytest.mark.parametrize(
@@ -29,13 +33,13 @@ def options(**given: object) -> Namespace:
     ],
 )
 def test_data_of_training_and_of_the_test(tmp_path: Path, picture: str, given: str | None, expected: tuple) -> None:
-    about = segmented(tmp_path, pictures=['/' + picture])
+    about = about_of('/' + picture)
     found = source_of(about, load_config(SHAPES), tmp_path, options(data_name=given))
     assert (found.trained, found.tested, found.split) == expected
 
 
 def test_a_config_without_training_data(tmp_path: Path) -> None:
-    about = segmented(tmp_path, pictures=['/a/city/val/1.png'])
+    about = about_of('/a/city/val/1.png')
     found = source_of(about, Config({}), tmp_path, options())
     assert (found.trained, found.tested) == ('city', 'city')
 

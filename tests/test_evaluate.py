@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_figures_are_those_of_test(trained, kind: str, figure: str) -> None:
     wanted = {name: value for name, value in tested.items() if 'time' not in name}
     assert about is not None and {n: v for n, v in about.metrics.items() if 'time' not in n} == wanted and figure in wanted
     page = opened(work_dir / 'report.html')
+    assert 'The evaluator has' not in page.words  # what is counted of the kept maps is what the metric counted
     assert 'Curves' in page.headings and 'Numbers' in page.headings and f'{wanted[figure]:.2f}' in page.words
     assert (work_dir / 'model_card.md').read_text().startswith('---\nlibrary_name') and (work_dir / 'curves.png').is_file()
     assert len(about.pictures) == 5 and about.iteration > 0
@@ -61,6 +63,28 @@ def test_what_is_kept_is_not_predicted_again(trained) -> None:
     about = read_about(work_dir)
     assert about is not None and about.iteration == 1 and 'are there' not in done.stdout
     assert len(list((work_dir / FOLDER / 'maps').iterdir())) == 5
+
+
+def test_a_copied_run_is_its_own(trained, tmp_path: Path) -> None:
+    call_tool('report', str(trained['seg']))
+    copy = tmp_path / 'copy'
+    shutil.copytree(trained['seg'], copy)
+    done = call_tool('report', str(copy))
+    assert done.returncode == 0 and f'the predictions of {copy}/iter_2.pth are there' in done.stdout
+    assert str(trained['seg']) not in (copy / 'model_card.md').read_text()
+
+
+def test_data_that_have_changed_are_predicted_anew(trained) -> None:
+    work_dir = trained['seg']
+    call_tool('report', str(work_dir))
+    path = work_dir / FOLDER / ABOUT
+    content = json.loads(path.read_text())
+    mask = next(name for name in content['files'] if '/annotations/' in name and name.endswith('.png'))
+    content['files'][mask][0] += 1
+    path.write_text(json.dumps(content))
+    done = call_tool('report', str(work_dir))
+    assert f'{mask} has changed since it was predicted on' in done.stdout
+    assert 'are there, 5 pictures' in call_tool('report', str(work_dir)).stdout
 
 
 def test_own_data(trained, tmp_path: Path, shapes: str) -> None:
@@ -82,8 +106,6 @@ def test_curves_alone(trained, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('kind', ['seg', 'det'])
 def test_two_runs(trained, tmp_path: Path, shapes: str, kind: str) -> None:
-    import shutil
-
     other = Path(shutil.copytree(trained[kind], tmp_path / 'copy'))
     out = tmp_path / 'both.html'
     done = call_tool('report', str(trained[kind]), str(other), '--out', str(out))

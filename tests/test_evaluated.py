@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from convnext_dense.errors import InputError
-from convnext_dense.report.evaluated import ABOUT, FOLDER, About, read_about, read_maps, stamp_of, write_about, write_maps
+from convnext_dense.report.evaluated import (
+    ABOUT,
+    FOLDER,
+    About,
+    changed,
+    read_about,
+    read_maps,
+    stamp_of,
+    stamps_of,
+    write_about,
+    write_maps,
+)
 
 
 def about() -> About:
@@ -23,7 +34,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read_about(tmp_path) == about()
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"version": 0}', json.dumps(dict(version=1, new=3)), '{"vers'])
+@pytest.mark.parametrize('text', ['', '[]', '{"version": 0}', json.dumps(dict(version=2, new=3)), '{"vers'])
 def test_what_is_not_whole_is_as_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / FOLDER).mkdir(parents=True)
     (tmp_path / FOLDER / ABOUT).write_text(text)
@@ -38,6 +49,28 @@ def test_maps(tmp_path: Path, kind: type) -> None:
     assert (truth == one).all() and (predicted == other).all()
     with pytest.raises(InputError, match='000004.png which cannot be read; --again'):
         read_maps(tmp_path, 4)
+
+
+def test_pictures_annotations_and_folders_that_have_changed(tmp_path: Path) -> None:
+    one, other = tmp_path / 'images' / 'a.png', tmp_path / 'masks' / 'a.png'
+    for path in (one, other):
+        path.parent.mkdir()
+        path.write_text('x')
+    found = about()
+    found.files = stamps_of([str(one), str(other), str(tmp_path / 'gone' / 'b.png')])
+    assert set(found.files) == {str(path) for path in (one, one.parent, other, other.parent)}
+    assert changed(found) is None
+    other.write_text('yy')
+    assert changed(found) == str(other)
+    other.write_text('x')
+    found.files = stamps_of([str(one), str(other)])
+    (one.parent / 'new.png').touch()
+    assert changed(found) == str(one.parent)
+    one.unlink()
+    other.unlink()
+    one.parent.rename(tmp_path / 'elsewhere')  # of another machine
+    found.files.pop(str(other.parent))
+    assert changed(found) is None
 
 
 def test_a_file_is_known_by_size_and_time(tmp_path: Path) -> None:

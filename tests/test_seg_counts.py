@@ -47,6 +47,16 @@ def test_boundaries_of_all_classes_at_once_are_those_of_each() -> None:
         assert found.edge[:, label].tolist() == [t.sum(), p.sum(), (t & p).sum()]
 
 
+def test_where_the_truth_has_no_class_no_boundary_is_missed() -> None:
+    """A void ring around objects, as in Pascal VOC: what is right everywhere else is right along boundaries, too."""
+    predicted = blobs(0)
+    truth = predicted.copy()
+    truth[cv2.morphologyEx(predicted, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 0] = 255
+    truth[:, 40:48] = 255
+    found = count(truth, predicted, 4)
+    assert (found.edge[0] == found.edge[1]).all() and (found.edge[0] == found.edge[2]).all() and found.edge.any()
+
+
 def test_sizes_add_up_to_all() -> None:
     truth, predicted = blobs(2), blobs(3)
     found = count(truth, predicted, 4)

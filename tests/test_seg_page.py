@@ -7,7 +7,7 @@ import pytest
 from evaluations import CLASSES, segmented
 from test_data_page import Page
 
-from convnext_dense.report.evaluated import BINS, read_about
+from convnext_dense.report.evaluated import BINS, read_about, write_about
 from convnext_dense.report.html import page
 from convnext_dense.report.seg_figures import figures
 from convnext_dense.report.seg_page import WORST, calibration_error, segmentation_sections
@@ -31,6 +31,19 @@ def test_sections(tmp_path: Path) -> None:
     words = ' '.join(found.words.split())
     assert 'mIoU 70.00' in words and 'road taken for tree' in words and 'sky <b> taken' not in words
     assert all(name in words for name in CLASSES) and 'less sure than it could be' in words
+
+
+def test_the_evaluators_figure_is_that_of_the_counted_pixels_or_it_is_said(tmp_path: Path) -> None:
+    about = segmented(tmp_path)
+    assert 'The evaluator has an mIoU of 70.00' in opened(tmp_path).words
+    about.metrics['mIoU'] = round(100 * float(np.nanmean(figures(tmp_path, about).ious)), 2)
+    write_about(tmp_path, about)
+    assert 'The evaluator has' not in opened(tmp_path).words
+
+
+def test_pixels_whose_confidence_is_no_number_are_counted(tmp_path: Path) -> None:
+    segmented(tmp_path, not_finite=17)
+    assert 'Of 17 pixels it is no number' in opened(tmp_path).words
 
 
 def test_a_perfect_model(tmp_path: Path) -> None:

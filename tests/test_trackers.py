@@ -31,6 +31,7 @@ from tracker_sets import Memory, module, training
 
 from convnext_dense.errors import InputError, Stopped
 from convnext_dense.training import tracker_kinds, tracker_queue
+from convnext_dense.training.background import wait_for_writers
 from convnext_dense.training.stopping import StopHook
 from convnext_dense.training.trackers import TrackerBackend, close_trackers, keep_log_files
 
@@ -88,6 +89,7 @@ def test_a_stopped_run_goes_on_in_the_same_curve(tmp_path: Path, served, backend
 
     with pytest.raises(Stopped):
         run(tmp_path, dict(max_iters=7), Stops(), backend=backend)
+    wait_for_writers()  # its checkpoint of iteration 4 may be on the way to the disk
     close_trackers()  # as the command does
     (tracker,) = served.values()
     assert len(tracker.curve('loss')) in (4, 5) and tracker.ends == [False]

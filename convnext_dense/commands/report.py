@@ -7,7 +7,7 @@
     convnext-dense report RUN_A RUN_B                    # RUN_A/comparison.html: is B better than A, and how sure is that?
     convnext-dense report WORK_DIR --hub ORG/NAME        # checkpoint, config, card, exported files to the Hugging Face hub
 
-The model predicts its test pictures once; what it said is kept in WORK_DIR/report/evaluated where that can be written. Figures are those of `test`.
+The model predicts its test pictures once; what it said is kept in WORK_DIR/report/evaluated. Figures are those of `test`.
 
 Reads from the run's config: model, test_dataloader, test_evaluator.
 Exit status 2: wrong input, said in one line. 70: an unforeseen error. 130: Ctrl-C.
@@ -38,12 +38,12 @@ from convnext_dense.report.run_page import evaluated_line, run_page
 from convnext_dense.report.runs import Run, alike, compare, detected_of, detector_run
 from convnext_dense.report.seg_figures import figures
 from convnext_dense.report.seg_page import segmentation_sections
+from convnext_dense.report.source import source_of
 from convnext_dense.run.command import Parser
 from convnext_dense.run.own_data import reading
 from convnext_dense.run.own_options import add_data_options, check_data_options
 
 PAGE, COMPARISON, CARD, CURVES = 'report.html', 'comparison.html', 'model_card.md', 'curves.png'
-SPLITS = ('validation', 'val', 'test', 'training', 'train', 'images', 'annotations')  # folders: no names of data sets
 
 
 def say(line: str) -> None:
@@ -113,8 +113,6 @@ def check_options(args: Namespace) -> None:
             raise InputError(f'{option}: expected {what}, got {"several" if several else "both"}; leave out one of them')
     if several and len({Path(one).resolve() for one in args.work_dirs}) < len(args.work_dirs):
         raise InputError('WORK_DIR: expected different runs, got one of them twice; name others')
-    if args.mean is not None:  # also where predictions are kept
-        raise InputError('--mean and --std: expected by training alone; the checkpoint has them; leave them out')
     if args.hub:
         check_hub(args.hub)
 
@@ -149,17 +147,12 @@ def one_run(log: Log, args: Namespace, out: Path, stack: ExitStack) -> None:
     write(out, run_page(log, [evaluated_line(about), *sections]))
     write_curves({log.folder.resolve().name: log}, out.parent / CURVES)
     config = run_config(log)
-    card = model_card(about, Config.fromfile(config), args.data_name or data_name(about), by_class, args.hub)
+    cfg = Config.fromfile(config)
+    card = model_card(about, cfg, source_of(about, cfg, log.folder, args), by_class, args.hub)
     say(f'written: {out.parent / CURVES}')
     write(out.parent / CARD, card)
     if args.hub:
         upload(args.hub, log.folder, about.checkpoint, config, card, say)
-
-
-def data_name(about: About) -> str:
-    """The folder that holds the splits of the pictures."""
-    parts = Path(about.pictures[0]).resolve().parent.parts[1:]
-    return next((part for part in reversed(parts) if part.lower() not in SPLITS), 'the data')
 
 
 def comparison(logs: list[Log], args: Namespace, stack: ExitStack) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,37 @@ NUMBERS = ('mIoU', 'mAcc', 'aAcc', 'coco/bbox_mAP', 'coco/bbox_mAP_50', 'coco/se
 TYPES = {'mIoU': 'mean_iou', 'mAcc': 'mean_accuracy', 'aAcc': 'overall_accuracy'}  # by the hub's names of metrics
 
 
-def model_card(about: About, cfg: Config, data: str, by_class: Mapping[str, float], name: str | None = None) -> str:
+@dataclass
+class Source:
+    """Where a model and its numbers come from.
+
+    Attributes:
+        trained: what the data of its training is called.
+        tested: what the data of its numbers is called; the same word where it is the same data.
+        split: of the data, as its folder is called.
+        command: that gives the numbers.
+    """
+
+    trained: str
+    tested: str
+    split: str
+    command: str
+
+
+def model_card(about: About, cfg: Config, source: Source, by_class: Mapping[str, float], name: str | None = None) -> str:
     """The text of `model_card.md`.
 
     Args:
         about: the evaluated model.
         cfg: the config of its training.
-        data: what the data set is called.
+        source: of the model and its numbers.
         by_class: the metric that the model is known by, of 1, of each class; NaN where no picture has it.
         name: of the repository on the hub, in what shows how to load it.
     """
-    header = yaml.safe_dump(_header(about, cfg, data, name or data), sort_keys=False, allow_unicode=True, width=120)
-    parts = [_intro(about, cfg, data, name), _numbers(about, data), _recipe(about, cfg), _limits(about, by_class)]
-    return f'---\n{header}---\n\n' + '\n'.join(parts)
+    header = _header(about, cfg, source, name or source.trained)
+    parts = [_intro(about, cfg, source, name), _numbers(about, source), _recipe(about, cfg), _limits(about, source, by_class)]
+    shown = yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=120)
+    return f'---\n{shown}---\n\n' + '\n'.join(parts)
 
 
 def _task(about: About) -> str:
@@ -40,7 +58,7 @@ def _task(about: About) -> str:
     return 'image-segmentation' if any(name.startswith('coco/segm') for name in about.metrics) else 'object-detection'
 
 
-def _header(about: About, cfg: Config, data: str, name: str) -> dict[str, Any]:
+def _header(about: About, cfg: Config, source: Source, name: str) -> dict[str, Any]:
     task = _task(about)
     kind = 'semantic-segmentation' if about.kind == 'segmentation' else 'instance-segmentation'
     kind = kind if task == 'image-segmentation' else task
@@ -49,7 +67,7 @@ def _header(about: About, cfg: Config, data: str, name: str) -> dict[str, Any]:
         for key in NUMBERS
         if key in about.metrics
     ]
-    dataset = dict(name=data, type=data.lower().replace(' ', '-'), split='test')
+    dataset = dict(name=source.tested, type=source.tested.lower().replace(' ', '-'), split=source.split)
     results = [dict(task=dict(type=task, name=kind.replace('-', ' ')), dataset=dataset, metrics=metrics)]
     tags = ['convnext', 'convnext_dense', 'mmengine', kind, *_backbone(cfg)[1:]]
     index = [dict(name=name.rpartition('/')[2], results=results)]
@@ -63,7 +81,7 @@ def _backbone(cfg: Config) -> list[str]:
     return [one for one in found if isinstance(one, str)]
 
 
-def _intro(about: About, cfg: Config, data: str, name: str | None) -> str:
+def _intro(about: About, cfg: Config, source: Source, name: str | None) -> str:
     head = cfg.model.get('decode_head') or cfg.model.get('roi_head') or {}
     head = head[-1] if isinstance(head, list) else head
     parts = [str(cfg.model.type), ' '.join(_backbone(cfg)), str(head.get('type', ''))]
@@ -71,9 +89,10 @@ def _intro(about: About, cfg: Config, data: str, name: str | None) -> str:
     what += ' and masks' if about.kind == 'detection' and _task(about) == 'image-segmentation' else ''
     place = f'hf-hub:{name}' if name else about.checkpoint
     classes = ', '.join(about.classes)
-    return f"""# {name or f'{parts[1]} on {data}'}
+    return f"""# {name or f'{parts[1]} on {source.trained}'}
 
-{parts[0]} with {parts[1]} and {parts[2]}, trained on {data}. It predicts {what}, of {len(about.classes)} classes: {classes}.
+{parts[0]} with {parts[1]} and {parts[2]}, trained on {source.trained}. It predicts {what}.
+Of {len(about.classes)} classes: {classes}.
 
 ```python
 from convnext_dense import load_model
@@ -86,7 +105,7 @@ Licence: not stated here. Say under which licence the weights and the data may b
 """
 
 
-def _numbers(about: About, data: str) -> str:
+def _numbers(about: About, source: Source) -> str:
     rows = [
         f'| {key.removeprefix("coco/")} | {value:.4g} |' for key, value in about.metrics.items() if not key.endswith('time')
     ]
@@ -94,11 +113,13 @@ def _numbers(about: About, data: str) -> str:
         [
             '## Numbers',
             '',
-            f'Measured on the {len(about.pictures)} test pictures of {data}, after {about.iteration} iterations, by',
+            f'Measured on {len(about.pictures)} pictures of {source.tested} ({source.split}), by',
             '',
             '```sh',
-            f'convnext-dense report {Path(about.checkpoint).parent}        # as `convnext-dense test` prints them',
+            source.command,
             '```',
+            '',
+            f'after {about.iteration} iterations; `convnext-dense test` prints the same.',
             '',
             '| metric | value |',
             '|---|---|',
@@ -134,7 +155,7 @@ def _numbers_of(values: Sequence[float] | None) -> str:
     return ', '.join(f'{value:g}' for value in values) if values else 'as the pictures are'
 
 
-def _limits(about: About, by_class: Mapping[str, float]) -> str:
+def _limits(about: About, source: Source, by_class: Mapping[str, float]) -> str:
     known = {name: value for name, value in by_class.items() if not np.isnan(value)}
     metric = 'IoU' if about.kind == 'segmentation' else 'AP'
     worst = sorted(known, key=lambda name: known[name])[:WORST]
@@ -144,6 +165,7 @@ def _limits(about: About, by_class: Mapping[str, float]) -> str:
     unseen = [name for name in about.classes if name not in known]
     if unseen:
         lines.append(f'- Not measured, since no test picture has them: {", ".join(unseen)}.')
-    lines.append('- Measured on pictures of the same source as those it was trained on; others were not tried.')
+    if source.tested == source.trained:
+        lines.append('- Measured on pictures of the same source as those it was trained on; others were not tried.')
     lines.append('- What people or places the pictures show, and whom a mistake would harm, is not known here: say it.')
     return '\n'.join([*lines, ''])

@@ -21,8 +21,7 @@ from convnext_dense.report.tide import KINDS, Tide, tide
 Palette = Sequence[Sequence[int]]
 NOT_GIVEN = 'not given'
 WORDS = {'bbox': 'boxes', 'segm': 'masks'}
-KIND_NOT_GIVEN = 'not given'
-WORDS = {
+KIND_WORDS = {
     'classification': 'an object with the label of another class: IoU of at least 0.5 with it',
     'localisation': 'the right class in a wrong place: IoU of 0.1 to 0.5 with an object of it',
     'both': 'a wrong class in a wrong place',
@@ -30,8 +29,7 @@ WORDS = {
     'background': 'nothing is there: IoU of at most 0.1 with any object',
     'missed': 'an object that no detection found, nor one of a wrong class or place',
 }
-STAT_NOT_GIVEN = 'not given'
-WORDS = {
+STAT_WORDS = {
     'mAP': 'AP, mean over IoU 0.50 to 0.95',
     'mAP_50': 'AP at IoU 0.50',
     'mAP_75': 'AP at IoU 0.75',
@@ -125,9 +123,7 @@ def _numbers(types: Sequence[str], metrics: Mapping[str, float]) -> str:
     rows = [[f'<b>{name}</b>: {STAT_WORDS[name]}', *(cell(one, name) for one in types)] for name in STATS]
     words = 'The twelve numbers of COCO, from 0 to 1, the higher the better; a dash where there is no object to count.'
     if any(NOT_GIVEN in row for row in rows):
-        words += (
-            f' {NOT_GIVEN[0].upper()}{NOT_GIVEN[1:]}: the evaluator of the config does not say it; CocoStatsMetric says all.'
-        )
+        words += f' "{NOT_GIVEN}": the evaluator of the config does not say it; CocoStatsMetric says all.'
     return section('Numbers', words, table(['number', *(WORDS[one] for one in types)], rows))
 
 

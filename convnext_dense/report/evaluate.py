@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from mmengine.config import Config
 from convnext_dense.data.channels import channels_of
 from convnext_dense.data.check import check_data, data_classes, data_sets
 from convnext_dense.data.coco import coco_files, is_coco_class, read_coco
+from convnext_dense.data.layouts.found import IGNORE
 from convnext_dense.detection.coco_metric import TYPES, part_of
 from convnext_dense.errors import InputError, doing
 from convnext_dense.report.collect import CollectHook
@@ -23,8 +25,10 @@ from convnext_dense.report.evaluated import (
     MAPS,
     TRUTH,
     About,
+    changed,
     read_about,
     stamp_of,
+    stamps_of,
     write_about,
     write_json,
 )
@@ -44,7 +48,9 @@ from convnext_dense.training.last_good import meta_of
 from convnext_dense.weights.load import trained_classes
 
 PREFIX = 'detections'  # of the metric's own files
-DATA = ('data_root', 'val_ann', 'data', 'task', 'layout', 'classes', 'merge', 'ignore', 'val_share', 'group_by', 'channels')
+PATHS = ('data_root', 'val_ann', 'data')  # of the options that say what is tested on
+CLASSES = ('task', 'classes', 'merge', 'ignore')
+DATA = (*PATHS, *CLASSES, 'layout', 'val_share', 'group_by', 'channels', 'mean', 'std')
 
 
 def run_config(log: Log) -> Path:
@@ -70,12 +76,28 @@ def evaluate(log: Log, args: Namespace, say: Callable[[str], None], place: Path 
         InputError: for a checkpoint, data or a config that cannot be tested.
     """
     checkpoint = last_checkpoint(args.checkpoint or str(log.folder))
-    asked = json.dumps({name: getattr(args, name) for name in DATA if getattr(args, name, None)}, sort_keys=True)
-    there = read_about(log.folder)
-    if there and not args.again and there.data == asked and _same_file(there, checkpoint):
-        say(f'report: the predictions of {checkpoint} are there, {len(there.pictures)} pictures; --again predicts anew')
-        return there
+    asked = json.dumps(asked_for(args), sort_keys=True)
+    there = None if args.again else read_about(log.folder)
+    if there and there.data == asked and there.stamp == stamp_of(checkpoint):
+        other = changed(there)
+        if other is None:
+            say(f'report: the predictions of {checkpoint} are there, {len(there.pictures)} pictures; --again predicts anew')
+            there.checkpoint = checkpoint  # the work directory may have been moved or copied
+            return there
+        say(f'report: {other} has changed since it was predicted on: predicting anew')
     place = place or log.folder
+    cfg, lines = _config(log, args, checkpoint, place)
+    return _predicted(cfg, lines, checkpoint, asked, place)
+
+
+def asked_for(args: Namespace) -> dict[str, Any]:
+    """The options that say what is tested on, with their folders and files as absolute paths."""
+    given = {name: getattr(args, name, None) for name in DATA}
+    return {name: os.path.abspath(value) if name in PATHS else value for name, value in given.items() if value}
+
+
+def _config(log: Log, args: Namespace, checkpoint: str, place: Path) -> tuple[Config, list[str]]:
+    """The run's config to test by, and what the log is to say of it."""
     cfg = load_config(str(run_config(log)), data_root=args.data_root)
     check_parts(cfg, ('test',))
     cfg.load_from, cfg.resume, cfg.custom_hooks = checkpoint, False, []
@@ -85,8 +107,13 @@ def evaluate(log: Log, args: Namespace, say: Callable[[str], None], place: Path 
     lines = _settled_data(log, cfg, args, checkpoint)
     lines += prepare(cfg, Namespace(launcher='none', local_rank=0, seed=None))
     settle_pretrained(cfg, None, needed=False)
-    if cfg.model.get('type') == 'LeanEncoderDecoder':
+    if str(cfg.model.get('type')).rpartition('.')[2] == 'LeanEncoderDecoder':
         cfg.model.test_cfg = dict(cfg.model.get('test_cfg') or {}, keep_confidence=True)
+    return cfg, lines
+
+
+def _predicted(cfg: Config, lines: list[str], checkpoint: str, asked: str, place: Path) -> About:
+    """Test by the config, and keep in `place` what was predicted."""
     model = build_on_meta(cfg)
     check_data(cfg, ['test_dataloader'])
     check_weights(cfg, model, data_classes(cfg, 'test_dataloader'))
@@ -96,11 +123,11 @@ def evaluate(log: Log, args: Namespace, say: Callable[[str], None], place: Path 
     detector = _keep_detections(cfg, folder)
     check_evaluators(cfg, 'test_evaluator')
     runner = build_test_runner(cfg, model, lines)
-    hook = CollectHook(str(folder / MAPS))
+    names = names_of(runner.test_dataloader.dataset.metainfo)
+    hook = CollectHook(str(folder / MAPS), len(names.classes), _ignored(cfg), detector)
     runner.register_hook(hook, priority='VERY_LOW')
     with doing('testing'):
         metrics = {name: float(value) for name, value in runner.test().items() if _is_number(value)}
-    names = names_of(runner.test_dataloader.dataset.metainfo)
     about = About(
         'detection' if detector else 'segmentation', checkpoint, stamp_of(checkpoint), iteration_of(checkpoint), asked
     )
@@ -109,15 +136,18 @@ def evaluate(log: Log, args: Namespace, say: Callable[[str], None], place: Path 
     if detector:
         about.images = _write_detections(cfg, folder, hook, names.classes)
     elif hook.confident:
-        about.calibration = hook.bins.tolist()
+        about.calibration, about.not_finite = hook.bins.tolist(), hook.not_finite
+    about.files = stamps_of([*hook.pictures, *hook.annotations])
     shutil.rmtree(place / FOLDER, ignore_errors=True)
     folder.rename(place / FOLDER)
     write_about(place, about)
     return about
 
 
-def _same_file(there: About, checkpoint: str) -> bool:
-    return there.stamp == stamp_of(checkpoint)
+def _ignored(cfg: Config) -> int:
+    """The truth's index of pixels without a class, of the metric."""
+    found = [node['ignore_index'] for node in dicts(cfg.test_evaluator) if isinstance(node.get('ignore_index'), int)]
+    return found[0] if found else IGNORE
 
 
 def iteration_of(checkpoint: str) -> int:
@@ -159,6 +189,7 @@ def _write_detections(cfg: Config, folder: Path, hook: CollectHook, classes: tup
     if len(specs) != 1 or not is_coco_class(component(specs[0].get('type'), cfg.get('default_scope'))):
         raise InputError(f'report: expected one COCO data set in test_dataloader, got {len(specs)}')
     files = coco_files(specs[0])
+    hook.annotations.add(os.path.abspath(files.annotations))
     truth = part_of(read_coco(files.annotations), set(hook.ids), classes)
     kept, known = {one['id'] for one in truth['images']}, {one['id'] for one in truth['categories']}
     truth['annotations'] = [one for one in truth['annotations'] if one['image_id'] in kept and one.get('category_id') in known]

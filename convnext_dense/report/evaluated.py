@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from convnext_dense.files import partial_file
 
 FOLDER = 'report/evaluated'  # in the work directory
 ABOUT, MAPS, DETECTIONS, TRUTH = 'about.json', 'maps', 'detections.json', 'truth.json'
-VERSION = 1
+VERSION = 2
 BINS = 15  # of confidence, of equal width
 
 
@@ -27,7 +28,7 @@ class About:
 
     kind: str  # 'segmentation' or 'detection'
     checkpoint: str
-    stamp: list[int]  # its size, and when it was written, in nanoseconds
+    stamp: list[int]  # `stamp_of` the checkpoint
     iteration: int
     data: str  # how the data was asked for; where it differs, the pictures are evaluated anew
     metrics: dict[str, float] = field(default_factory=dict)
@@ -35,15 +36,28 @@ class About:
     palette: list[list[int]] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)  # their files, in order
     channels: int | None = None
+    files: dict[str, list[int]] = field(default_factory=dict)  # `stamp_of` of pictures, annotations and their folders
     calibration: list[list[float]] = field(default_factory=list)  # of each bin: pixels, right ones, the sum of confidences
+    not_finite: int = 0  # pixels that are left out of it, since their confidence is no number
     images: str = ''  # of a detector: the folder of the pictures
     version: int = VERSION
 
 
 def stamp_of(path: str) -> list[int]:
-    """Which file it is, without reading it."""
+    """Which file it is, without reading it: its size, and when it was written, in nanoseconds."""
     found = os.stat(path)
     return [found.st_size, found.st_mtime_ns]
+
+
+def stamps_of(paths: Iterable[str]) -> dict[str, list[int]]:
+    """Of files and the folders that they lie in; none of those that are not there."""
+    files = set(paths)
+    return {path: stamp_of(path) for path in sorted(files | {os.path.dirname(path) for path in files}) if os.path.exists(path)}
+
+
+def changed(about: About) -> str | None:
+    """A picture, annotation or folder that is another by now; what is not on this machine is taken for unchanged."""
+    return next((path for path, stamp in about.files.items() if os.path.exists(path) and stamp_of(path) != stamp), None)
 
 
 def read_about(work_dir: Path) -> About | None:

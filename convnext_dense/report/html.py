@@ -56,7 +56,7 @@ def plain(text: str) -> str:
 
 
 def drawn(name: str) -> str:
-    """A name as matplotlib draws it as it is: no formula between two $, and in the legend, which leaves out what begins with _."""
+    """A name so that matplotlib draws it as it is: between two $ is no formula; its legend leaves out what begins with _."""
     name = plain(name).replace('$', r'\$')
     return f' {name}' if name.startswith('_') else name
 

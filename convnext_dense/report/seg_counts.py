@@ -42,8 +42,9 @@ def count(truth: NDArray, predicted: NDArray, classes: int) -> Counts:
     """Of maps (H, W) of class indices; pixels whose truth is no class (`classes` or above) count nowhere.
 
     Boundaries: pixels of a class that lie within the band's width of another class, or of the picture's edge (arXiv 2103.16562,
-    equation 3, of all classes at once). Sizes: connected regions of the truth; a wrongly predicted pixel counts for the region
-    of its class that is nearest, and nowhere where the truth has no region of that class.
+    equation 3, of all classes at once); where the truth has no class, the prediction has none either. Sizes: connected regions
+    of the truth; a wrongly predicted pixel counts for the region of its class that is nearest, and nowhere where the picture's
+    truth has no region of that class.
     """
     valid = truth < classes
     t, p = truth[valid].astype(np.int64), predicted[valid].astype(np.int64)
@@ -74,7 +75,8 @@ def _band(labels: NDArray, width: int) -> NDArray[np.bool_]:
 
 def _edges(truth: NDArray, predicted: NDArray, valid: NDArray, classes: int) -> Ints:
     width = max(1, round(BOUNDARY * float(np.hypot(*truth.shape))))
-    of_truth, of_predicted = _band(truth, width) & valid, _band(predicted, width) & valid
+    # Both have the same pixels of no class, whose rim would otherwise be a boundary of the truth alone.
+    of_truth, of_predicted = (_band(labels, width) & valid for labels in (truth, np.where(valid, predicted, truth)))
     of_both = of_truth & of_predicted & (truth == predicted)
     maps = ((truth, of_truth), (predicted, of_predicted), (truth, of_both))
     return np.stack([np.bincount(labels[where], minlength=classes)[:classes] for labels, where in maps])

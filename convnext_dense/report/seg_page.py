@@ -22,7 +22,7 @@ from convnext_dense.report.seg_pictures import confused, four
 WORST = 20  # pictures
 PAIRS = 12  # of classes
 MATRIX = 30  # classes up to which the whole matrix is drawn
-
+ROUNDED = 0.0051  # of the evaluator's figures, in percent
 RECALL = 'accuracy (recall)'
 
 
@@ -50,7 +50,19 @@ def _numbers(about: About, found: Figures, spans: Mapping[str, NDArray]) -> str:
         f'where the figure lies in {level} of the draws when as many pictures are drawn anew from these. Boundary IoU (arXiv '
         "2103.16562) counts only pixels along boundaries, in a band of 2 % of the picture's diagonal."
     )
-    return f'<h2>Numbers</h2><p>{escape(words)}</p>{table(["figure", ""], rows)}'
+    text = f'<h2>Numbers</h2><p>{escape(words)}</p>{table(["figure", ""], rows)}'
+    return text + ''.join(f'<p><b>{escape(line)}</b></p>' for line in disagreement(about, found))
+
+
+def disagreement(about: About, found: Figures) -> list[str]:
+    """A line where the evaluator's mIoU is not that of the pixels counted here, beyond its rounding."""
+    counted, told = 100 * mean_known(found.ious), about.metrics.get('mIoU', np.nan)
+    if np.isnan(told) or abs(counted - told) <= ROUNDED:
+        return []
+    return [
+        f'The evaluator has an mIoU of {told:.2f}, the pixels counted for the tables below one of {counted:.2f}: they do '
+        'not treat the same pixels or classes alike (ignore_index, nan_to_num, labels that are no class).'
+    ]
 
 
 def _classes(names: Names, found: Figures, spans: Mapping[str, NDArray]) -> str:
@@ -78,7 +90,7 @@ def _sizes(found: Figures) -> str:
         rows.append([f'{size} ({limits[index]})', *cells])
     words = (
         'By the size of connected regions of the truth. A pixel that is wrongly predicted counts for the nearest region of its '
-        'class in the picture.'
+        'class in the picture, and nowhere where the picture has none of the class: such false alarms are in the tables above.'
     )
     return f'<h2>By size</h2><p>{words}</p>{table(["regions", "mIoU", "classes", "of all pixels"], rows)}'
 
@@ -107,6 +119,8 @@ def _calibration(about: About) -> str:
         f'Expected calibration error {100 * error:.2f} %; on the whole the model is {way}, by {100 * abs(gap):.2f} %. On the '
         'line, a probability of 0.8 is right in 80 % of the pixels.'
     )
+    if about.not_finite:
+        words += f' Of {about.not_finite} pixels it is no number: the model gives values that are not finite.'
     return f'<h2>Calibration</h2><p>{words}</p>{chart(figure, "how often the model is right, by how sure it is")}'
 
 

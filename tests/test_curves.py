@@ -30,6 +30,13 @@ def test_several_runs_have_a_line_each(tmp_path: Path) -> None:
     assert len([line for line in metric.get_lines() if line.get_marker() == '*']) == 2
 
 
+def test_names_of_any_letters_are_in_the_legend(tmp_path: Path) -> None:
+    logs = {name: read_log(a_run(tmp_path / str(i))) for i, name in enumerate(('_a', r'a$\lr$b', 'b\udcff'))}
+    loss = curves(logs).axes[0]
+    assert [text.get_text().strip() for text in loss.get_legend().get_texts()] == ['_a', r'a\$\lr\$b', r'b\udcff']
+    write_curves(logs, tmp_path / 'curves.png')  # which a formula would stop
+
+
 def test_a_log_of_little(tmp_path: Path) -> None:
     """One line, no validation, no gradient norm; where a run went on is marked, and a loss over decades is logarithmic."""
     few = dict(loss=1.0, time=0.1, data_time=0.0, lr=0.1)

@@ -95,6 +95,18 @@ def test_masks_alone_and_no_detections_of_any_type() -> None:
     assert 'The model found nothing.' in sections(detected)['What it costs']
 
 
+def test_numbers_that_the_evaluator_does_not_say_are_no_dashes() -> None:
+    """MMDetection's CocoMetric says six of the twelve."""
+    detected = made_up(2)
+    detected.metrics = {'coco/bbox_mAP': 0.25, 'coco/bbox_mAP_l': -1.0}
+    html = sections(detected)['Numbers']
+    numbers = rows(html)
+    assert numbers['mAP'][0] == '0.250' and numbers['mAP_l'][0] == '-' and numbers['AR@1'] == ['not given'] * 2
+    assert '&quot;not given&quot;: the evaluator of the config does not say it' in html
+    detected.metrics = {f'coco/{kind}_{name}': 0.5 for kind in ('bbox', 'segm') for name in STATS}
+    assert 'not given' not in sections(detected)['Numbers']
+
+
 def test_pictures_that_are_not_there_give_words_alone() -> None:
     html = sections(made_up(3))
     assert '<img' not in html['Missed objects'] and 'cannot be read: p' in html['Missed objects']

@@ -126,6 +126,7 @@ def test_broken_detections(trained) -> None:
     ('options', 'message'),
     [
         (['RUN', '--curves', '--again'], '--again: expected it without --curves, got both'),
+        (['RUN', '--curves', '--checkpoint', 'x.pth'], '--checkpoint: expected it without --curves, got both'),
         (['RUN', 'RUN'], 'got one of them twice'),
         (['RUN', 'OTHER', '--hub', 'me/x'], '--hub: expected one work directory, got several'),
         (['RUN', '--out', 'GONE/x.html'], 'expected a file in an existing folder'),

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from convnext_dense.report.html import SIDE, bar, chart, gallery, grid, jpeg, page, percent, span, swatch, table
+from convnext_dense.report.html import SIDE, bar, chart, drawn, gallery, grid, jpeg, page, percent, span, swatch, table
 
 
 def test_a_page_has_no_script_but_for_sorting() -> None:
@@ -15,6 +15,16 @@ def test_a_page_has_no_script_but_for_sorting() -> None:
     assert '<title>a &lt;b&gt;</title>' in plain and '<script>' not in plain and '\n\n' not in plain.partition('<body>')[2][1:]
     sorts = page('a', [table(['x'], [['1']], sorts=True)])
     assert '<script>' in sorts and '<table class="sorts"><tr><th>x</th></tr><tr><td>1</td></tr></table>' in sorts
+
+
+def test_a_name_that_is_no_utf_8_is_written() -> None:
+    text = page('a\udcff', [grid([('', 'b\udcfe.png')])])
+    assert '<title>a\\udcff</title>' in text and 'b\\udcfe.png' in text and text.encode()
+    assert '<title>ä 漢</title>' in page('ä 漢', [])
+
+
+def test_a_name_as_it_is_drawn() -> None:
+    assert [drawn(name) for name in ('run', '_a', r'a$\lr$b', 'b\udcff')] == ['run', ' _a', r'a\$\lr\$b', r'b\udcff']
 
 
 def test_captions_are_text() -> None:

@@ -6,8 +6,10 @@ from logs import a_run, train_row, write_start
 from models import write_photograph
 from test_data_page import Page
 
+from convnext_dense.report.evaluated import About
 from convnext_dense.report.log import PICTURES, read_log
-from convnext_dense.report.run_page import MOMENTS, run_page
+from convnext_dense.report.run_page import MOMENTS, evaluated_line, run_page
+from convnext_dense.report.watch import renew
 from convnext_dense.training.work_dir_lock import work_dir_lock
 
 
@@ -22,6 +24,27 @@ def test_of_a_log_alone(tmp_path: Path) -> None:
     words = ' '.join(page.words.split())
     assert 'my <run>' in words and 'Best mIoU: 80 after 50 iterations; last: 75.' in words and '50 (best) 80' in words
     assert 'not finished' in words
+
+
+def test_what_a_page_said_of_the_model_goes_on(tmp_path: Path) -> None:
+    """Beside curves that are new, told as what it is; not that of another run."""
+    log = read_log(a_run(tmp_path / 'run'))
+    about = About('segmentation', 'run/iter_100.pth', [0, 0], 100, '{}', pictures=['a.png'] * 3)
+    page = tmp_path / 'run' / 'report.html'
+    page.write_text(run_page(log, [evaluated_line(about), '<h2>Numbers</h2>', '<table class="sorts"></table>']))
+    assert 'an earlier page' not in page.read_text()
+    write_start(tmp_path / 'run', '20260102_000000', [train_row(110)])
+    for _ in range(2):
+        renew(tmp_path / 'run')
+        text = page.read_text()
+        assert 'as an earlier page had it' in text and '110 iterations are logged' in text and '<script>' in text
+        assert (
+            text.count('<h2>Numbers</h2>') == 1 and text.count('iter_100.pth, after 100 iterations, on 3 pictures; made 2') == 1
+        )
+    other = read_log(a_run(tmp_path / 'other'))
+    assert 'Numbers' not in run_page(other, before=page) and 'Numbers' not in run_page(log, before=tmp_path / 'gone')
+    (tmp_path / 'cut.html').write_text(text.partition('<h2>Numbers')[0])
+    assert 'earlier' not in run_page(log, before=tmp_path / 'cut.html')
 
 
 def test_pictures_over_time(tmp_path: Path) -> None:

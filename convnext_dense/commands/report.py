@@ -24,7 +24,7 @@ from mmengine.config import Config
 from convnext_dense.errors import InputError
 from convnext_dense.files import check_file, check_folder, partial_file
 from convnext_dense.report.card import model_card
-from convnext_dense.report.compare_page import Pair, compare_page
+from convnext_dense.report.compare_page import SEED_ALONE, Pair, compare_page
 from convnext_dense.report.curves import write_curves
 from convnext_dense.report.det_figures import by_class as ap_by_class
 from convnext_dense.report.det_matches import class_matches, types_of
@@ -36,6 +36,7 @@ from convnext_dense.report.hub import check_hub, upload
 from convnext_dense.report.log import Log, read_log
 from convnext_dense.report.run_page import evaluated_line, run_page
 from convnext_dense.report.runs import Run, alike, compare, detected_of, detector_run
+from convnext_dense.report.seeds import seed_alone
 from convnext_dense.report.seg_figures import figures
 from convnext_dense.report.seg_page import segmentation_sections
 from convnext_dense.report.source import source_of
@@ -162,6 +163,8 @@ def comparison(logs: list[Log], args: Namespace, stack: ExitStack) -> str:
     pairs = [Pair(first, second, compare(first, second)) for first, second in both]
     for pair in pairs:
         say(pair.difference.sentence(pair.first.name, pair.second.name))
+        if seed_alone(pair.first.log, pair.second.log):
+            say(SEED_ALONE)
     return compare_page(runs, pairs)
 
 

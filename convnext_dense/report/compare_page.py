@@ -18,10 +18,12 @@ from convnext_dense.report.html import chart, grid, page, percent, table
 from convnext_dense.report.look import names_of
 from convnext_dense.report.paired import Difference, percentages, side
 from convnext_dense.report.runs import BOXES, PICTURES, Run
+from convnext_dense.report.seeds import seed_alone
 from convnext_dense.report.seg_pictures import pair_cells
 
 DIFFER = 12  # pictures that are shown
 LINES = 400  # of the difference of two configs
+SEED_ALONE = 'the configs differ in the seed alone. What is shown is what a seed changes, and no recipe is better.'
 SIDES = {1: 'better', -1: 'worse', 0: ''}
 
 
@@ -52,6 +54,8 @@ def _what_is_compared(pairs: Sequence[Pair]) -> str:
     lines = []
     for first, second, found in pairs:
         names = f'{first.name} and {second.name}'
+        if seed_alone(first.log, second.log):
+            lines.append(f'{names}: {SEED_ALONE}')
         if found.apart == PICTURES:
             lines.append(
                 f'{names} were tested on different pictures ({len(first.pictures)} and {len(second.pictures)}): the interval '

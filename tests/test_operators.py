@@ -4,11 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import needs_lite
 from torch.autograd import gradcheck
-
-from convnext_dense.mmcv_ext import operators
 
 mmcv_ops = pytest.importorskip('mmcv.ops')
 devices = pytest.mark.parametrize(
@@ -266,88 +263,6 @@ def test_sigmoid_focal_loss_without_targets_and_in_half() -> None:
     torch.testing.assert_close(half.float(), whole, rtol=2e-3, atol=1e-3)
 
 
-GEOMETRY = dict(stride=2, padding=1, dilation=1, groups=2, deform_groups=2)
-
-
-def deform_inputs(dtype=torch.float64):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 4, 7, 6, dtype=torch.float64, generator=generator)
-    weight = torch.randn(6, 2, 3, 3, dtype=torch.float64, generator=generator)
-    offset = torch.randn(2, 2 * 2 * 9, 4, 3, dtype=torch.float64, generator=generator)
-    mask = torch.rand(2, 2 * 9, 4, 3, dtype=torch.float64, generator=generator)
-    bias = torch.randn(6, dtype=torch.float64, generator=generator)
-    return [t.to(dtype) for t in (x, offset, mask, weight, bias)]
-
-
-def plain_deform_conv(x, offset, mask, weight, bias):
-    """Samples by grid_sample, one kernel point and offset group at a time, then a grouped product."""
-    _, channels, height, width = x.shape
-    out_h, out_w = offset.shape[2:]
-    offset_groups, points = GEOMETRY['deform_groups'], 9
-    columns = []
-    for group in range(offset_groups):
-        part = x[:, group * channels // offset_groups : (group + 1) * channels // offset_groups]
-        samples = []
-        for point in range(points):
-            at = 2 * (group * points + point)
-            base_y = torch.arange(out_h, dtype=x.dtype)[:, None] * GEOMETRY['stride'] - GEOMETRY['padding'] + point // 3
-            base_x = torch.arange(out_w, dtype=x.dtype)[None, :] * GEOMETRY['stride'] - GEOMETRY['padding'] + point % 3
-            py, px = base_y + offset[:, at], base_x + offset[:, at + 1]
-            grid = torch.stack([2 * px / (width - 1) - 1, 2 * py / (height - 1) - 1], dim=-1)
-            sample = F.grid_sample(part, grid, padding_mode='zeros', align_corners=True)
-            samples.append(sample * mask[:, group * points + point, None])
-        columns.append(torch.stack(samples, dim=2))  # (B, C / groups, points, h, w)
-    unfolded = torch.cat(columns, dim=1)
-    per = channels // GEOMETRY['groups']
-    out = [
-        torch.einsum('bcphw,ocp->bohw', unfolded[:, g * per : (g + 1) * per], weight.flatten(2)[g * 3 : (g + 1) * 3])
-        for g in range(GEOMETRY['groups'])
-    ]
-    return torch.cat(out, dim=1) + bias[None, :, None, None]
-
-
-@devices
-def test_modulated_deform_conv_equals_plain_sampling(device: str) -> None:
-    inputs = deform_inputs()
-    ours = mmcv_ops.modulated_deform_conv2d(*(t.to(device) for t in inputs), *GEOMETRY.values())
-    torch.testing.assert_close(ours.cpu(), plain_deform_conv(*inputs))
-
-
-@devices
-def test_deform_conv_equals_plain_sampling(device: str) -> None:
-    x, offset, mask, weight, bias = deform_inputs()
-    ours = mmcv_ops.deform_conv2d(x.to(device), offset.to(device), weight.to(device), *GEOMETRY.values())
-    torch.testing.assert_close(ours.cpu(), plain_deform_conv(x, offset, torch.ones_like(mask), weight, torch.zeros_like(bias)))
-
-
-def test_deform_conv_without_offsets_is_a_convolution() -> None:
-    x, offset, _, weight, _ = deform_inputs()
-    ours = mmcv_ops.deform_conv2d(x, torch.zeros_like(offset), weight, *GEOMETRY.values())
-    torch.testing.assert_close(ours, F.conv2d(x, weight, stride=2, padding=1, groups=2))
-
-
-def test_deform_conv_gradients() -> None:
-    x, offset, mask, weight, bias = (t.requires_grad_() for t in deform_inputs())
-    assert gradcheck(lambda *a: mmcv_ops.deform_conv2d(*a, *GEOMETRY.values()), (x, offset, weight))
-    assert gradcheck(lambda *a: mmcv_ops.modulated_deform_conv2d(*a, *GEOMETRY.values()), (x, offset, mask, weight, bias))
-
-
-def test_modulated_deform_conv_without_bias() -> None:
-    x, offset, mask, weight, bias = (t.requires_grad_() for t in deform_inputs())
-    ours = mmcv_ops.modulated_deform_conv2d(x, offset, mask, weight, None, *GEOMETRY.values())
-    torch.testing.assert_close(ours, plain_deform_conv(x, offset, mask, weight, torch.zeros_like(bias)))
-    ours.sum().backward()
-    assert weight.grad.abs().sum() > 0 and bias.grad is None
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_deform_conv_in_reduced_precision(dtype: torch.dtype) -> None:
-    inputs = deform_inputs(dtype)
-    ours = mmcv_ops.modulated_deform_conv2d(*inputs, *GEOMETRY.values())
-    assert ours.dtype == dtype
-    torch.testing.assert_close(ours.float(), plain_deform_conv(*(t.float() for t in inputs)), rtol=0.05, atol=0.1)
-
-
 @devices
 def test_deformable_attention_is_the_pytorch_form_in_both_directions(device: str) -> None:
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
@@ -370,14 +285,3 @@ def test_deformable_attention_is_the_pytorch_form_in_both_directions(device: str
         *(t.bfloat16() if t.is_floating_point() else t for t in (value, shapes, start, where, weights)), 64
     )
     assert half.dtype == torch.bfloat16 and half.isfinite().all()
-
-
-def test_scale_of_the_weight_gradient_of_deform_conv() -> None:
-    x, offset, _, weight, _ = deform_inputs()
-    geometry = dict(dH=2, dW=2, padH=1, padW=1, dilationH=1, dilationW=1, group=2, deformable_group=2)
-    grads = [torch.full_like(weight, 3.0) for _ in range(3)]
-    for grad, scale in zip(grads, ({}, dict(scale=1), dict(scale=2.5))):
-        operators.deform_conv_backward_parameters(x, offset, torch.ones(2, 6, 4, 3).double(), grad, x, x, **scale, **geometry)
-    torch.testing.assert_close(grads[0], grads[1])
-    torch.testing.assert_close(grads[2] - 3, 2.5 * (grads[1] - 3))
-    assert (grads[1] != 3).all()  # added to what was there

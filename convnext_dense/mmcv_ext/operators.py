@@ -15,21 +15,24 @@ import torch
 import torchvision
 from torch import Tensor
 
+from convnext_dense.mmcv_ext.deform import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
+from convnext_dense.mmcv_ext.precision import lift
+
 PART_ROIS = 32  # RoIs that are worth a thread of their own
-
-
-def _lift(tensor: Tensor) -> Tensor:
-    """Float32 where torchvision has no kernel for the dtype (bfloat16 anywhere, float16 on the CPU)."""
-    reduced = tensor.dtype == torch.bfloat16 or (tensor.dtype == torch.float16 and not tensor.is_cuda)
-    return tensor.float() if reduced else tensor
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     """Kept indices by descending score. With offset 1, widths and heights are x2 - x1 + 1."""
-    boxes = _lift(boxes)
+    boxes = lift(boxes)
     if offset:
         boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
-    return torchvision.ops.nms(boxes, _lift(scores).to(boxes.dtype), iou_threshold)
+    return torchvision.ops.nms(boxes, lift(scores).to(boxes.dtype), iou_threshold)
 
 
 def softnms(
@@ -110,7 +113,7 @@ def roi_align_forward(
     """input (B, C, H, W), rois (K, 5) as (batch index, x1, y1, x2, y2) in image pixels -> output (K, C, h, w)."""
     if pool_mode == 0:
         raise NotImplementedError("roi_align with pool_mode='max' needs mmcv with compiled operators; use 'avg'")
-    x = _channels_first(_lift(input.detach()))
+    x = _channels_first(lift(input.detach()))
     arguments = (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned
 
     def part(rois: Tensor) -> Tensor:
@@ -137,7 +140,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    grad = _lift(grad_output)
+    grad = lift(grad_output)
     size = (aligned_height, aligned_width)
     roi_backward = torch.ops.torchvision._roi_align_backward
     grad_input += roi_backward(grad, rois.to(grad.dtype), spatial_scale, *size, *grad_input.shape, sampling_ratio, aligned)
@@ -168,120 +171,6 @@ def sigmoid_focal_loss_backward(
     grad_input.copy_(grad)
 
 
-def _deform_forward(
-    input: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor, mask: Tensor | None, geometry: tuple[int, ...]
-) -> Tensor:
-    """`geometry`: stride, padding and dilation as (h, w) each, then groups and offset groups."""
-    x = _lift(input)
-    bias = x.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype)
-    masks = x.new_zeros((len(x), 1)) if mask is None else mask.to(x.dtype)
-    return torch.ops.torchvision.deform_conv2d(
-        x, weight.to(x.dtype), offset.to(x.dtype), masks, bias, *geometry, mask is not None
-    )
-
-
-def _deform_backward(
-    grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geometry: tuple[int, ...]
-) -> tuple[Tensor, ...]:
-    """Gradients of (input, weight, offset, mask, bias)."""
-    g = _lift(grad)
-    masks = g.new_zeros((len(g), 1)) if mask is None else mask.to(g.dtype)
-    return torch.ops.torchvision._deform_conv2d_backward(
-        g,
-        input.to(g.dtype),
-        weight.to(g.dtype),
-        offset.to(g.dtype),
-        masks,
-        g.new_zeros(weight.shape[0]),
-        *geometry,
-        mask is not None,
-    )
-
-
-def _geometry_v1(k: dict[str, int]) -> tuple[int, ...]:
-    return (k['dH'], k['dW'], k['padH'], k['padW'], k['dilationH'], k['dilationW'], k['group'], k['deformable_group'])
-
-
-def _geometry_v2(k: dict[str, int]) -> tuple[int, ...]:
-    pairs = ('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', 'group', 'deformable_group')
-    return tuple(k[name] for name in pairs)
-
-
-def deform_conv_forward(
-    input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **k: int
-) -> None:
-    output.copy_(_deform_forward(input, weight, None, offset, None, _geometry_v1(k)))
-
-
-def deform_conv_backward_input(
-    input: Tensor,
-    offset: Tensor,
-    grad_output: Tensor,
-    grad_input: Tensor,
-    grad_offset: Tensor,
-    weight: Tensor,
-    columns: Tensor,
-    **k: int,
-) -> None:
-    d_input, _, d_offset, _, _ = _deform_backward(grad_output, input, weight, offset, None, _geometry_v1(k))
-    grad_input.copy_(d_input)
-    grad_offset.copy_(d_offset)
-
-
-def deform_conv_backward_parameters(
-    input: Tensor,
-    offset: Tensor,
-    grad_output: Tensor,
-    grad_weight: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    scale: float = 1,
-    **k: int,
-) -> None:
-    # Only the weight's shape matters to its own gradient, and mmcv does not hand the weight over.
-    _, d_weight, _, _, _ = _deform_backward(grad_output, input, grad_weight, offset, None, _geometry_v1(k))
-    grad_weight += scale * d_weight
-
-
-def modulated_deform_conv_forward(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    ones: Tensor,
-    offset: Tensor,
-    mask: Tensor,
-    output: Tensor,
-    columns: Tensor,
-    with_bias: bool,
-    **k: int,
-) -> None:
-    output.copy_(_deform_forward(input, weight, bias if with_bias else None, offset, mask, _geometry_v2(k)))
-
-
-def modulated_deform_conv_backward(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    ones: Tensor,
-    offset: Tensor,
-    mask: Tensor,
-    columns: Tensor,
-    grad_input: Tensor,
-    grad_weight: Tensor,
-    grad_bias: Tensor,
-    grad_offset: Tensor,
-    grad_mask: Tensor,
-    grad_output: Tensor,
-    with_bias: bool,
-    **k: int,
-) -> None:
-    grads = _deform_backward(grad_output, input, weight, offset, mask, _geometry_v2(k))
-    for into, grad in zip((grad_input, grad_weight, grad_offset, grad_mask), grads):
-        into.copy_(grad)
-    if with_bias:
-        grad_bias.copy_(grads[4])
-
-
 def ms_deform_attn_forward(
     value: Tensor,
     spatial_shapes: Tensor,
@@ -298,7 +187,7 @@ def ms_deform_attn_forward(
     """
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
-    values, locations, weights = (_lift(part) for part in (value, sampling_locations, attention_weights))
+    values, locations, weights = (lift(part) for part in (value, sampling_locations, attention_weights))
     return multi_scale_deformable_attn_pytorch(values, spatial_shapes, locations, weights).to(value.dtype)
 
 

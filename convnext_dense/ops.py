@@ -1,13 +1,14 @@
 """mmcv's compiled operators from torchvision's kernels, only where mmcv has none.
 
 `mmcv.ops` looks its kernels up in the module `mmcv._ext`. mmcv-lite ships without it, and mmcv's sources do not compile
-against current PyTorch. `install()` appends a finder to `sys.meta_path` that answers `mmcv._ext` after every other finder
-has passed, so a compiled `_ext` always wins and is left untouched. Nothing else is patched.
+against current PyTorch. `install()` puts a finder into `sys.meta_path` that is asked for `mmcv._ext` before the file system:
+where mmcv was compiled, its operators are in use, given contiguous tensors (`mmcv_ext/compiled.py`); where it was not, or for
+another PyTorch, the functions of `mmcv_ext/operators.py` answer. Nothing else is patched.
 
 The entry scripts of MMDetection and MMSegmentation import `mmcv.ops` before they read a config's `custom_imports`. Installing
-the package therefore puts `convnext_dense_autoload.pth` into site-packages: one line, which appends such a finder when Python
-starts. It opens no file and imports nothing until somebody asks for `mmcv._ext` and nobody else has it; then it imports this
-module. CONVNEXT_DENSE_AUTOLOAD=0 in the environment switches it off. From a clone that is not installed:
+the package therefore puts `convnext_dense_autoload.pth` into site-packages: one line, which adds such a finder when Python
+starts. It opens no file and imports nothing until somebody asks for `mmcv._ext`; then it imports this module.
+CONVNEXT_DENSE_AUTOLOAD=0 in the environment switches it off. From a clone that is not installed:
 `python -m convnext_dense SCRIPT ARGUMENTS`.
 
 `mmcv_ext/operators.py` answers forward and backward, on CPU and CUDA: nms, soft-nms, roi_align (average), sigmoid focal loss,

@@ -15,6 +15,15 @@ CONVNEXT_DENSE_AUTOLOAD=0 in the environment switches it off. From a clone that 
 deformable convolution v1 and v2, multi-scale deformable attention. Every other operator raises NotImplementedError when called.
 """
 
-from convnext_dense.mmcv_ext.finder import backend, ext_spec, install
+from torch import nn
 
-__all__ = ['backend', 'ext_spec', 'install']
+from convnext_dense.mmcv_ext.finder import backend, ext_spec, install
+from convnext_dense.mmcv_ext.needed import needed
+from convnext_dense.mmcv_ext.operators import OPERATORS
+
+__all__ = ['backend', 'ext_spec', 'install', 'missing']
+
+
+def missing(model: nn.Module) -> dict[str, str]:
+    """Operators of mmcv's that a model will call and nobody answers here, each with the class that leads to it."""
+    return {} if backend() == 'mmcv' else {name: where for name, where in needed(model).items() if name not in OPERATORS}

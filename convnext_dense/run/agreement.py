@@ -58,7 +58,7 @@ def check_custom_keys(cfg: Config, model: nn.Module) -> None:
 
 
 def check_operators(model: nn.Module) -> None:
-    """Stop at a model that will call an operator of mmcv's which nobody answers: some do not before the first objects are found."""
+    """Stop at a model that will call an operator of mmcv's which nobody answers, maybe only once it finds objects."""
     missing = ops.missing(model)
     if missing:
         name, where = next(iter(missing.items()))

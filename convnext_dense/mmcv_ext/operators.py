@@ -15,6 +15,17 @@ import torch
 import torchvision
 from torch import Tensor
 
+from convnext_dense.mmcv_ext.carafe import carafe_backward, carafe_forward, carafe_naive_backward, carafe_naive_forward
+from convnext_dense.mmcv_ext.deform_roi_pool import deform_roi_pool_backward, deform_roi_pool_forward
+from convnext_dense.mmcv_ext.focal import softmax_focal_loss_backward, softmax_focal_loss_forward
+from convnext_dense.mmcv_ext.masked_conv import masked_col2im_forward, masked_im2col_forward
+from convnext_dense.mmcv_ext.nms_match import nms_match
+from convnext_dense.mmcv_ext.overlaps import bbox_overlaps
+from convnext_dense.mmcv_ext.psamask import psamask_backward, psamask_forward
+from convnext_dense.mmcv_ext.roi_pool import roi_pool_backward, roi_pool_forward
+from convnext_dense.mmcv_ext.rotated_align import roi_align_rotated_backward, roi_align_rotated_forward
+from convnext_dense.mmcv_ext.rotated_iou import box_iou_rotated, nms_rotated
+
 PART_ROIS = 32  # RoIs that are worth a thread of their own
 
 
@@ -348,5 +359,25 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         ms_deform_attn_backward,
         get_compiler_version,
         get_compiling_cuda_version,
+        masked_im2col_forward,
+        masked_col2im_forward,
+        psamask_forward,
+        psamask_backward,
+        nms_match,
+        carafe_forward,
+        carafe_backward,
+        carafe_naive_forward,
+        carafe_naive_backward,
+        roi_pool_forward,
+        roi_pool_backward,
+        deform_roi_pool_forward,
+        deform_roi_pool_backward,
+        bbox_overlaps,
+        softmax_focal_loss_forward,
+        softmax_focal_loss_backward,
+        box_iou_rotated,
+        nms_rotated,
+        roi_align_rotated_forward,
+        roi_align_rotated_backward,
     )
 }

@@ -44,7 +44,7 @@ def test_by_hand() -> None:
     assert nms_match(dets, 0.33) == [[1, 0], [2], [3]]
     assert nms_match(dets, 0.34) == [[1], [2], [0], [3]]
     assert nms_match(dets.double(), 0.33) == [[1, 0], [2], [3]]
-    assert nms_match(dets.flip(1).flip(1), 0.33) == [[1, 0], [2], [3]]
+    assert nms_match(dets.t().contiguous().t(), 0.33) == [[1, 0], [2], [3]]
     assert nms_match(torch.tensor([[1.0, 1, 1, 1, 0.5], [1, 1, 1, 1, 0.4]]), 0.0) == [[0], [1]]
 
 

@@ -7,8 +7,7 @@ from torch.autograd import gradcheck
 from convnext_dense.errors import InputError
 from convnext_dense.mmcv_ext import psamask
 
-mmcv_ops = pytest.importorskip('mmcv.ops')
-psa_mask = mmcv_ops.psa_mask.psa_mask if hasattr(mmcv_ops.psa_mask, 'psa_mask') else mmcv_ops.psa_mask
+psa_mask = pytest.importorskip('mmcv.ops.psa_mask').psa_mask
 TYPES = {'collect': 0, 'distribute': 1}
 # Feature height and width, mask height and width: smaller than the map, larger, of even sides.
 SIZES = [(3, 4, 3, 5), (2, 3, 5, 7), (4, 3, 2, 4), (1, 5, 1, 3)]

@@ -57,8 +57,8 @@ def nms_rotated(
 ) -> Tensor:
     """dets (N, 5), scores (N,), `order` by descending score (N,) -> the kept indices by descending score.
 
-    As in mmcv, a box goes where its IoU with a kept one is at least the threshold, on a GPU where it is above; labels, which come
-    as a sixth column of dets, do not tell boxes apart (batched_nms moves those of different labels apart).
+    As in mmcv, a box goes where its IoU with a kept one is at least the threshold, on a GPU where it is above. Labels, which
+    come as a sixth column of dets, do not tell boxes apart (batched_nms moves those of different labels apart).
     """
     name = 'nms_rotated'
     check_floats(name, dets=dets, scores=scores)

@@ -100,7 +100,7 @@ def test_gradients_within_the_map(ratio: int) -> None:
 
 
 def test_a_ramp_by_hand() -> None:
-    # x grows by 1 a pixel, so a bin's mean is its centre: bins of 4 to 8 and 8 to 12 in x, less a half, moved by 0.5 * 8 * 0.25.
+    # x grows by 1 a pixel, so a bin's mean is its centre: bins of 4 to 8 and 8 to 12, less a half, moved by 0.5 * 8 * 0.25.
     ramp = torch.arange(16.0).expand(1, 1, 16, 16)
     box = torch.tensor([[0.0, 4, 4, 12, 12]])
     assert pool(ramp, box, None, (1, 2), 1.0, 2, 0.5).flatten().tolist() == [5.5, 9.5]

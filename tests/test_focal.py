@@ -75,8 +75,8 @@ def test_no_samples_and_reduced_precision() -> None:
         (dict(target=torch.tensor([0, 4])), 'expected targets below 4, the number of classes, got 4'),
         (dict(target=torch.tensor([0.0, 1])), r'expected int64 in target, got torch\.float32'),
         (dict(input=torch.ones(2, 4).long()), r'expected floating-point numbers in input, got torch\.int64'),
-        (dict(weight=torch.ones(3)), r'expected weight of shape \(4\), got \(3,\)'),
-        (dict(target=torch.tensor([0])), r'expected target of shape \(2\), got \(1,\)'),
+        (dict(weight=torch.ones(3)), r'expected weight of shape \(4\), got \(3\)'),
+        (dict(target=torch.tensor([0])), r'expected target of shape \(2\), got \(1\)'),
         (
             dict(target=torch.zeros(2, dtype=torch.long, device='meta')),
             'expected all tensors on one device, got .* target on meta',

@@ -157,5 +157,5 @@ def test_wrong_input_of_nms() -> None:
         mmcv_ops.nms_rotated(NAN, torch.ones(1), 0.5)
     with pytest.raises(InputError, match='^nms_rotated: expected finite numbers in scores'):
         mmcv_ops.nms_rotated(BOX, torch.tensor([torch.nan]), 0.5)
-    with pytest.raises(InputError, match=r'^nms_rotated: expected scores of shape \(1\), got \(2,\)'):
+    with pytest.raises(InputError, match=r'^nms_rotated: expected scores of shape \(1\), got \(2\)'):
         rotated_iou.nms_rotated(BOX, torch.ones(2), torch.arange(2), BOX, torch.ones(0), 0.5, False)

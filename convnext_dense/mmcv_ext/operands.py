@@ -40,7 +40,8 @@ def check_shape(operator: str, name: str, tensor: Tensor, *shape: int | str) -> 
     sizes = tuple(tensor.shape)
     fits = len(sizes) == len(shape) and all(isinstance(want, str) or want == size for want, size in zip(shape, sizes))
     if not fits:
-        raise InputError(f'{operator}: expected {name} of shape ({", ".join(map(str, shape))}), got {sizes}')
+        want, got = (', '.join(map(str, lengths)) for lengths in (shape, sizes))
+        raise InputError(f'{operator}: expected {name} of shape ({want}), got ({got})')
 
 
 def check_finite(operator: str, name: str, boxes: Tensor) -> None:

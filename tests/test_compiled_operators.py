@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import compiled_operators
 import pytest
@@ -43,7 +44,7 @@ def answers(run: Callable[[], list[Tensor]], patch: pytest.MonkeyPatch) -> tuple
     return results[0], results[1]
 
 
-def compare(name: str, ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:
+def measure(name: str, ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:
     """Of the same shapes, and no further apart than `tolerance` times the largest value."""
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs):
@@ -51,6 +52,13 @@ def compare(name: str, ours: list[Tensor], theirs: list[Tensor], tolerance: floa
         difference = float((a - b).abs().max()) if a.numel() else 0.0
         differences[name] = max(differences.get(name, 0.0), difference)
         assert difference <= tolerance * max(1.0, float(b.abs().max()) if b.numel() else 0.0)
+
+
+def compare(name: str, run: Callable[[], list[Tensor]], patch: pytest.MonkeyPatch, tolerance: float) -> list[Tensor]:
+    """What `run` gives with ours, which is what it gives with the compiled ones."""
+    ours, theirs = answers(run, patch)
+    measure(name, ours, theirs, tolerance)
+    return ours
 
 
 def rounding(dtype: torch.dtype) -> float:
@@ -87,30 +95,32 @@ SCORES = torch.rand(97, generator=torch.Generator().manual_seed(5))
 @pytest.mark.parametrize('count', [1, 97])
 @pytest.mark.parametrize('offset', [0, 1])
 def test_nms(count: int, offset: int, monkeypatch) -> None:
-    kept = answers(lambda: [*mmcv_ops.nms(boxes(count), SCORES[:count], 0.4, offset)], monkeypatch)
-    compare('nms', *kept, 0.0)
+    dets, scores = boxes(count), SCORES[:count]
+    compare('nms', lambda: [*mmcv_ops.nms(dets, scores, 0.4, offset)], monkeypatch, 0.0)
     for method in ('naive', 'linear', 'gaussian'):
-        soft = answers(
-            lambda m=method: [*mmcv_ops.soft_nms(boxes(count), SCORES[:count], 0.3, 0.5, 0.01, m, offset)], monkeypatch
-        )
-        compare('softnms', *soft, rounding(torch.float32))
+        soft = partial(mmcv_ops.soft_nms, dets, scores, 0.3, 0.5, 0.01, method, offset)
+        compare('softnms', lambda soft=soft: [*soft()], monkeypatch, rounding(torch.float32))
 
 
 @pytest.mark.parametrize('threshold', [0.2, 0.5])
 def test_nms_match(threshold: float, monkeypatch) -> None:
     dets = torch.cat([boxes(97), SCORES[:, None]], dim=1)
-    ours, theirs = answers(lambda: mmcv_ops.nms_match(dets, threshold), monkeypatch)
-    compare('nms_match', ours, theirs, 0.0)
-    assert 1 < len(ours) < 97
+    groups = compare('nms_match', lambda: mmcv_ops.nms_match(dets, threshold), monkeypatch, 0.0)
+    assert 1 < len(groups) < 97
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('ratio', [0, 2])
 @pytest.mark.parametrize('aligned', [True, False])
 def test_roi_align(aligned: bool, ratio: int, dtype: torch.dtype, monkeypatch) -> None:
-    x, rois = random(2, 5, 13, 16, dtype=dtype), ROIS.to(dtype)
-    run = lambda: both_directions(lambda x: mmcv_ops.roi_align(x, rois, (3, 5), 0.5, ratio, 'avg', aligned), x)  # noqa: E731
-    compare(f'roi_align, mean, {dtype}', *answers(run, monkeypatch), rounding(dtype))
+    rois = ROIS.to(dtype)
+
+    def run() -> list[Tensor]:
+        return both_directions(
+            lambda x: mmcv_ops.roi_align(x, rois, (3, 5), 0.5, ratio, 'avg', aligned), random(2, 5, 13, 16, dtype=dtype)
+        )
+
+    compare(f'roi_align, mean, {dtype}', run, monkeypatch, rounding(dtype))
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
@@ -130,7 +140,7 @@ def test_roi_align_max(aligned: bool, ratio: int, dtype: torch.dtype) -> None:
             max_roi_align_forward(x, rois, *buffers, *geometry, aligned)
             max_roi_align_backward(seed, rois, *buffers[1:], into, *geometry, aligned)
         results.append([*buffers, into])
-    compare(f'roi_align, maximum, {dtype}', *results, rounding(dtype))
+    measure(f'roi_align, maximum, {dtype}', *results, rounding(dtype))
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
@@ -138,12 +148,15 @@ def test_roi_align_max(aligned: bool, ratio: int, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize('ratio', [0, 2])
 @pytest.mark.parametrize('aligned', [True, False])
 def test_roi_align_rotated(aligned: bool, ratio: int, clockwise: bool, dtype: torch.dtype, monkeypatch) -> None:
-    x = random(2, 5, 13, 16, dtype=dtype)
     rois = torch.cat([torch.arange(9.0)[:, None] % 2, rotated(9)], dim=1).to(dtype)
-    run = lambda: both_directions(  # noqa: E731
-        lambda x: mmcv_ops.roi_align_rotated(x, rois, (3, 5), 0.5, ratio, aligned, clockwise), x
-    )
-    compare(f'roi_align_rotated, {dtype}', *answers(run, monkeypatch), rounding(dtype))
+
+    def run() -> list[Tensor]:
+        return both_directions(
+            lambda x: mmcv_ops.roi_align_rotated(x, rois, (3, 5), 0.5, ratio, aligned, clockwise),
+            random(2, 5, 13, 16, dtype=dtype),
+        )
+
+    compare(f'roi_align_rotated, {dtype}', run, monkeypatch, rounding(dtype))
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
@@ -151,12 +164,15 @@ def test_deform_conv(dtype: torch.dtype, monkeypatch) -> None:
     x, weight = random(2, 4, 7, 6, dtype=dtype), random(6, 2, 3, 3, dtype=dtype, seed=1)
     offset, mask = random(2, 36, 4, 3, dtype=dtype, seed=2), random(2, 18, 4, 3, dtype=dtype, seed=3).sigmoid()
     bias, geometry = random(6, dtype=dtype, seed=4), (2, 1, 1, 2, 2)
-    run = lambda: both_directions(lambda *a: mmcv_ops.deform_conv2d(*a, *geometry), x, offset, weight)  # noqa: E731
-    compare(f'deform_conv, {dtype}', *answers(run, monkeypatch), rounding(dtype))
-    run = lambda: both_directions(  # noqa: E731
-        lambda *a: mmcv_ops.modulated_deform_conv2d(*a, *geometry), x, offset, mask, weight, bias
-    )
-    compare(f'modulated_deform_conv, {dtype}', *answers(run, monkeypatch), rounding(dtype))
+
+    def first() -> list[Tensor]:
+        return both_directions(lambda *a: mmcv_ops.deform_conv2d(*a, *geometry), x, offset, weight)
+
+    def second() -> list[Tensor]:
+        return both_directions(lambda *a: mmcv_ops.modulated_deform_conv2d(*a, *geometry), x, offset, mask, weight, bias)
+
+    compare(f'deform_conv, {dtype}', first, monkeypatch, rounding(dtype))
+    compare(f'modulated_deform_conv, {dtype}', second, monkeypatch, rounding(dtype))
 
 
 @pytest.mark.parametrize('kind', [0, 1])
@@ -164,16 +180,16 @@ def test_deform_conv(dtype: torch.dtype, monkeypatch) -> None:
 def test_psamask(sizes: tuple[int, int, int, int], kind: int, monkeypatch) -> None:
     height, width, *mask = sizes
     x = random(2, mask[0] * mask[1], height, width)
-    compare('psamask', *answers(lambda: both_directions(lambda x: psa_mask(x, kind, tuple(mask)), x), monkeypatch), 0.0)
+    compare('psamask', lambda: both_directions(lambda x: psa_mask(x, kind, tuple(mask)), x), monkeypatch, 0.0)
 
 
 @pytest.mark.parametrize('mode', ['iou', 'iof'])
 @pytest.mark.parametrize('offset', [0, 1])
 @pytest.mark.parametrize('aligned', [True, False])
 def test_bbox_overlaps(aligned: bool, offset: int, mode: str, monkeypatch) -> None:
-    others = boxes(33 if aligned else 20, seed=1)
-    run = lambda: [mmcv_ops.bbox_overlaps(boxes(33), others, mode, aligned, offset)]  # noqa: E731
-    compare('bbox_overlaps', *answers(run, monkeypatch), rounding(torch.float32))
+    some, others = boxes(33), boxes(33 if aligned else 20, seed=1)
+    run = partial(mmcv_ops.bbox_overlaps, some, others, mode, aligned, offset)
+    compare('bbox_overlaps', lambda: [run()], monkeypatch, rounding(torch.float32))
 
 
 @pytest.mark.parametrize('mode', ['iou', 'iof'])
@@ -182,13 +198,10 @@ def test_box_iou_rotated(aligned: bool, mode: str, monkeypatch) -> None:
     some, others = rotated(61), rotated(61 if aligned else 40, seed=1)
     others[:5] = some[:5]  # equal boxes, and boxes that share edges
     others[5:9] = some[5:9] + torch.tensor([1, 0, 0, 0, 0]) * some[5:9, 2:3]
-    run = lambda: [mmcv_ops.box_iou_rotated(some, others, mode, aligned)]  # noqa: E731
-    compare('box_iou_rotated', *answers(run, monkeypatch), 1e-5)
+    compare('box_iou_rotated', lambda: [mmcv_ops.box_iou_rotated(some, others, mode, aligned)], monkeypatch, 1e-5)
 
 
 @pytest.mark.parametrize('threshold', [0.1, 0.5])
 def test_nms_rotated(threshold: float, monkeypatch) -> None:
-    run = lambda: [*mmcv_ops.nms_rotated(rotated(97), SCORES, threshold)]  # noqa: E731
-    ours, theirs = answers(run, monkeypatch)
-    compare('nms_rotated', ours, theirs, 0.0)
-    assert 1 < len(ours[1]) < 97
+    _, kept = compare('nms_rotated', lambda: [*mmcv_ops.nms_rotated(rotated(97), SCORES, threshold)], monkeypatch, 0.0)
+    assert 1 < len(kept) < 97

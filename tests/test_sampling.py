@@ -26,7 +26,7 @@ def test_corners_are_those_of_one_sample() -> None:
     x = maps()
     y, across = (torch.tensor(part, dtype=torch.float64) for part in zip(*POINTS))
     near = sampling.corners(y, across, torch.ones(len(POINTS), dtype=torch.long), 13, 16)
-    values = sampling.sums(sampling.as_rows(x), near.index, near.weight)
+    values = sampling.sums(sampling.as_rows(x), near.pixels, near.weight)
     torch.testing.assert_close(values, torch.stack([sample(x[1], *point) for point in POINTS]))
     assert near.within.tolist() == [-1 <= y <= 13 and -1 <= x <= 16 for y, x in POINTS]
 

@@ -141,4 +141,4 @@ def _slopes(pixels: Tensor, part: _Part) -> tuple[Tensor, Tensor]:
     y, x = part.y, part.x
     across = d * (y - top) + b * (low - y) + c * (top - y) + a * (y - low)
     down = d * (x - left) + c * (right - x) + b * (left - x) + a * (x - right)
-    return tuple(torch.where(part.near.within, slope, 0).sum(-1) for slope in (across, down))  # type: ignore[return-value]
+    return torch.where(part.near.within, across, 0).sum(-1), torch.where(part.near.within, down, 0).sum(-1)

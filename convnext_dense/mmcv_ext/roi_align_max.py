@@ -62,7 +62,7 @@ def max_roi_align_forward(
         y, x = (at.flatten(3).flatten(0, 2) for at in torch.broadcast_tensors(y, x))  # (N * h * w, G)
         image = rois[some, 0].long().repeat_interleave(aligned_height * aligned_width)[:, None]
         near = corners(y, x, image, height, width)
-        values = sums(rows, near.index.flatten(0, 1), near.weight.flatten(0, 1)).view(-1, samples, channels)
+        values = sums(rows, near.pixels.flatten(0, 1), near.weight.flatten(0, 1)).view(-1, samples, channels)
         best, at = values.masked_fill(~(values > lowest), lowest).max(dim=1)  # (N * h * w, C)
         found = best > lowest
         for into, result in (
@@ -109,5 +109,5 @@ def max_roi_align_backward(
         image = rois[part, 0].long()[:, None, None, None]
         near = corners(y, x, image, height, width)
         weight = torch.where((y != NOWHERE)[..., None], near.weight, 0)
-        into.scatter_add_(0, (near.index * channels + channel).flatten(), (weight * grad[..., None]).flatten())
+        into.scatter_add_(0, (near.pixels * channels + channel).flatten(), (weight * grad[..., None]).flatten())
     grad_input += into.view(batch, height, width, channels).permute(0, 3, 1, 2).to(grad_input.dtype)

@@ -96,4 +96,4 @@ def _bins(
         x = v * sin[some] + u * cos[some] + x0
         near = corners(y.flatten(3), x.flatten(3), rois[some, 0].long()[:, None, None, None], height, width)
         samples = grid.height * grid.width
-        yield some, near.index.flatten(3).flatten(0, 2), near.weight.flatten(3).flatten(0, 2) / samples
+        yield some, near.pixels.flatten(3).flatten(0, 2), near.weight.flatten(3).flatten(0, 2) / samples

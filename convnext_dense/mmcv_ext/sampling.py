@@ -63,7 +63,7 @@ def grids(
 class Corners(NamedTuple):
     """The four pixels around each sample; a sample more than a pixel outside the map has weight 0."""
 
-    index: Tensor  # (..., 4) rows of the map: above left, above right, below left, below right
+    pixels: Tensor  # (..., 4) rows of the map: above left, above right, below left, below right
     weight: Tensor  # (..., 4)
     y: tuple[Tensor, Tensor]  # (...) rows above and below
     x: tuple[Tensor, Tensor]  # (...) columns left and right

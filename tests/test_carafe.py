@@ -66,7 +66,7 @@ def test_it_equals_a_loop_in_both_directions(case: tuple[int, ...]) -> None:
 @pytest.mark.parametrize('case', CASES[:3])
 def test_gradients(case: tuple[int, ...]) -> None:
     x, masks = (t[:1].requires_grad_() for t in inputs(*case))
-    assert gradcheck(lambda *a: mmcv_ops.carafe(*a, *case[:3]), (x, masks))
+    assert gradcheck(lambda *a: mmcv_ops.carafe(*a, *case[:3]), (x, masks), fast_mode=True)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -109,7 +109,7 @@ def test_the_backward_reads_what_the_forward_wrote() -> None:
             dict(masks=torch.zeros(2, 9, 8, 6, device='meta')),
             'expected all tensors on one device, got features on cpu, masks on meta',
         ),
-        (dict(kernel_size=2), 'expected an odd kernel_size, .* that divides 4 channels, got 2, 1 and 2'),
+        (dict(kernel_size=2), 'expected an odd kernel_size, .* that divides 4 channels, got 2, 2 and 1'),
         (dict(group_size=3), 'expected an odd kernel_size, .* that divides 4 channels, got 3, 2 and 3'),
         (dict(output=torch.zeros(2, 4, 8, 8)), r'expected output of shape \(2, 4, 8, 6\), got \(2, 4, 8, 8\)'),
     ],

@@ -72,7 +72,7 @@ def test_numbers_that_are_not_are_passed_over() -> None:
 @pytest.mark.parametrize('scale', [1.0, 0.4])
 def test_gradients(scale: float) -> None:
     x = maps(2, 7, 9).requires_grad_()
-    assert gradcheck(lambda x: mmcv_ops.roi_pool(x, ROIS, SIZE, scale), (x,))
+    assert gradcheck(lambda x: mmcv_ops.roi_pool(x, ROIS, SIZE, scale), (x,), fast_mode=True)
 
 
 def test_overlapping_boxes_add_up() -> None:

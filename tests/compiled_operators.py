@@ -2,7 +2,7 @@
 
     make compiled-operators
 
-builds them once, in a minute or two, into .compiled_operators/ (or $CONVNEXT_DENSE_COMPILED_OPERATORS), which git ignores;
+builds them once, in four minutes of one core, into .compiled_operators/ (or $CONVNEXT_DENSE_COMPILED_OPERATORS), which git ignores;
 tests/test_compiled_operators.py compares. mmcv as a whole does not compile against current PyTorch; these few files do.
 """
 

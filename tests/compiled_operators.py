@@ -2,8 +2,9 @@
 
     make compiled-operators
 
-builds them once, in four minutes of one core, into .compiled_operators/ (or $CONVNEXT_DENSE_COMPILED_OPERATORS), which git ignores;
-tests/test_compiled_operators.py compares. mmcv as a whole does not compile against current PyTorch; these few files do.
+builds them once, in four minutes of one core, into .compiled_operators/ (or $CONVNEXT_DENSE_COMPILED_OPERATORS), which git
+ignores; tests/test_compiled_operators.py compares. mmcv as a whole does not compile against current PyTorch; these few
+files do.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ mmcv_ops = pytest.importorskip('mmcv.ops')
 @needs_lite
 def test_other_operators_raise_on_call_and_name_themselves() -> None:
     assert ops.backend() == 'torchvision'
-    with pytest.raises(NotImplementedError, match=r"'box_iou_rotated'.*compiled operators"):
-        mmcv_ops.box_iou_rotated(torch.rand(2, 5), torch.rand(2, 5))
+    with pytest.raises(NotImplementedError, match=r"'convex_iou'.*compiled operators"):
+        mmcv_ops.convex_iou(torch.rand(2, 18), torch.rand(2, 8))
 
 
 def run(code: str) -> str:

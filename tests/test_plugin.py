@@ -43,7 +43,6 @@ def test_a_detector_of_mmdet_trains_and_predicts(name: str) -> None:
 @pytest.mark.parametrize(
     'name, error, message',
     [
-        ('Mask R-CNN with CARAFE', NotImplementedError, "mmcv operator 'carafe_forward' has no torchvision counterpart"),
         ('ATSS with DyHead', RuntimeError, 'offset output dims: .* - computed output dims: '),  # offsets of another map's size
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convnext_dense.errors import InputError
-from convnext_dense.mmcv_ext.precision import lift
+from convnext_dense.mmcv_ext.operands import lift_for_torchvision
 
 MODULATED = 'modulated_deform_conv'
 
@@ -119,7 +119,7 @@ def _outside(input: Tensor, weight: Tensor, offset: Tensor, geometry: Geometry) 
 def _forward(
     input: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor, mask: Tensor | None, geometry: Geometry
 ) -> Tensor:
-    x = lift(input)
+    x = lift_for_torchvision(input)
     bias = x.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype)
     masks = x.new_zeros((len(x), 1)) if mask is None else mask.to(x.dtype)
     return torch.ops.torchvision.deform_conv2d(
@@ -131,7 +131,7 @@ def _backward(
     grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry
 ) -> tuple[Tensor, ...]:
     """Gradients of (input, weight, offset, mask, bias)."""
-    g = lift(grad)
+    g = lift_for_torchvision(grad)
     x, weight, offset = (part.to(g.dtype) for part in (input, weight, offset))
     masks = g.new_zeros((len(g), 1)) if mask is None else mask.to(g.dtype)
     grads = torch.ops.torchvision._deform_conv2d_backward(

@@ -7,7 +7,6 @@ torchvision has no kernel for a reduced precision, the work is done in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 import torchvision
 from torch import Tensor
 
+from convnext_dense.mmcv_ext.carafe import carafe_backward, carafe_forward, carafe_naive_backward, carafe_naive_forward
 from convnext_dense.mmcv_ext.deform import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -22,17 +22,25 @@ from convnext_dense.mmcv_ext.deform import (
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
 )
-from convnext_dense.mmcv_ext.precision import lift
-
-PART_ROIS = 32  # RoIs that are worth a thread of their own
+from convnext_dense.mmcv_ext.deform_roi_pool import deform_roi_pool_backward, deform_roi_pool_forward
+from convnext_dense.mmcv_ext.focal import softmax_focal_loss_backward, softmax_focal_loss_forward
+from convnext_dense.mmcv_ext.masked_conv import masked_col2im_forward, masked_im2col_forward
+from convnext_dense.mmcv_ext.nms_match import nms_match
+from convnext_dense.mmcv_ext.operands import lift_for_torchvision
+from convnext_dense.mmcv_ext.overlaps import bbox_overlaps
+from convnext_dense.mmcv_ext.psamask import psamask_backward, psamask_forward
+from convnext_dense.mmcv_ext.roi_align import roi_align_backward, roi_align_forward
+from convnext_dense.mmcv_ext.roi_pool import roi_pool_backward, roi_pool_forward
+from convnext_dense.mmcv_ext.rotated_align import roi_align_rotated_backward, roi_align_rotated_forward
+from convnext_dense.mmcv_ext.rotated_iou import box_iou_rotated, nms_rotated
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     """Kept indices by descending score. With offset 1, widths and heights are x2 - x1 + 1."""
-    boxes = lift(boxes)
+    boxes = lift_for_torchvision(boxes)
     if offset:
         boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
-    return torchvision.ops.nms(boxes, lift(scores).to(boxes.dtype), iou_threshold)
+    return torchvision.ops.nms(boxes, lift_for_torchvision(scores).to(boxes.dtype), iou_threshold)
 
 
 def softnms(
@@ -86,66 +94,6 @@ def _compacted(indices: np.ndarray, stays: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _channels_first(x: Tensor, pixels: int = 512) -> Tensor:
-    """x (B, C, H, W) contiguous, as torchvision's kernel would make it; on the CPU by parts, several times as fast."""
-    if x.is_cuda or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
-        return x
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    for source, target in zip(x.permute(0, 2, 3, 1).flatten(1, 2), out.flatten(2)):
-        for start in range(0, len(source), pixels):
-            target[:, start : start + pixels].copy_(source[start : start + pixels].t())
-    return out
-
-
-def roi_align_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
-) -> None:
-    """input (B, C, H, W), rois (K, 5) as (batch index, x1, y1, x2, y2) in image pixels -> output (K, C, h, w)."""
-    if pool_mode == 0:
-        raise NotImplementedError("roi_align with pool_mode='max' needs mmcv with compiled operators; use 'avg'")
-    x = _channels_first(lift(input.detach()))
-    arguments = (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned
-
-    def part(rois: Tensor) -> Tensor:
-        return torchvision.ops.roi_align(x, rois, *arguments)
-
-    rois, threads = rois.detach().to(x.dtype), 1 if x.is_cuda else torch.get_num_threads()
-    if threads == 1 or len(rois) < PART_ROIS * threads:
-        output.copy_(part(rois))
-        return
-    with ThreadPoolExecutor(threads) as pool:  # torchvision's kernel keeps to one core
-        torch.cat(list(pool.map(part, rois.chunk(threads))), out=output)
-
-
-def roi_align_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    grad_input: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
-) -> None:
-    grad = lift(grad_output)
-    size = (aligned_height, aligned_width)
-    roi_backward = torch.ops.torchvision._roi_align_backward
-    grad_input += roi_backward(grad, rois.to(grad.dtype), spatial_scale, *size, *grad_input.shape, sampling_ratio, aligned)
-
-
 def _focal(input: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
     """Focal loss (arXiv 1708.02002), element-wise. input (N, C) logits, target (N,) with C for background."""
     classes = input.shape[1]
@@ -187,7 +135,7 @@ def ms_deform_attn_forward(
     """
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
-    values, locations, weights = (lift(part) for part in (value, sampling_locations, attention_weights))
+    values, locations, weights = (lift_for_torchvision(part) for part in (value, sampling_locations, attention_weights))
     return multi_scale_deformable_attn_pytorch(values, spatial_shapes, locations, weights).to(value.dtype)
 
 
@@ -237,5 +185,25 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         ms_deform_attn_backward,
         get_compiler_version,
         get_compiling_cuda_version,
+        masked_im2col_forward,
+        masked_col2im_forward,
+        psamask_forward,
+        psamask_backward,
+        nms_match,
+        carafe_forward,
+        carafe_backward,
+        carafe_naive_forward,
+        carafe_naive_backward,
+        roi_pool_forward,
+        roi_pool_backward,
+        deform_roi_pool_forward,
+        deform_roi_pool_backward,
+        bbox_overlaps,
+        softmax_focal_loss_forward,
+        softmax_focal_loss_backward,
+        box_iou_rotated,
+        nms_rotated,
+        roi_align_rotated_forward,
+        roi_align_rotated_backward,
     )
 }

@@ -1,5 +1,7 @@
 """RoIAlign against plain sampling, and what it is not to be given."""
 
+from functools import partial
+
 import pytest
 import torch
 from conftest import needs_lite

@@ -32,7 +32,7 @@ DETECTORS = {
     'SOLOv2': ('solov2/solov2_r50_fpn_1x_coco.py', 4),
     'GFL': ('gfl/gfl_r50_fpn_1x_coco.py', 4),
     'CondInst': ('condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', 4),
-    'Mask R-CNN with CARAFE': ('carafe/mask-rcnn_r50_fpn-carafe_1x_coco.py', 4),
+    'Faster R-CNN with CARAFE': ('carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py', 4),
 }
 # Built, but their operators have no counterpart: the message names the operator, or the kernel refuses.
 NEEDS_COMPILED = {

@@ -11,7 +11,7 @@ starts. It opens no file and imports nothing until somebody asks for `mmcv._ext`
 CONVNEXT_DENSE_AUTOLOAD=0 in the environment switches it off. From a clone that is not installed:
 `python -m convnext_dense SCRIPT ARGUMENTS`.
 
-`mmcv_ext/operators.py` answers forward and backward, on CPU and CUDA: nms, soft-nms, roi_align (average), sigmoid focal
+`mmcv_ext/operators.py` answers forward and backward, on CPU and CUDA: nms, soft-nms, roi_align, sigmoid focal
 loss, deformable convolution v1 and v2, multi-scale deformable attention, masked convolution, psa_mask, nms_match, CARAFE,
 RoI pooling, deformable RoI pooling, box overlaps, softmax focal loss, IoU and NMS of rotated boxes, roi_align of rotated
 boxes. Every other operator raises NotImplementedError when called.

@@ -33,7 +33,7 @@ DETECTORS = {
     'GFL': ('gfl/gfl_r50_fpn_1x_coco.py', 4),
     'CenterNet': ('centernet/centernet_r18_8xb16-crop512-140e_coco.py', 1),
     'CondInst': ('condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', 4),
-    'Mask R-CNN with CARAFE': ('carafe/mask-rcnn_r50_fpn-carafe_1x_coco.py', 4),
+    'Faster R-CNN with CARAFE': ('carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py', 4),
     'ATSS with DyHead': ('dyhead/atss_r50_fpn_dyhead_1x_coco.py', 4),
     'PISA': ('pisa/mask-rcnn_r50_fpn_pisa_1x_coco.py', 4),
 }

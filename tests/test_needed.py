@@ -17,7 +17,7 @@ def test_of_a_mask_rcnn() -> None:
 
 
 def test_of_a_neck_of_carafe() -> None:
-    found = needed(build(detector_config('Mask R-CNN with CARAFE')))
+    found = needed(build(detector_config('Faster R-CNN with CARAFE')))
     assert found['carafe_forward'].startswith('mmcv.ops.carafe.CARAFE')
 
 

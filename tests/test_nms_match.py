@@ -39,13 +39,15 @@ def test_it_equals_a_loop(threshold: float) -> None:
 
 
 def test_by_hand() -> None:
-    # IoU 1/3 of the first two, which is the threshold of a kept group; the third is far; the last has no area, nor an IoU.
+    # IoU 1/3 of the first two; the third is far; the last has no area, nor an IoU.
     dets = torch.tensor([[0.0, 0, 2, 1, 0.5], [1, 0, 3, 1, 0.9], [9, 9, 10, 10, 0.7], [9, 9, 9, 9, 0.1]])
     assert nms_match(dets, 0.33) == [[1, 0], [2], [3]]
     assert nms_match(dets, 0.34) == [[1], [2], [0], [3]]
     assert nms_match(dets.double(), 0.33) == [[1, 0], [2], [3]]
     assert nms_match(dets.t().contiguous().t(), 0.33) == [[1, 0], [2], [3]]
     assert nms_match(torch.tensor([[1.0, 1, 1, 1, 0.5], [1, 1, 1, 1, 0.4]]), 0.0) == [[0], [1]]
+    half = torch.tensor([[0.0, 0, 2, 1, 0.5], [0, 0, 1, 1, 0.4]])  # an IoU of 1/2, which suppresses at that threshold
+    assert nms_match(half, 0.5) == [[0, 1]] and nms_match(half, 0.51) == [[0], [1]]
 
 
 def test_no_box_numpy_and_reduced_precision() -> None:

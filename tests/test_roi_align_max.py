@@ -65,6 +65,7 @@ def plain(x: Tensor, rois: Tensor, size: tuple[int, int], scale: float, ratio: i
 def parts(request, monkeypatch) -> None:
     if request.param:
         monkeypatch.setattr(roi_align_max, 'VALUES', request.param)
+        monkeypatch.setattr(roi_align_max, 'PLACES', request.param)
 
 
 @pytest.mark.usefixtures('parts')

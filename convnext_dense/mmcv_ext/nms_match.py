@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from convnext_dense.mmcv_ext.operands import check_finite, check_floats, check_shape
+from convnext_dense.mmcv_ext.operands import check_finite, check_floats, check_shape, lift
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
@@ -18,20 +17,21 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     check_shape('nms_match', 'dets', dets, 'N', 5)
     check_finite('nms_match', 'dets', dets)
     dets = dets.detach().cpu()
-    left = dets[:, 4].sort(descending=True)[1].numpy()
-    box = dets[:, :4].to(torch.float64 if dets.dtype == torch.float64 else torch.float32).numpy()
-    sides = box[:, 2:] - box[:, :2]
-    area = sides[:, 0] * sides[:, 1]
-    threshold = box.dtype.type(iou_threshold)
+    index = dets[:, 4].sort(descending=True)[1]
+    corners = lift(dets[:, :4])[index].t().contiguous().numpy()  # (4, N)
+    area = (corners[2] - corners[0]) * (corners[3] - corners[1])
+    left = index.numpy()
+    threshold = corners.dtype.type(iou_threshold)
     groups = []
-    while len(left):
-        top, rest = left[0], left[1:]
-        inner = np.minimum(box[top, 2:], box[rest, 2:]) - np.maximum(box[top, :2], box[rest, :2])
-        inter = np.maximum(inner[:, 0], 0) * np.maximum(inner[:, 1], 0)
-        union = area[top] + area[rest] - inter
-        # Two boxes without area have no IoU: neither suppresses the other.
-        iou = np.divide(inter, union, out=np.full_like(inter, np.nan), where=union != 0)
-        taken = iou >= threshold
-        groups.append([int(top), *rest[taken].tolist()])
-        left = rest[~taken]
+    with np.errstate(invalid='ignore', divide='ignore', over='ignore'):  # boxes without area: 0 / 0, which is no threshold
+        while len(left):
+            rest, rest_area = corners[:, 1:], area[1:]
+            sides = np.minimum(corners[2:, :1], rest[2:]) - np.maximum(corners[:2, :1], rest[:2])
+            np.maximum(sides, 0, out=sides)
+            shared = sides[0] * sides[1]
+            taken = shared / (area[0] + rest_area - shared) >= threshold
+            groups.append([int(left[0]), *left[1:][taken].tolist()])
+            corners, area, left = rest, rest_area, left[1:]
+            if len(groups[-1]) > 1:
+                corners, area, left = corners[:, ~taken], area[~taken], left[~taken]
     return groups

@@ -13,6 +13,7 @@ from convnext_dense.mmcv_ext.operands import check_floats, check_rois, check_sha
 from convnext_dense.mmcv_ext.sampling import as_rows, corners, grids, sums
 
 VALUES = 1 << 22  # of samples that are compared at once
+PLACES = 1 << 18  # of largest samples that gradients are sent to at once
 NOWHERE = -1.0  # mmcv's argmax of a bin without samples
 
 
@@ -96,18 +97,18 @@ def max_roi_align_backward(
     name = 'roi_align_backward'
     check_rois(name, grad_input, rois, 5)
     check_floats(name, grad_output=grad_output, grad_input=grad_input)
-    batch, channels, height, width = grad_input.shape
+    channels, height, width = grad_input.shape[1:]
     check_shape(name, 'grad_output', grad_output, len(rois), channels, aligned_height, aligned_width)
     for argmax in (argmax_y, argmax_x):
         check_shape(name, 'argmax', argmax, *grad_output.shape)
-    into = lift(grad_output).new_zeros(batch * height * width * channels)
-    channel = torch.arange(channels, device=rois.device)[:, None, None, None]
-    step = max(1, VALUES // max(1, channels * aligned_height * aligned_width))
+    into = lift(grad_output).new_zeros(grad_input.numel())
+    channel = torch.arange(channels, device=rois.device)[:, None, None]
+    step = max(1, PLACES // max(1, channels * aligned_height * aligned_width))
     for start in range(0, len(rois) if len(into) else 0, step):
         part = slice(start, start + step)
         y, x, grad = (lift(tensor[part]).to(into.dtype) for tensor in (argmax_y, argmax_x, grad_output))
-        image = rois[part, 0].long()[:, None, None, None]
-        near = corners(y, x, image, height, width)
+        plane = rois[part, 0].long()[:, None, None, None] * channels + channel  # as if each were a map of its own
+        near = corners(y, x, plane, height, width)
         weight = torch.where((y != NOWHERE)[..., None], near.weight, 0)
-        into.scatter_add_(0, (near.pixels * channels + channel).flatten(), (weight * grad[..., None]).flatten())
-    grad_input += into.view(batch, height, width, channels).permute(0, 3, 1, 2).to(grad_input.dtype)
+        into.scatter_add_(0, near.pixels.flatten(), (weight * grad[..., None]).flatten())
+    grad_input += into.view(grad_input.shape).to(grad_input.dtype)

@@ -41,7 +41,7 @@ from convnext_dense.weights.layouts import LAYOUTS
 
 pages = pytest.mark.parametrize('page_', PAGES, ids=lambda page_: page_.name)
 OWN_DATA, OTHER_FOLDERS, OTHER_OPTIMISER, OTHER_CHANNELS = page('data').blocks('python')
-DETECTOR, SEGMENTOR, GROUPS = page('plugin').blocks('python')
+DETECTOR, SEGMENTOR, STOCK, GROUPS = page('plugin').blocks('python')
 
 
 # Names
@@ -312,6 +312,13 @@ def test_another_optimiser(tmp_path: Path) -> None:
 def check_groups(cfg: Config, model: nn.Module) -> None:
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     assert type(optimizer) is torch.optim.AdamW and len({group['lr'] for group in optimizer.param_groups}) > 3
+
+
+def test_a_config_of_mmdets_own_with_the_plugin() -> None:
+    cfg = Config.fromstring(STOCK, '.py')
+    assert cfg.model.backbone.type == 'mmpretrain.ConvNeXt' and cfg.custom_imports == dict(imports=['convnext_dense'])
+    cfg.model.backbone.pop('init_cfg')  # the published file
+    assert isinstance(build_on_meta(cfg).backbone, ConvNeXt)
 
 
 def test_the_plugin_in_a_config_of_mmdet() -> None:

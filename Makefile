@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 AVX512 := $(shell grep -qs avx512f /proc/cpuinfo && echo yes)
 NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv constants convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
 
-.PHONY: setup demo test quick soak fuzz mutants clean
+.PHONY: setup demo test quick soak fuzz mutants compiled-operators clean
 
 setup: $(VENV)/.installed
 
@@ -59,5 +59,9 @@ mutants: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/python tests/mutants.py $(MUTANTS)
 
+# mmcv's own CPU kernels, from the sources that mmcv-lite ships: tests/test_compiled_operators.py compares ours with them.
+compiled-operators: setup
+	$(BIN)/python tests/compiled_operators.py
+
 clean:
-	rm -rf $(VENV) work_dirs data/shapes build *.egg-info
+	rm -rf $(VENV) .compiled_operators work_dirs data/shapes build *.egg-info

@@ -4,6 +4,7 @@ Importing this package answers `mmcv._ext` where mmcv has no compiled one (see `
 
 - the backbones `ConvNeXt`, `RoadmapNet` and `IsotropicConvNeXt` and the neck `SimplePyramid` in mmengine's root registry, so
   that the scopes of mmdet and mmseg find them;
+- `mmpretrain.ConvNeXt`, which their own ConvNeXt configs name, where mmpretrain is not installed (`weights.mmpretrain`);
 - the optimiser constructor `LayerDecayOptimWrapperConstructor`.
 
 It also allows `torch.load` the few types that mmengine's checkpoints hold beside tensors (`training.checkpoint`), without which
@@ -35,10 +36,12 @@ else:
     from convnext_dense.models.isotropic import IsotropicConvNeXt, SimplePyramid
     from convnext_dense.models.roadmap import RoadmapNet
     from convnext_dense.training.layer_decay import LayerDecayOptimWrapperConstructor
+    from convnext_dense.weights import mmpretrain
     from convnext_dense.weights.checkpoint_types import allow_checkpoint_types
     from convnext_dense.weights.initializer import StrictPretrainedInit
 
     allow_checkpoint_types()
+    mmpretrain.register()
 
 if TYPE_CHECKING:
     from convnext_dense.predict.loading import load_model

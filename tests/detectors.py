@@ -31,23 +31,23 @@ DETECTORS = {
     'Sparse R-CNN': ('sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py', 4),
     'SOLOv2': ('solov2/solov2_r50_fpn_1x_coco.py', 4),
     'GFL': ('gfl/gfl_r50_fpn_1x_coco.py', 4),
+    'CenterNet': ('centernet/centernet_r18_8xb16-crop512-140e_coco.py', 1),
     'CondInst': ('condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', 4),
-}
-# Built, but their operators have no counterpart: the message names the operator, or the kernel refuses.
-NEEDS_COMPILED = {
-    'Mask R-CNN with CARAFE': ('carafe/mask-rcnn_r50_fpn-carafe_1x_coco.py', 4),
+    'Faster R-CNN with CARAFE': ('carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py', 4),
     'ATSS with DyHead': ('dyhead/atss_r50_fpn_dyhead_1x_coco.py', 4),
+    'PISA': ('pisa/mask-rcnn_r50_fpn_pisa_1x_coco.py', 4),
 }
 
 
 def detector_config(name: str) -> Config:
     """The config of `name` with a from-scratch ConvNeXt-atto, and few RoIs so that a step takes seconds."""
-    path, stages = {**DETECTORS, **NEEDS_COMPILED}[name]
+    path, stages = DETECTORS[name]
     cfg = get_config(f'mmdet::{path}')
     model = cfg.model
     model.backbone = dict(type='ConvNeXt', arch='atto', out_indices=tuple(range(4 - stages, 4)))
     takes_maps = model.panoptic_head if name == 'Mask2Former' else model.neck
-    (takes_maps[0] if isinstance(takes_maps, list) else takes_maps).in_channels = DIMS[4 - stages :]
+    takes_maps = takes_maps[0] if isinstance(takes_maps, list) else takes_maps
+    takes_maps.in_channels = DIMS[4 - stages :] if isinstance(takes_maps.in_channels, list) else DIMS[3]
     model.data_preprocessor.pop('batch_augments', None)  # would pad to 1024 pixels
     rcnn = model.get('train_cfg', {}).get('rcnn') if isinstance(model.get('train_cfg'), dict) else None
     if name == 'DINO':
@@ -91,6 +91,7 @@ def batch(sizes: list[tuple[int, int]], objects: list[int], seed: int = 0) -> di
                 pad_shape=shape,
                 batch_input_shape=shape,
                 scale_factor=(1.0, 1.0),
+                border=(0, height, 0, width),  # CenterNet's
                 img_id=len(samples),
             )
         )

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from conftest import needs_lite
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
@@ -12,7 +13,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from convnext_dense import InputError
-from convnext_dense.run.agreement import check_backend, check_custom_keys, check_extras, check_loop_kind, check_monitors
+from convnext_dense.run.agreement import (
+    check_backend,
+    check_custom_keys,
+    check_extras,
+    check_loop_kind,
+    check_monitors,
+    check_operators,
+)
 
 NAMES = ('aAcc', 'mIoU')
 
@@ -118,3 +126,14 @@ def test_what_the_runner_does_to_the_model(given: dict, words: str | None) -> No
         return
     with pytest.raises(InputError, match=words):
         check_extras(Config(given), model)
+
+
+@needs_lite
+def test_operators_that_nobody_answers() -> None:
+    from mmcv.ops import BorderAlign
+
+    check_operators(nn.Conv2d(1, 1, 1))
+    with pytest.raises(
+        InputError, match=r'got border_align_backward and 1 more \(mmcv.ops.border_align.BorderAlign\); install'
+    ):
+        check_operators(nn.Sequential(BorderAlign(3)))

@@ -253,6 +253,17 @@ def test_a_training_step_of_the_faster_path(use_grn: bool, change: str, empty_ca
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('fused', [False, True])
+def test_maps_lie_in_memory_as_a_resnets_unless_asked(fused: bool, channels_last: bool) -> None:
+    model = ConvNeXt(SMALL, fused=fused, channels_last=channels_last)
+    for mode in (model.train(), model.eval()):
+        for out in mode(torch.randn(2, 3, 65, 70)):
+            assert out.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    with pytest.raises(InputError, match='channels_last: expected'):
+        ConvNeXt(SMALL, channels_last='yes')
+
+
 def test_official_state_dict_names() -> None:
     names = set(ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(4, 4, 4, 4))).state_dict())
     expected = {f'downsample_layers.{i}.{j}.{kind}' for i in range(4) for j in range(2) for kind in ('weight', 'bias')}

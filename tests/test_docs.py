@@ -13,7 +13,7 @@ import pytest
 import torch
 from channel_sets import picture
 from conftest import ROOT
-from detectors import DETECTORS, NEEDS_COMPILED
+from detectors import DETECTORS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -41,7 +41,7 @@ from convnext_dense.weights.layouts import LAYOUTS
 
 pages = pytest.mark.parametrize('page_', PAGES, ids=lambda page_: page_.name)
 OWN_DATA, OTHER_FOLDERS, OTHER_OPTIMISER, OTHER_CHANNELS = page('data').blocks('python')
-DETECTOR, SEGMENTOR, GROUPS = page('plugin').blocks('python')
+DETECTOR, SEGMENTOR, STOCK, GROUPS = page('plugin').blocks('python')
 
 
 # Names
@@ -234,11 +234,10 @@ def test_the_limit_of_archives_is_the_codes(page_: Page) -> None:
 
 
 def test_the_operators_are_those_of_the_docstring() -> None:
-    operators, detectors, _, compiled = (row[1] for row in page('plugin').table('Operators'))
+    operators, detectors, *_ = (row[1] for row in page('plugin').table('Operators'))
     answered = ' '.join(re.search(r'on CPU and CUDA: (.*?)\.', ops.__doc__, re.S)[1].split())
     assert [name for name in operators.split(', ') if name != 'batched nms'] == answered.split(', ')
     assert set(detectors.split(', ')) == set(DETECTORS)
-    assert all(name.split()[-1] in compiled for name in NEEDS_COMPILED)
 
 
 def test_the_works_of_the_benchmark_are_the_tools() -> None:
@@ -313,6 +312,13 @@ def test_another_optimiser(tmp_path: Path) -> None:
 def check_groups(cfg: Config, model: nn.Module) -> None:
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     assert type(optimizer) is torch.optim.AdamW and len({group['lr'] for group in optimizer.param_groups}) > 3
+
+
+def test_a_config_of_mmdets_own_with_the_plugin() -> None:
+    cfg = Config.fromstring(STOCK, '.py')
+    assert cfg.model.backbone.type == 'mmpretrain.ConvNeXt' and cfg.custom_imports == dict(imports=['convnext_dense'])
+    cfg.model.backbone.pop('init_cfg')  # the published file
+    assert isinstance(build_on_meta(cfg).backbone, ConvNeXt)
 
 
 def test_the_plugin_in_a_config_of_mmdet() -> None:

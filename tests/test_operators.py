@@ -1,14 +1,8 @@
 """mmcv.ops on torchvision's kernels, against hand-computed values and plain PyTorch."""
 
-from functools import partial
-
 import pytest
 import torch
-import torch.nn.functional as F
-from conftest import needs_lite
 from torch.autograd import gradcheck
-
-from convnext_dense.mmcv_ext import operators
 
 mmcv_ops = pytest.importorskip('mmcv.ops')
 devices = pytest.mark.parametrize(
@@ -117,114 +111,6 @@ def test_soft_nms_fills_gaps_from_the_end() -> None:
     assert inds.tolist() == [0, 3, 2]
 
 
-def plain_roi_align(x, rois, size, scale, ratio, aligned):
-    """Bilinear samples at the bins' inner points, averaged; pixel centres at integers, borders clamped within one pixel."""
-    out = x.new_zeros(len(rois), x.shape[1], *size)
-    height, width = x.shape[2:]
-    for k, roi in enumerate(rois):
-        x1, y1, x2, y2 = (roi[1:] * scale - (0.5 if aligned else 0)).tolist()
-        w, h = x2 - x1, y2 - y1
-        if not aligned:
-            w, h = max(w, 1.0), max(h, 1.0)
-        bin_h, bin_w = h / size[0], w / size[1]
-        grid_h = ratio or -(-h // size[0])
-        grid_w = ratio or -(-w // size[1])
-        for i in range(size[0]):
-            for j in range(size[1]):
-                total = x.new_zeros(x.shape[1])
-                for a in range(int(grid_h)):
-                    for b in range(int(grid_w)):
-                        py = y1 + (i + (a + 0.5) / grid_h) * bin_h
-                        px = x1 + (j + (b + 0.5) / grid_w) * bin_w
-                        if -1 <= py <= height and -1 <= px <= width:
-                            total = total + bilinear(x[int(roi[0])], py, px)
-                out[k, :, i, j] = total / max(grid_h * grid_w, 1)
-    return out
-
-
-def bilinear(x: torch.Tensor, py: float, px: float) -> torch.Tensor:
-    height, width = x.shape[1:]
-    py, px = min(max(py, 0), height - 1), min(max(px, 0), width - 1)
-    y0, x0 = int(py), int(px)
-    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
-    fy, fx = py - y0, px - x0
-    top = x[:, y0, x0] * (1 - fx) + x[:, y0, x1] * fx
-    low = x[:, y1, x0] * (1 - fx) + x[:, y1, x1] * fx
-    return top * (1 - fy) + low * fy
-
-
-ROIS = torch.tensor([[0.0, 2, 3, 20, 17], [1, 0, 0, 31, 31], [0, 8.3, 4.1, 9.9, 30.2]], dtype=torch.float64)
-
-
-@devices
-@pytest.mark.parametrize('ratio', [0, 2])
-@pytest.mark.parametrize('aligned', [True, False])
-def test_roi_align_equals_plain_sampling(device: str, aligned: bool, ratio: int) -> None:
-    x = torch.randn(2, 3, 16, 15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    ours = mmcv_ops.roi_align(x.to(device), ROIS.to(device), (3, 2), 0.5, ratio, 'avg', aligned)
-    torch.testing.assert_close(ours.cpu(), plain_roi_align(x, ROIS, (3, 2), 0.5, ratio, aligned))
-
-
-def test_roi_align_of_a_ramp_by_hand() -> None:
-    # x grows by 1 a pixel: a bin's average is its centre; box 1..5 in two columns: centres 2 and 4, less 0.5.
-    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
-    out = mmcv_ops.roi_align(ramp, torch.tensor([[0.0, 1, 1, 5, 5]]), (2, 2), 1.0, 2, 'avg', True)
-    torch.testing.assert_close(out[0, 0], torch.tensor([[1.5, 3.5], [1.5, 3.5]]))
-
-
-@pytest.mark.parametrize('ratio', [0, 2])
-@pytest.mark.parametrize('aligned', [True, False])
-def test_roi_align_gradients(aligned: bool, ratio: int) -> None:
-    x = torch.randn(2, 2, 7, 6, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(lambda x: mmcv_ops.roi_align(x, ROIS, (2, 2), 0.25, ratio, 'avg', aligned), (x,))
-
-
-def test_roi_align_takes_channels_last_maps() -> None:
-    x = torch.randn(2, 5, 33, 40)
-    rois = torch.tensor([[0, 1, 2, 30, 20], [1, 0, 0, 39, 32.0]])
-    for maps in (x, x[:1]):
-        last = maps.contiguous(memory_format=torch.channels_last)
-        assert torch.equal(mmcv_ops.roi_align(last, rois[: len(maps)], 7), mmcv_ops.roi_align(maps, rois[: len(maps)], 7))
-
-
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
-def test_roi_align_of_many_boxes_on_all_cores(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.randn(2, 3, 20, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype).requires_grad_()
-    corners = torch.rand(131, 2, generator=torch.Generator().manual_seed(1)) * 60
-    rois = torch.cat([torch.arange(131)[:, None] % 2, corners, corners + 25], dim=1).to(dtype)
-    results = []
-    for threads in (1, 3):
-        monkeypatch.setattr(torch, 'get_num_threads', partial(int, threads))
-        results.append(mmcv_ops.roi_align(x, rois, (7, 7), 0.25))
-    assert torch.equal(*results)
-    assert results[1].requires_grad
-
-
-def test_roi_align_without_boxes() -> None:
-    x = torch.randn(1, 3, 8, 8, requires_grad=True)
-    out = mmcv_ops.roi_align(x, torch.zeros(0, 5), (7, 7))
-    assert out.shape == (0, 3, 7, 7)
-    out.sum().backward()
-    assert x.grad.abs().sum() == 0
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_roi_align_in_reduced_precision(dtype: torch.dtype) -> None:
-    x = torch.randn(2, 3, 16, 16, dtype=dtype, requires_grad=True)
-    out = mmcv_ops.roi_align(x, ROIS.to(dtype), (3, 3), 0.5)
-    whole = mmcv_ops.roi_align(x.detach().float(), ROIS.to(dtype).float(), (3, 3), 0.5)
-    assert out.dtype == dtype
-    torch.testing.assert_close(out.float(), whole, rtol=0.02, atol=0.02)
-    out.sum().backward()
-    assert x.grad.dtype == dtype
-
-
-@needs_lite
-def test_roi_align_max_is_refused() -> None:
-    with pytest.raises(NotImplementedError, match="pool_mode='max'.*compiled"):
-        mmcv_ops.roi_align(torch.randn(1, 1, 8, 8), ROIS[:1].float(), (2, 2), 1.0, 0, 'max', True)
-
-
 def plain_focal(logits, target, gamma, alpha, weight=None):
     total = torch.zeros_like(logits)
     p = logits.sigmoid()
@@ -266,88 +152,6 @@ def test_sigmoid_focal_loss_without_targets_and_in_half() -> None:
     torch.testing.assert_close(half.float(), whole, rtol=2e-3, atol=1e-3)
 
 
-GEOMETRY = dict(stride=2, padding=1, dilation=1, groups=2, deform_groups=2)
-
-
-def deform_inputs(dtype=torch.float64):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 4, 7, 6, dtype=torch.float64, generator=generator)
-    weight = torch.randn(6, 2, 3, 3, dtype=torch.float64, generator=generator)
-    offset = torch.randn(2, 2 * 2 * 9, 4, 3, dtype=torch.float64, generator=generator)
-    mask = torch.rand(2, 2 * 9, 4, 3, dtype=torch.float64, generator=generator)
-    bias = torch.randn(6, dtype=torch.float64, generator=generator)
-    return [t.to(dtype) for t in (x, offset, mask, weight, bias)]
-
-
-def plain_deform_conv(x, offset, mask, weight, bias):
-    """Samples by grid_sample, one kernel point and offset group at a time, then a grouped product."""
-    _, channels, height, width = x.shape
-    out_h, out_w = offset.shape[2:]
-    offset_groups, points = GEOMETRY['deform_groups'], 9
-    columns = []
-    for group in range(offset_groups):
-        part = x[:, group * channels // offset_groups : (group + 1) * channels // offset_groups]
-        samples = []
-        for point in range(points):
-            at = 2 * (group * points + point)
-            base_y = torch.arange(out_h, dtype=x.dtype)[:, None] * GEOMETRY['stride'] - GEOMETRY['padding'] + point // 3
-            base_x = torch.arange(out_w, dtype=x.dtype)[None, :] * GEOMETRY['stride'] - GEOMETRY['padding'] + point % 3
-            py, px = base_y + offset[:, at], base_x + offset[:, at + 1]
-            grid = torch.stack([2 * px / (width - 1) - 1, 2 * py / (height - 1) - 1], dim=-1)
-            sample = F.grid_sample(part, grid, padding_mode='zeros', align_corners=True)
-            samples.append(sample * mask[:, group * points + point, None])
-        columns.append(torch.stack(samples, dim=2))  # (B, C / groups, points, h, w)
-    unfolded = torch.cat(columns, dim=1)
-    per = channels // GEOMETRY['groups']
-    out = [
-        torch.einsum('bcphw,ocp->bohw', unfolded[:, g * per : (g + 1) * per], weight.flatten(2)[g * 3 : (g + 1) * 3])
-        for g in range(GEOMETRY['groups'])
-    ]
-    return torch.cat(out, dim=1) + bias[None, :, None, None]
-
-
-@devices
-def test_modulated_deform_conv_equals_plain_sampling(device: str) -> None:
-    inputs = deform_inputs()
-    ours = mmcv_ops.modulated_deform_conv2d(*(t.to(device) for t in inputs), *GEOMETRY.values())
-    torch.testing.assert_close(ours.cpu(), plain_deform_conv(*inputs))
-
-
-@devices
-def test_deform_conv_equals_plain_sampling(device: str) -> None:
-    x, offset, mask, weight, bias = deform_inputs()
-    ours = mmcv_ops.deform_conv2d(x.to(device), offset.to(device), weight.to(device), *GEOMETRY.values())
-    torch.testing.assert_close(ours.cpu(), plain_deform_conv(x, offset, torch.ones_like(mask), weight, torch.zeros_like(bias)))
-
-
-def test_deform_conv_without_offsets_is_a_convolution() -> None:
-    x, offset, _, weight, _ = deform_inputs()
-    ours = mmcv_ops.deform_conv2d(x, torch.zeros_like(offset), weight, *GEOMETRY.values())
-    torch.testing.assert_close(ours, F.conv2d(x, weight, stride=2, padding=1, groups=2))
-
-
-def test_deform_conv_gradients() -> None:
-    x, offset, mask, weight, bias = (t.requires_grad_() for t in deform_inputs())
-    assert gradcheck(lambda *a: mmcv_ops.deform_conv2d(*a, *GEOMETRY.values()), (x, offset, weight))
-    assert gradcheck(lambda *a: mmcv_ops.modulated_deform_conv2d(*a, *GEOMETRY.values()), (x, offset, mask, weight, bias))
-
-
-def test_modulated_deform_conv_without_bias() -> None:
-    x, offset, mask, weight, bias = (t.requires_grad_() for t in deform_inputs())
-    ours = mmcv_ops.modulated_deform_conv2d(x, offset, mask, weight, None, *GEOMETRY.values())
-    torch.testing.assert_close(ours, plain_deform_conv(x, offset, mask, weight, torch.zeros_like(bias)))
-    ours.sum().backward()
-    assert weight.grad.abs().sum() > 0 and bias.grad is None
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_deform_conv_in_reduced_precision(dtype: torch.dtype) -> None:
-    inputs = deform_inputs(dtype)
-    ours = mmcv_ops.modulated_deform_conv2d(*inputs, *GEOMETRY.values())
-    assert ours.dtype == dtype
-    torch.testing.assert_close(ours.float(), plain_deform_conv(*(t.float() for t in inputs)), rtol=0.05, atol=0.1)
-
-
 @devices
 def test_deformable_attention_is_the_pytorch_form_in_both_directions(device: str) -> None:
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
@@ -370,14 +174,3 @@ def test_deformable_attention_is_the_pytorch_form_in_both_directions(device: str
         *(t.bfloat16() if t.is_floating_point() else t for t in (value, shapes, start, where, weights)), 64
     )
     assert half.dtype == torch.bfloat16 and half.isfinite().all()
-
-
-def test_scale_of_the_weight_gradient_of_deform_conv() -> None:
-    x, offset, _, weight, _ = deform_inputs()
-    geometry = dict(dH=2, dW=2, padH=1, padW=1, dilationH=1, dilationW=1, group=2, deformable_group=2)
-    grads = [torch.full_like(weight, 3.0) for _ in range(3)]
-    for grad, scale in zip(grads, ({}, dict(scale=1), dict(scale=2.5))):
-        operators.deform_conv_backward_parameters(x, offset, torch.ones(2, 6, 4, 3).double(), grad, x, x, **scale, **geometry)
-    torch.testing.assert_close(grads[0], grads[1])
-    torch.testing.assert_close(grads[2] - 3, 2.5 * (grads[1] - 3))
-    assert (grads[1] != 3).all()  # added to what was there

@@ -12,6 +12,9 @@ import pytest
 import torch
 from conftest import ROOT, UNFORMATTED, needs_lite
 from detectors import DETECTORS, batch, build, detector_config, loss_of
+from mmengine.registry import MODELS, init_default_scope
+
+from convnext_dense import ConvNeXt
 
 INSTALLED = any(Path(folder, 'convnext_dense_autoload.pth').is_file() for folder in sys.path)
 installed = pytest.mark.skipif(not INSTALLED, reason='convnext_dense is not pip-installed here')
@@ -38,19 +41,18 @@ def test_a_detector_of_mmdet_trains_and_predicts(name: str) -> None:
     assert boxes.shape[1] == 4 and boxes.isfinite().all()
 
 
-@needs_lite
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    'name, error, message',
-    [
-        ('Mask R-CNN with CARAFE', NotImplementedError, "mmcv operator 'carafe_forward' has no torchvision counterpart"),
-        ('ATSS with DyHead', RuntimeError, 'offset output dims: .* - computed output dims: '),  # offsets of another map's size
-    ],
-)
-def test_a_detector_that_needs_compiled_operators_says_so(name: str, error: type[Exception], message: str) -> None:
-    model = build(detector_config(name))
-    with pytest.raises(error, match=message):
-        loss_of(model, batch([(96, 128)], [1]))
+def test_a_head_of_mmseg_that_takes_views_of_its_maps() -> None:
+    """DMNet's dynamic filters, loss and prediction."""
+    init_default_scope('mmseg')
+    backbone = ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)))
+    head = dict(
+        type='DMHead', in_channels=32, in_index=3, channels=8, num_classes=3, filter_sizes=(1, 3), norm_cfg=dict(type='BN')
+    )
+    head = MODELS.build(head)
+    out = head(backbone(torch.randn(2, 3, 65, 97)))
+    out.square().mean().backward()
+    assert out.shape == (2, 3, 2, 3) and backbone.stem.weight.grad.abs().sum() > 0
+    assert head.eval()(backbone.eval()(torch.randn(1, 3, 64, 64))).shape == (1, 3, 2, 2)
 
 
 def python(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess:

@@ -75,6 +75,7 @@ TESTS = sorted((ROOT / 'tests').glob('test_*.py'))
 OTHERS = [
     'checkpoint',
     'cli',
+    'compiled_operators',
     'configs',
     'docs',
     'fuzz',

@@ -162,6 +162,8 @@ class ConvNeXt(Pyramid):
             run the plain layers in any case.
         compile: run the plain layers through `torch.compile`, one graph for all image sizes; a dict is passed on to it, as
             `dict(mode='max-autotune')`. Names in checkpoints stay as they are.
+        channels_last: return the maps channels last in memory, as they are computed, for heads that go on so, as the recipes'
+            do. By default they are contiguous, as a ResNet's: some stock heads take views of them.
         init_cfg: `dict(type='Pretrained', checkpoint=FILE)` loads a published checkpoint of any layout, strictly, when
             `init_weights()` is called, as training does; until then the weights are random. FILE is a path, a URL or a hub
             name (see `convnext_dense.weights`). Anything else is left to mmengine.
@@ -187,6 +189,7 @@ class ConvNeXt(Pyramid):
         recompute_hidden: bool = False,
         fused: bool | str = 'auto',
         compile: bool | Mapping[str, Any] = False,
+        channels_last: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         size = resolve_arch(arch)
@@ -195,12 +198,14 @@ class ConvNeXt(Pyramid):
         self.arch = size
         check_input(in_channels, drop_path_rate)
         expect_number('layer_scale_init_value', layer_scale_init_value, 0)
-        for name, value in dict(use_grn=use_grn, with_cp=with_cp, recompute_hidden=recompute_hidden).items():
+        flags = dict(use_grn=use_grn, with_cp=with_cp, recompute_hidden=recompute_hidden, channels_last=channels_last)
+        for name, value in flags.items():
             expect_flag(name, value)
         expect_fused(fused)
         if not isinstance(compile, (bool, Mapping)):
             raise InputError(f'compile: expected True, False or a dict of arguments of torch.compile, got {brief(compile)}')
         self.use_grn = use_grn
+        self.channels_last = channels_last
 
         stem = nn.Sequential(Conv2d(in_channels, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=eps))
         self.downsample_layers = nn.ModuleList([stem])

@@ -58,6 +58,7 @@ class Pyramid(Pretrainable):
 
     downsample_layers: Any
     stages: Any
+    channels_last = False  # whether maps are returned as they lie in memory, for heads that work on them so
 
     def __init__(
         self,
@@ -89,7 +90,9 @@ class Pyramid(Pretrainable):
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = stage(downsample(x))
             if i in self.out_indices:
-                maps.append(getattr(self, f'norm{i}')(x))
+                out = getattr(self, f'norm{i}')(x)
+                # Heads that take views of their maps, and compiled kernels, expect rows of NCHW, as a ResNet returns them.
+                maps.append(out if self.channels_last else out.contiguous())
         return tuple(maps)
 
     def train(self, mode: bool = True) -> Any:

@@ -16,6 +16,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.runner import IterBasedTrainLoop, TestLoop, ValLoop
 from torch import nn
 
+from convnext_dense import ops
 from convnext_dense.errors import InputError
 from convnext_dense.text import suggest
 
@@ -53,6 +54,18 @@ def check_custom_keys(cfg: Config, model: nn.Module) -> None:
     if keys and not any(key in name for key in keys for name in names):
         raise InputError(
             f'paramwise_cfg.custom_keys: expected parts of parameter names, got {", ".join(map(str, keys))}: none matches'
+        )
+
+
+def check_operators(model: nn.Module) -> None:
+    """Stop at a model that will call an operator of mmcv's which nobody answers, maybe only once it finds objects."""
+    missing = ops.missing(model)
+    if missing:
+        name, where = next(iter(missing.items()))
+        more = f' and {len(missing) - 1} more' if len(missing) > 1 else ''
+        raise InputError(
+            f'model: expected operators that are answered without a compiled mmcv, got {name}{more} ({where}); install an mmcv '
+            'with compiled operators, or choose another part'
         )
 
 

@@ -27,7 +27,14 @@ from torch.utils.data import DataLoader
 
 import convnext_dense.training.register  # noqa: F401  # a run's own config names what it makes known
 from convnext_dense.errors import InputError
-from convnext_dense.run.agreement import check_backend, check_custom_keys, check_extras, check_loop_kind, check_monitors
+from convnext_dense.run.agreement import (
+    check_backend,
+    check_custom_keys,
+    check_extras,
+    check_loop_kind,
+    check_monitors,
+    check_operators,
+)
 from convnext_dense.run.first_images import FirstImages
 from convnext_dense.run.settle import world_size
 from convnext_dense.run.trial import check_box_coders, check_init, check_sample, first_batch, part, try_metrics
@@ -76,6 +83,7 @@ def rehearse(cfg: Config, model: nn.Module, splits: Sequence[str]) -> dict[str, 
     check_box_coders(model)
     check_assigners(model)
     check_extras(cfg, model)
+    check_operators(model)
     plan = copy.deepcopy(cfg)
     with _silent(), tempfile.TemporaryDirectory() as folder:
         plan.merge_from_dict(dict(launcher='none', load_from=None, resume=False, work_dir=folder, experiment_name=NAME))

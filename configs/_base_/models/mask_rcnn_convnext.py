@@ -16,7 +16,7 @@ model = dict(
         pad_mask=True,
         pad_size_divisor=32,
     ),
-    backbone=dict(type='ConvNeXt', layer_scale_init_value=1.0, out_indices=(0, 1, 2, 3)),
+    backbone=dict(type='ConvNeXt', layer_scale_init_value=1.0, out_indices=(0, 1, 2, 3), channels_last=True),
     neck=dict(type='FPN', out_channels=256, num_outs=5, conv_cfg=dict(type='FastConv2d')),
     rpn_head=dict(
         type='FastRPNHead',  # RPNHead with a FastConv2d

@@ -14,7 +14,7 @@ model = dict(
         seg_pad_val=255,
         size=(512, 512),
     ),
-    backbone=dict(type='ConvNeXt', layer_scale_init_value=1.0, out_indices=(0, 1, 2, 3)),
+    backbone=dict(type='ConvNeXt', layer_scale_init_value=1.0, out_indices=(0, 1, 2, 3), channels_last=True),
     decode_head=dict(
         type='FastUPerHead',
         in_index=[0, 1, 2, 3],

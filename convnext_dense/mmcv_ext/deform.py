@@ -1,0 +1,239 @@
+"""Deformable convolution, v1 (arXiv 1703.06211) and modulated (arXiv 1811.11168), by torchvision's kernel.
+
+Where mmcv's kernels differ from torchvision's, mmcv's are followed: an offset has no gradient where its position lies outside
+the map, and where the output is smaller than the map of the offsets (DyHead, arXiv 2106.08322), the offsets are the first
+values of each image.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from convnext_dense.errors import InputError
+from convnext_dense.mmcv_ext.operands import lift_for_torchvision
+
+MODULATED = 'modulated_deform_conv'
+
+
+class Geometry(NamedTuple):
+    """What torchvision's kernel takes after the tensors, in its order."""
+
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    dilation_h: int
+    dilation_w: int
+    groups: int
+    offset_groups: int
+
+    @staticmethod
+    def v1(k: dict[str, int]) -> Geometry:
+        """Of the arguments of deform_conv_*."""
+        names = ('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group', 'deformable_group')
+        return Geometry(*(k[name] for name in names))
+
+    @staticmethod
+    def v2(k: dict[str, int]) -> Geometry:
+        """Of the arguments of modulated_deform_conv_*."""
+        names = ('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', 'group', 'deformable_group')
+        return Geometry(*(k[name] for name in names))
+
+    def output(self, input: Tensor, weight: Tensor) -> tuple[int, int]:
+        """Height and width of the output for input (B, C, H, W) and weight (O, C / groups, kH, kW)."""
+        (height, width), (down, across) = input.shape[2:], weight.shape[2:]
+        return (
+            (height + 2 * self.pad_h - self.dilation_h * (down - 1) - 1) // self.stride_h + 1,
+            (width + 2 * self.pad_w - self.dilation_w * (across - 1) - 1) // self.stride_w + 1,
+        )
+
+
+def _checked(operator: str, input: Tensor, weight: Tensor, geometry: Geometry, **given: Tensor) -> None:
+    """Stop at offsets and masks of another number of channels, images or dtype, and at channels that do not fit.
+
+    Raises:
+        InputError: with mmcv's name of the operator.
+    """
+    batch, channels = input.shape[:2]
+    of_groups = weight.shape[1] * geometry.groups
+    if channels != of_groups:
+        raise InputError(f'{operator}: expected input of {of_groups} channels for the weight and groups, got {channels}')
+    points = geometry.offset_groups * weight.shape[2] * weight.shape[3]
+    for name, values in given.items():
+        expected = (batch, points * (2 if name == 'offset' else 1))
+        if values.ndim != 4 or values.shape[:2] != expected:
+            size = 'x'.join(map(str, values.shape))
+            raise InputError(f'{operator}: expected {name} of {expected[0]}x{expected[1]} maps, got {size}')
+        if not values.is_floating_point() or values.device != input.device:
+            raise InputError(f'{operator}: expected {name} of floats on {input.device}, got {values.dtype} on {values.device}')
+
+
+def _read(operator: str, name: str, values: Tensor, size: tuple[int, int]) -> Tensor:
+    """The values (B, C, H, W) as mmcv's kernel reads them for an output of `size`: of each image the first C * h * w.
+
+    Raises:
+        InputError: where there are fewer.
+    """
+    if values.shape[2:] == size:
+        return values
+    flat, needed = values.flatten(1), values.shape[1] * size[0] * size[1]
+    if flat.shape[1] < needed:
+        height, width = values.shape[2:]
+        raise InputError(
+            f'{operator}: expected {name} of at least the size of the output, {size[0]}x{size[1]}, got {height}x{width}'
+        )
+    return flat[:, :needed].reshape(-1, values.shape[1], *size)
+
+
+def _unread(grad: Tensor, like: Tensor) -> Tensor:
+    """`_read` backwards: the gradient at the place that was read, nothing elsewhere."""
+    if grad.shape == like.shape:
+        return grad
+    out = grad.new_zeros(like.shape)
+    out.flatten(1)[:, : grad[0].numel()] = grad.flatten(1)
+    return out
+
+
+def _outside(input: Tensor, weight: Tensor, offset: Tensor, geometry: Geometry) -> Tensor:
+    """Whether a position lies at -1 or before, or at the map's side or beyond, where the padding is; (B, 2 * G * K, h, w).
+
+    G offset groups, K points of the kernel. At -1 itself torchvision has the derivative towards the map, mmcv none: zero
+    offsets with padding are there.
+    """
+    (height, width), (down, across) = input.shape[2:], weight.shape[2:]
+    h, w = offset.shape[2:]
+    of = dict(dtype=offset.dtype, device=offset.device)
+    y = torch.arange(h, **of) * geometry.stride_h - geometry.pad_h
+    x = torch.arange(w, **of) * geometry.stride_w - geometry.pad_w
+    y = torch.arange(down, **of).mul(geometry.dilation_h)[:, None, None, None] + y[:, None]
+    x = torch.arange(across, **of).mul(geometry.dilation_w)[:, None, None] + x
+    parts = offset.unflatten(1, (geometry.offset_groups, down, across, 2))
+    y, x = parts[:, :, :, :, 0] + y, parts[:, :, :, :, 1] + x
+    out = (y <= -1) | (y >= height) | (x <= -1) | (x >= width)
+    return out[:, :, :, :, None].expand_as(parts).reshape(offset.shape)
+
+
+def _forward(
+    input: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor, mask: Tensor | None, geometry: Geometry
+) -> Tensor:
+    x = lift_for_torchvision(input)
+    bias = x.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype)
+    masks = x.new_zeros((len(x), 1)) if mask is None else mask.to(x.dtype)
+    return torch.ops.torchvision.deform_conv2d(
+        x, weight.to(x.dtype), offset.to(x.dtype), masks, bias, *geometry, mask is not None
+    )
+
+
+def _backward(
+    grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, geometry: Geometry
+) -> tuple[Tensor, ...]:
+    """Gradients of (input, weight, offset, mask, bias)."""
+    g = lift_for_torchvision(grad)
+    x, weight, offset = (part.to(g.dtype) for part in (input, weight, offset))
+    masks = g.new_zeros((len(g), 1)) if mask is None else mask.to(g.dtype)
+    grads = torch.ops.torchvision._deform_conv2d_backward(
+        g, x, weight, offset, masks, g.new_zeros(weight.shape[0]), *geometry, mask is not None
+    )
+    return *grads[:2], grads[2].masked_fill(_outside(x, weight, offset, geometry), 0), *grads[3:]
+
+
+def deform_conv_forward(
+    input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **k: int
+) -> None:
+    """input (B, C, H, W), weight (O, C / groups, kH, kW), offset (B, 2 * G * kH * kW, h, w) -> output (B, O, h, w).
+
+    Raises:
+        InputError: where these do not fit each other.
+    """
+    geometry = Geometry.v1(k)
+    _checked('deform_conv', input, weight, geometry, offset=offset)
+    size = geometry.output(input, weight)
+    if offset.shape[2:] != size:
+        height, width = offset.shape[2:]
+        raise InputError(f'deform_conv: expected offset of the size of the output, {size[0]}x{size[1]}, got {height}x{width}')
+    output.copy_(_forward(input, weight, None, offset, None, geometry))
+
+
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    **k: int,
+) -> None:
+    d_input, _, d_offset, _, _ = _backward(grad_output, input, weight, offset, None, Geometry.v1(k))
+    grad_input.copy_(d_input)
+    grad_offset.copy_(d_offset)
+
+
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    scale: float = 1,
+    **k: int,
+) -> None:
+    # Only the weight's shape matters to its own gradient, and mmcv does not hand the weight over.
+    _, d_weight, _, _, _ = _backward(grad_output, input, grad_weight, offset, None, Geometry.v1(k))
+    grad_weight += scale * d_weight
+
+
+def modulated_deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    with_bias: bool,
+    **k: int,
+) -> None:
+    """As `deform_conv_forward`, with mask (B, G * kH * kW, h, w); offset and mask may be larger than the output.
+
+    Raises:
+        InputError: where they are smaller, or do not fit in another way.
+    """
+    geometry = Geometry.v2(k)
+    _checked(MODULATED, input, weight, geometry, offset=offset, mask=mask)
+    size = geometry.output(input, weight)
+    offset, mask = _read(MODULATED, 'offset', offset, size), _read(MODULATED, 'mask', mask, size)
+    output.copy_(_forward(input, weight, bias if with_bias else None, offset, mask, geometry))
+
+
+def modulated_deform_conv_backward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    with_bias: bool,
+    **k: int,
+) -> None:
+    geometry = Geometry.v2(k)
+    size = geometry.output(input, weight)
+    read = _read(MODULATED, 'offset', offset, size), _read(MODULATED, 'mask', mask, size)
+    d_input, d_weight, d_offset, d_mask, d_bias = _backward(grad_output, input, weight, *read, geometry)
+    grads = d_input, d_weight, _unread(d_offset, offset), _unread(d_mask, mask)
+    for into, grad in zip((grad_input, grad_weight, grad_offset, grad_mask), grads):
+        into.copy_(grad)
+    if with_bias:
+        grad_bias.copy_(d_bias)

@@ -1,0 +1,191 @@
+"""Deformable convolution against plain sampling, and where mmcv's kernels differ from torchvision's."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import needs_lite
+from torch.autograd import gradcheck
+
+from convnext_dense.errors import InputError
+from convnext_dense.mmcv_ext import deform
+
+mmcv_ops = pytest.importorskip('mmcv.ops')
+devices = pytest.mark.parametrize(
+    'device',
+    ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU'))],
+)
+
+GEOMETRY = dict(stride=2, padding=1, dilation=1, groups=2, deform_groups=2)
+
+
+def deform_inputs(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 4, 7, 6, dtype=torch.float64, generator=generator)
+    weight = torch.randn(6, 2, 3, 3, dtype=torch.float64, generator=generator)
+    offset = torch.randn(2, 2 * 2 * 9, 4, 3, dtype=torch.float64, generator=generator)
+    mask = torch.rand(2, 2 * 9, 4, 3, dtype=torch.float64, generator=generator)
+    bias = torch.randn(6, dtype=torch.float64, generator=generator)
+    return [t.to(dtype) for t in (x, offset, mask, weight, bias)]
+
+
+def plain_deform_conv(x, offset, mask, weight, bias):
+    """Samples by grid_sample, one kernel point and offset group at a time, then a grouped product."""
+    _, channels, height, width = x.shape
+    out_h, out_w = offset.shape[2:]
+    offset_groups, points = GEOMETRY['deform_groups'], 9
+    columns = []
+    for group in range(offset_groups):
+        part = x[:, group * channels // offset_groups : (group + 1) * channels // offset_groups]
+        samples = []
+        for point in range(points):
+            at = 2 * (group * points + point)
+            base_y = torch.arange(out_h, dtype=x.dtype)[:, None] * GEOMETRY['stride'] - GEOMETRY['padding'] + point // 3
+            base_x = torch.arange(out_w, dtype=x.dtype)[None, :] * GEOMETRY['stride'] - GEOMETRY['padding'] + point % 3
+            py, px = base_y + offset[:, at], base_x + offset[:, at + 1]
+            grid = torch.stack([2 * px / (width - 1) - 1, 2 * py / (height - 1) - 1], dim=-1)
+            sample = F.grid_sample(part, grid, padding_mode='zeros', align_corners=True)
+            samples.append(sample * mask[:, group * points + point, None])
+        columns.append(torch.stack(samples, dim=2))  # (B, C / groups, points, h, w)
+    unfolded = torch.cat(columns, dim=1)
+    per = channels // GEOMETRY['groups']
+    out = [
+        torch.einsum('bcphw,ocp->bohw', unfolded[:, g * per : (g + 1) * per], weight.flatten(2)[g * 3 : (g + 1) * 3])
+        for g in range(GEOMETRY['groups'])
+    ]
+    return torch.cat(out, dim=1) + bias[None, :, None, None]
+
+
+@devices
+def test_modulated_deform_conv_equals_plain_sampling(device: str) -> None:
+    inputs = deform_inputs()
+    ours = mmcv_ops.modulated_deform_conv2d(*(t.to(device) for t in inputs), *GEOMETRY.values())
+    torch.testing.assert_close(ours.cpu(), plain_deform_conv(*inputs))
+
+
+@devices
+def test_deform_conv_equals_plain_sampling(device: str) -> None:
+    x, offset, mask, weight, bias = deform_inputs()
+    ours = mmcv_ops.deform_conv2d(x.to(device), offset.to(device), weight.to(device), *GEOMETRY.values())
+    torch.testing.assert_close(ours.cpu(), plain_deform_conv(x, offset, torch.ones_like(mask), weight, torch.zeros_like(bias)))
+
+
+def test_deform_conv_without_offsets_is_a_convolution() -> None:
+    x, offset, _, weight, _ = deform_inputs()
+    ours = mmcv_ops.deform_conv2d(x, torch.zeros_like(offset), weight, *GEOMETRY.values())
+    torch.testing.assert_close(ours, F.conv2d(x, weight, stride=2, padding=1, groups=2))
+
+
+def test_deform_conv_gradients() -> None:
+    x, offset, mask, weight, bias = (t.requires_grad_() for t in deform_inputs())
+    assert gradcheck(lambda *a: mmcv_ops.deform_conv2d(*a, *GEOMETRY.values()), (x, offset, weight))
+    assert gradcheck(lambda *a: mmcv_ops.modulated_deform_conv2d(*a, *GEOMETRY.values()), (x, offset, mask, weight, bias))
+
+
+def test_modulated_deform_conv_without_bias() -> None:
+    x, offset, mask, weight, bias = (t.requires_grad_() for t in deform_inputs())
+    ours = mmcv_ops.modulated_deform_conv2d(x, offset, mask, weight, None, *GEOMETRY.values())
+    torch.testing.assert_close(ours, plain_deform_conv(x, offset, mask, weight, torch.zeros_like(bias)))
+    ours.sum().backward()
+    assert weight.grad.abs().sum() > 0 and bias.grad is None
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_deform_conv_in_reduced_precision(dtype: torch.dtype) -> None:
+    inputs = deform_inputs(dtype)
+    ours = mmcv_ops.modulated_deform_conv2d(*inputs, *GEOMETRY.values())
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours.float(), plain_deform_conv(*(t.float() for t in inputs)), rtol=0.05, atol=0.1)
+
+
+def test_scale_of_the_weight_gradient_of_deform_conv() -> None:
+    x, offset, _, weight, _ = deform_inputs()
+    geometry = dict(dH=2, dW=2, padH=1, padW=1, dilationH=1, dilationW=1, group=2, deformable_group=2)
+    grads = [torch.full_like(weight, 3.0) for _ in range(3)]
+    for grad, scale in zip(grads, ({}, dict(scale=1), dict(scale=2.5))):
+        deform.deform_conv_backward_parameters(x, offset, torch.ones(2, 6, 4, 3).double(), grad, x, x, **scale, **geometry)
+    torch.testing.assert_close(grads[0], grads[1])
+    torch.testing.assert_close(grads[2] - 3, 2.5 * (grads[1] - 3))
+    assert (grads[1] != 3).all()  # added to what was there
+
+
+def position(padding: int, stride: int, dilation: int, out: int, point: int) -> torch.Tensor:
+    return torch.arange(out, dtype=torch.float64) * stride - padding + point * dilation
+
+
+@pytest.mark.parametrize('modulated', [False, True])
+def test_an_offset_outside_the_map_has_no_gradient(modulated: bool) -> None:
+    """Zero offsets and padding 1: the first row and column lie at -1, the last at the size, where mmcv's gradient is none."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 6, 5, dtype=torch.float64)
+    offset = torch.zeros(2, 18, 6, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 4, 3, 3, dtype=torch.float64)
+    if modulated:
+        out = mmcv_ops.modulated_deform_conv2d(x, offset, torch.ones(2, 9, 6, 5).double(), weight, None, 1, 1)
+    else:
+        out = mmcv_ops.deform_conv2d(x, offset, weight, 1, 1)
+    (grad,) = torch.autograd.grad(out.square().sum(), offset)
+    for point in range(9):
+        y = position(1, 1, 1, 6, point // 3)[:, None].expand(6, 5)
+        x_at = position(1, 1, 1, 5, point % 3).expand(6, 5)
+        outside = (y <= -1) | (y >= 6) | (x_at <= -1) | (x_at >= 5)
+        both = grad[:, 2 * point : 2 * point + 2]
+        assert (both[..., outside] == 0).all(), point
+        assert (both[..., ~outside] != 0).all(), point
+
+
+def test_offsets_of_several_groups_outside_are_told_apart() -> None:
+    """By hand: geometry of stride 2, dilation 2 and two offset groups; each moved offset has its own position."""
+    torch.manual_seed(0)
+    geometry = deform.Geometry(2, 1, 2, 1, 2, 1, 1, 2)
+    x, weight = torch.zeros(1, 4, 7, 6), torch.zeros(2, 4, 3, 2)
+    h, w = geometry.output(x, weight)
+    offset = torch.randn(1, 2 * 2 * 6, h, w) * 4
+    found = deform._outside(x, weight, offset, geometry)
+    for group in range(2):
+        for point in range(6):
+            for row in range(h):
+                for column in range(w):
+                    at = 2 * (group * 6 + point)
+                    y = row * 2 - 2 + point // 2 * 2 + float(offset[0, at, row, column])
+                    x_at = column - 1 + point % 2 + float(offset[0, at + 1, row, column])
+                    expected = y <= -1 or y >= 7 or x_at <= -1 or x_at >= 6
+                    assert found[0, at, row, column] == found[0, at + 1, row, column] == expected
+
+
+def prefix(values: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    return values.flatten(1)[:, : values.shape[1] * height * width].view(-1, values.shape[1], height, width)
+
+
+@needs_lite
+def test_an_output_smaller_than_its_offsets_reads_the_first_of_each_image() -> None:
+    """DyHead's: offsets of the middle level on the next one. In both directions as with offsets cut by hand."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 4, 3, dtype=torch.float64)
+    weight = torch.randn(5, 4, 3, 3, dtype=torch.float64)
+    offset, mask = torch.randn(2, 18, 7, 6, dtype=torch.float64), torch.rand(2, 9, 7, 6, dtype=torch.float64)
+    given = [t.requires_grad_() for t in (x, offset, mask, weight)]
+    ours = mmcv_ops.modulated_deform_conv2d(*given, None, 1, 1)
+    cut = [x, prefix(offset, 4, 3), prefix(mask, 4, 3), weight]
+    theirs = mmcv_ops.modulated_deform_conv2d(*cut, None, 1, 1)
+    assert ours.shape == (2, 5, 4, 3)
+    assert torch.equal(ours, theirs)
+    seed = torch.randn_like(ours)
+    for got, expected in zip(torch.autograd.grad(ours, given, seed), torch.autograd.grad(theirs, given, seed)):
+        assert torch.equal(got, expected)
+    assert gradcheck(lambda *a: mmcv_ops.modulated_deform_conv2d(*a, None, 1, 1), given)
+
+
+@needs_lite
+def test_what_does_not_fit_is_said_with_the_name_of_the_operator() -> None:
+    x, offset, mask, weight, _ = deform_inputs()
+    call = mmcv_ops.modulated_deform_conv2d
+    with pytest.raises(InputError, match='^modulated_deform_conv: expected offset of at least .* output, 4x3, got 2x3$'):
+        call(x, offset[:, :, :2], mask, weight, None, *GEOMETRY.values())
+    with pytest.raises(InputError, match='^modulated_deform_conv: expected mask of 2x18 maps, got 2x9x4x3$'):
+        call(x, offset, mask[:, :9], weight, None, *GEOMETRY.values())
+    with pytest.raises(InputError, match='^modulated_deform_conv: expected input of 4 channels .*, got 3$'):
+        call(x[:, :3], offset, mask, weight, None, *GEOMETRY.values())
+    with pytest.raises(InputError, match='^deform_conv: expected offset of the size of the output, 4x3, got 4x2$'):
+        mmcv_ops.deform_conv2d(x, offset[..., :2], weight, *GEOMETRY.values())
+    with pytest.raises(InputError, match='^deform_conv: expected offset of 2x36 maps, got 1x36x4x3$'):
+        mmcv_ops.deform_conv2d(x, offset[:1], weight, *GEOMETRY.values())

@@ -105,11 +105,14 @@ def _outside(input: Tensor, weight: Tensor, offset: Tensor, geometry: Geometry) 
     """
     (height, width), (down, across) = input.shape[2:], weight.shape[2:]
     h, w = offset.shape[2:]
-    of = dict(dtype=offset.dtype, device=offset.device)
-    y = torch.arange(h, **of) * geometry.stride_h - geometry.pad_h
-    x = torch.arange(w, **of) * geometry.stride_w - geometry.pad_w
-    y = torch.arange(down, **of).mul(geometry.dilation_h)[:, None, None, None] + y[:, None]
-    x = torch.arange(across, **of).mul(geometry.dilation_w)[:, None, None] + x
+
+    def numbers(end: int) -> Tensor:
+        return torch.arange(end, dtype=offset.dtype, device=offset.device)
+
+    y = numbers(h) * geometry.stride_h - geometry.pad_h
+    x = numbers(w) * geometry.stride_w - geometry.pad_w
+    y = numbers(down).mul(geometry.dilation_h)[:, None, None, None] + y[:, None]
+    x = numbers(across).mul(geometry.dilation_w)[:, None, None] + x
     parts = offset.unflatten(1, (geometry.offset_groups, down, across, 2))
     y, x = parts[:, :, :, :, 0] + y, parts[:, :, :, :, 1] + x
     out = (y <= -1) | (y >= height) | (x <= -1) | (x >= width)

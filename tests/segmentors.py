@@ -8,6 +8,7 @@ from mmseg.structures import SegDataSample
 import convnext_dense.segmentation  # noqa: F401
 
 CLASSES = 7
+SIZE = dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
 
 
 def segmentor(lean: bool, **test_cfg):
@@ -17,7 +18,7 @@ def segmentor(lean: bool, **test_cfg):
     fcn = dict(type='FastFCNHead' if lean else 'FCNHead', in_index=2, in_channels=24, channels=8, num_convs=1)
     model = dict(
         type='LeanEncoderDecoder' if lean else 'EncoderDecoder',
-        backbone=dict(type='ConvNeXt', arch=dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), layer_scale_init_value=1.0),
+        backbone=dict(type='ConvNeXt', arch=SIZE, layer_scale_init_value=1.0, channels_last=True),
         decode_head=head | uper,
         auxiliary_head=head | fcn | dict(concat_input=False),
         test_cfg=test_cfg,

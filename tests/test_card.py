@@ -38,10 +38,19 @@ def test_a_segmentor(tmp_path: Path) -> None:
         dict(type='overall_accuracy', name='aAcc', value=90.0),
     ]
     assert "load_model('hf-hub:me/streets')" in card and 'torch 9.9' in card and 'abc' not in card
-    assert 'tree 50.0, road 70.0, sky <b> 90.0' in card and 'no test picture has them: car' in card
+    assert 'Weakest classes, by IoU: tree 50.0.' in card and 'no test picture has them: car' in card
     assert '123.675, 116.28, 103.53' in card and 'max_iters 2000' in card and '| mIoU | 70 |' in card
     assert re.search(rf'on 12 pictures of my streets \(validation\), by\n\n```sh\n{COMMAND}\n```\n\nafter 100 iterations', card)
     assert 'of the same source as those it was trained on' in card
+
+
+def test_names_and_classes_that_are_never_right(tmp_path: Path) -> None:
+    about = segmented(tmp_path)
+    card = model_card(about, load_config(SHAPES), SOURCE, dict(zip(CLASSES, (0.0, 0.5, 0.7, 0.0))))
+    assert 'classes: sky &lt;b&gt;, tree' in card and '- Never right, by IoU: sky &lt;b&gt;, car.' in card
+    about = segmented(tmp_path / 'other', kind='detection', metrics={'coco/segm_mAP': 0.5, 'coco/bbox_mAP_l': -1.0})
+    card = model_card(about, load_config(SHAPES_COCO), CUPS, dict(a_b=0.1, c=0.2))
+    assert '| bbox_mAP_l | - |' in card and r'Weakest classes, by AP of masks: a\_b 10.0.' in card
 
 
 def test_tested_on_other_data(tmp_path: Path) -> None:

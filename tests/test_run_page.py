@@ -6,6 +6,7 @@ from logs import a_run, train_row, write_start
 from models import write_photograph
 from test_data_page import Page
 
+from convnext_dense.report import run_page as run_page_file
 from convnext_dense.report.evaluated import About
 from convnext_dense.report.log import PICTURES, read_log
 from convnext_dense.report.run_page import MOMENTS, evaluated_line, run_page
@@ -24,6 +25,29 @@ def test_of_a_log_alone(tmp_path: Path) -> None:
     words = ' '.join(page.words.split())
     assert 'my <run>' in words and 'Best mIoU: 80 after 50 iterations; last: 75.' in words and '50 (best) 80' in words
     assert 'not finished' in words
+
+
+def test_an_earlier_page_is_read_when_all_is_drawn(tmp_path: Path, monkeypatch) -> None:
+    """Another process may write the whole report while a run draws its page."""
+    log = read_log(a_run(tmp_path))
+    path = tmp_path / 'report.html'
+    text = run_page(log, ['<h2>Numbers</h2>'])
+
+    def meanwhile(*_: object) -> str:
+        path.write_text(text)
+        return ''
+
+    monkeypatch.setattr(run_page_file, '_over_time', meanwhile)
+    assert 'Numbers' in run_page(log, before=path)
+
+
+def test_a_checkpoint_that_is_the_best_is_named(tmp_path: Path) -> None:
+    about = About('segmentation', str(tmp_path / 'iter_100.pth'), [0, 0], 100, '{}')
+    assert 'The run kept' not in evaluated_line(about)
+    (tmp_path / 'best_mIoU_iter_50.pth').touch()
+    assert 'The run kept best_mIoU_iter_50.pth, too' in evaluated_line(about)
+    about.checkpoint = str(tmp_path / 'best_mIoU_iter_50.pth')
+    assert 'The run kept' not in evaluated_line(about)
 
 
 def test_what_a_page_said_of_the_model_goes_on(tmp_path: Path) -> None:

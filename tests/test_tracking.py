@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.visualization import TensorboardVisBackend, Visualizer
 
 from convnext_dense.errors import InputError
+from convnext_dense.run import tracking
 from convnext_dense.run.agreement import check_backend
 from convnext_dense.run.options import load_config
 from convnext_dense.run.tracking import NAMES, add_tracker_option, settle_trackers
@@ -27,6 +28,7 @@ TENSORBOARD = dict(type='TrackerBackend', backend=dict(type='TensorboardVisBacke
 def no_variables(monkeypatch) -> None:
     for name in ('MLFLOW_TRACKING_URI', 'WANDB_PROJECT', 'CLEARML_PROJECT', 'COMET_PROJECT_NAME'):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tracking, 'find_spec', lambda package: object())  # as if all were installed
 
 
 def settled(names: list[str], *backends: Any, **entries: Any) -> tuple[list[Any], list[str]]:
@@ -127,6 +129,11 @@ def test_lines_say_where(monkeypatch) -> None:
         'tracker mlflow: the server of MLFLOW_TRACKING_URI, https://host:5000/x',
         'tracker wandb: the project roads of WANDB_PROJECT',
     ]
+
+
+def test_of_what_is_not_installed_the_backend_speaks(monkeypatch) -> None:
+    monkeypatch.setattr(tracking, 'find_spec', lambda package: None if package == 'comet_ml' else object())
+    assert [line.split(':')[0] for line in settled(['comet', 'tensorboard'])[1]] == ['tracker tensorboard']
 
 
 def test_a_work_directory_that_mlflows_database_cannot_lie_in() -> None:

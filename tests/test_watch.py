@@ -1,10 +1,13 @@
 """A run that shows itself: its pictures and page are there after each validation, and cannot hurt it."""
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from conftest import QUICK, SHAPES, SHAPES_COCO, call_tool
 from mmengine.config import Config
+from mmengine.hooks import IterTimerHook
 
 from convnext_dense.report import watch
 from convnext_dense.report.log import PICTURES, read_log
@@ -50,6 +53,17 @@ def test_what_goes_wrong_is_a_warning_and_the_run_goes_on(tmp_path: Path, shapes
     (log,) = tmp_path.glob('*/*.log')
     assert done.returncode == 0 and log.read_text().count('the report cannot be drawn') == 1
     assert (tmp_path / 'iter_4.pth').is_file()
+
+
+def test_drawing_is_not_waiting_for_data(tmp_path: Path, monkeypatch) -> None:
+    """MMEngine's timer of the next step begins where drawing ended."""
+    monkeypatch.setattr(watch, 'renew', lambda folder: time.sleep(0.2))
+    timer = IterTimerHook()
+    runner = SimpleNamespace(work_dir=str(tmp_path), hooks=[timer, ReportHook()])
+    ReportHook().after_val_epoch(runner)  # before any step: nothing to move
+    timer.t = 100.0
+    ReportHook().after_val_epoch(runner)
+    assert 100.2 <= timer.t < 110
 
 
 def test_pictures_of_a_run_that_is_begun_anew_are_gone(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def main() -> None:
         if len(logs) > 1:
             write(out, comparison(logs, args, stack))
         elif args.curves:
-            write(out, run_page(logs[0], before=out))
-            write_curves({logs[0].folder.resolve().name: logs[0]}, out.parent / CURVES)
+            drawn = draw(logs[0], out)
+            write(out, run_page(logs[0], before=out, drawn=drawn))
         else:
             one_run(logs[0], args, out, stack)
 
@@ -145,12 +145,11 @@ def one_run(log: Log, args: Namespace, out: Path, stack: ExitStack) -> None:
         matches = {one: class_matches(detected, one) for one in types_of(detected)}
         sections = detection_sections(detected, matches, about.palette)
         by_class = {row.name: row.ap for row in ap_by_class(list(matches.values())[-1])}
-    write(out, run_page(log, [evaluated_line(about), *sections]))
-    write_curves({log.folder.resolve().name: log}, out.parent / CURVES)
+    drawn = draw(log, out)
+    write(out, run_page(log, [evaluated_line(about), *sections], drawn=drawn))
     config = run_config(log)
     cfg = Config.fromfile(config)
     card = model_card(about, cfg, source_of(about, cfg, log.folder, args), by_class, args.hub)
-    say(f'written: {out.parent / CURVES}')
     write(out.parent / CARD, card)
     if args.hub:
         upload(args.hub, log.folder, about.checkpoint, config, card, say)
@@ -184,6 +183,14 @@ def short_names(folders: list[str]) -> list[str]:
         if len(set(names)) == len(names):
             break
     return names
+
+
+def draw(log: Log, out: Path) -> Path:
+    """The curves, beside the page."""
+    path = out.parent / CURVES
+    write_curves({log.folder.resolve().name: log}, path)
+    say(f'written: {path}')
+    return path
 
 
 def write(path: Path, text: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,7 @@ def _intro(about: About, cfg: Config, source: Source, name: str | None) -> str:
     what = 'a class for each pixel' if about.kind == 'segmentation' else 'objects as boxes'
     what += ' and masks' if about.kind == 'detection' and _task(about) == 'image-segmentation' else ''
     place = f'hf-hub:{name}' if name else about.checkpoint
-    classes = ', '.join(about.classes)
+    classes = _names(about.classes)
     return f"""# {name or f'{parts[1]} on {source.trained}'}
 
 {parts[0]} with {parts[1]} and {parts[2]}, trained on {source.trained}. It predicts {what}.
@@ -107,7 +109,9 @@ Licence: not stated here. Say under which licence the weights and the data may b
 
 def _numbers(about: About, source: Source) -> str:
     rows = [
-        f'| {key.removeprefix("coco/")} | {value:.4g} |' for key, value in about.metrics.items() if not key.endswith('time')
+        f'| {key.removeprefix("coco/")} | {"-" if value < 0 else f"{value:.4g}"} |'
+        for key, value in about.metrics.items()
+        if not key.endswith('time')
     ]
     return '\n'.join(
         [
@@ -155,16 +159,27 @@ def _numbers_of(values: Sequence[float] | None) -> str:
     return ', '.join(f'{value:g}' for value in values) if values else 'as the pictures are'
 
 
+def _names(names: Sequence[str]) -> str:
+    """As Markdown shows them as they are."""
+    return ', '.join(re.sub(r'([\\`*_\[\]|])', r'\\\1', escape(name, quote=False)) for name in names)
+
+
 def _limits(about: About, source: Source, by_class: Mapping[str, float]) -> str:
     known = {name: value for name, value in by_class.items() if not np.isnan(value)}
-    metric = 'IoU' if about.kind == 'segmentation' else 'AP'
-    worst = sorted(known, key=lambda name: known[name])[:WORST]
+    metric = 'IoU' if about.kind == 'segmentation' else f'AP of {"masks" if _task(about) == "image-segmentation" else "boxes"}'
+    never = [name for name in known if not known[name]]
+    rest = sorted((name for name in known if known[name]), key=lambda name: known[name])
+    worst = rest[: min(WORST, len(rest) // 2)]
     lines = ['## Limits', '']
+    if never:
+        lines.append(f'- Never right, by {metric}: {_names(never)}.')
     if worst:
-        lines.append(f'- Weakest classes, by {metric}: {", ".join(f"{name} {percent(known[name])}" for name in worst)}.')
+        lines.append(
+            f'- Weakest classes, by {metric}: {", ".join(f"{_names([name])} {percent(known[name])}" for name in worst)}.'
+        )
     unseen = [name for name in about.classes if name not in known]
     if unseen:
-        lines.append(f'- Not measured, since no test picture has them: {", ".join(unseen)}.')
+        lines.append(f'- Not measured, since no test picture has them: {_names(unseen)}.')
     if source.tested == source.trained:
         lines.append('- Measured on pictures of the same source as those it was trained on; others were not tried.')
     lines.append('- What people or places the pictures show, and whom a mistake would harm, is not known here: say it.')

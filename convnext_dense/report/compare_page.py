@@ -84,7 +84,16 @@ def _what_is_compared(pairs: Sequence[Pair]) -> str:
 
 
 def _costs(runs: Sequence[Run]) -> str:
-    head = ['run', 'iterations', 'seconds an iteration', 'of them waiting for data', 'hours', 'peak memory, MiB', 'test']
+    head = [
+        'run',
+        'iterations',
+        'seconds an iteration',
+        'of them waiting for data',
+        'hours',
+        'peak memory, MiB',
+        'tested',
+        'figures',
+    ]
     rows = []
     for run in runs:
         log = run.log
@@ -92,7 +101,8 @@ def _costs(runs: Sequence[Run]) -> str:
         memory = log.values('memory')[1]
         figures = ', '.join(f'{name} {value:.4g}' for name, value in list(run.about.metrics.items())[:3])
         cells = [str(log.iteration), *(f'{value:.3g}' for value in middle), f'{middle[0] * log.iteration / 3600:.2f}']
-        rows.append([escape(run.name), *cells, f'{max(memory):.0f}' if memory else '-', escape(figures)])
+        tested = f'{Path(run.about.checkpoint).name}, {run.about.iteration} iterations'
+        rows.append([escape(run.name), *cells, f'{max(memory):.0f}' if memory else '-', escape(tested), escape(figures)])
     return f'<h2>Time and memory</h2><p>Times are medians of what was logged.</p>{table(head, rows)}'
 
 

@@ -119,5 +119,10 @@ def chart(figure: Any, alt: str) -> str:
     """A matplotlib figure as an image in the page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=100)
-    url = 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()
+    return png(buffer.getvalue(), alt)
+
+
+def png(content: bytes, alt: str) -> str:
+    """The bytes of a PNG as an image in the page."""
+    url = 'data:image/png;base64,' + base64.b64encode(content).decode()
     return f'<img class="chart" src="{url}" alt="{escape(alt)}">'

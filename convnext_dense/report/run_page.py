@@ -12,7 +12,7 @@ import numpy as np
 
 from convnext_dense.report.curves import curves
 from convnext_dense.report.evaluated import About
-from convnext_dense.report.html import chart, grid, page, table
+from convnext_dense.report.html import chart, grid, page, png, table
 from convnext_dense.report.log import PICTURES, Log
 
 MOMENTS = 7  # validations of which pictures are shown, spread over the run
@@ -26,19 +26,29 @@ STATES = dict(
 )
 
 
-def run_page(log: Log, sections: Sequence[str] = (), before: Path | None = None) -> str:
+def run_page(log: Log, sections: Sequence[str] = (), before: Path | None = None, drawn: Path | None = None) -> str:
     """The whole page; `sections` are of the evaluated model.
 
-    Without them, those of the page that is in `before`, if it is of this run, go on: told as what they are.
+    Without them, those of the page that is in `before`, if it is of this run, go on: told as what they are. `drawn`: the
+    curves, where they are drawn already.
     """
+    parts = [_head(log), _curves(log, drawn), _validations(log), _over_time(log.folder)]
+    # The earlier page is read last: another process may write it while this one draws.
     last = [_marks(log)[0], *sections, _marks(log)[1]] if sections else _carried_over(log, before)
-    return page(log.folder.resolve().name, [_head(log), _curves(log), _validations(log), _over_time(log.folder), *last])
+    return page(log.folder.resolve().name, [*parts, *last])
 
 
 def evaluated_line(about: About) -> str:
     """Which model the sections are of, and when they were made: as it stands in pages of a later time, too."""
     after = f', after {about.iteration} iterations' if about.iteration else ''
     words = f'What follows is of {about.checkpoint}{after}, on {len(about.pictures)} pictures; made {_now()}.'
+    best = [
+        path.name
+        for path in sorted(Path(about.checkpoint).parent.glob('best_*.pth'))
+        if path.name != Path(about.checkpoint).name
+    ]
+    if best:
+        words += f' The run kept {", ".join(best)}, too, which --checkpoint tests.'
     return f'<p class="note">{escape(words)}</p>'
 
 
@@ -78,8 +88,10 @@ def _head(log: Log) -> str:
     return f'<h1>{escape(log.folder.resolve().name)}</h1><p>{escape(" ".join(lines))}</p>{told}'
 
 
-def _curves(log: Log) -> str:
-    return f'<h2>Curves</h2>{chart(curves({log.folder.resolve().name: log}), "curves of the run")}'
+def _curves(log: Log, drawn: Path | None) -> str:
+    alt = 'curves of the run'
+    shown = chart(curves({log.folder.resolve().name: log}), alt) if drawn is None else png(drawn.read_bytes(), alt)
+    return f'<h2>Curves</h2>{shown}'
 
 
 def _validations(log: Log) -> str:

@@ -50,7 +50,7 @@ def _numbers(about: About, found: Figures, spans: Mapping[str, NDArray]) -> str:
         f'where the figure lies in {level} of the draws when as many pictures are drawn anew from these. Boundary IoU (arXiv '
         "2103.16562) counts only pixels along boundaries, in a band of 2 % of the picture's diagonal."
     )
-    text = f'<h2>Numbers</h2><p>{escape(words)}</p>{table(["figure", ""], rows)}'
+    text = f'<h2>Numbers</h2><p>{escape(words)}</p>{table(["figure", "percent"], rows)}'
     return text + ''.join(f'<p><b>{escape(line)}</b></p>' for line in disagreement(about, found))
 
 
@@ -75,7 +75,10 @@ def _classes(names: Names, found: Figures, spans: Mapping[str, NDArray]) -> str:
         ends = [span(spans[key][:, label]) for key in ('iou', 'recall', 'precision')]
         cells = [iou, ends[0], recall, ends[1], precision, ends[2], edge, f'{100 * shares[label]:.2f} %']
         rows.append([f'{swatch(names.palette[label])}{escape(name)}', *cells])
-    words = 'Of 100. A class with a high precision and a low recall is missed; the other way round, it is seen where it is not.'
+    words = (
+        'In percent; a click on a head sorts. A class with a high precision and a low recall is missed; the other way round, '
+        'it is seen where it is not.'
+    )
     return f'<h2>Classes</h2><p>{words}</p>{table(head, rows, sorts=True)}'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, IterTimerHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
@@ -79,7 +80,11 @@ class ReportHook(Hook):
 
     def _renew(self, runner: Runner) -> None:
         if is_main_process():
+            begun = time.time()
             self._safely(runner, 'the report', lambda: renew(Path(runner.work_dir)))
+            for hook in runner.hooks:
+                if isinstance(hook, IterTimerHook) and hasattr(hook, 't'):
+                    hook.t += time.time() - begun  # the next step has not waited for data meanwhile
 
     def _keep(self, runner: Runner, number: int, data_batch: Any, sample: Any) -> None:
         from convnext_dense.report.look import annotated, names_of, predicted
@@ -131,10 +136,11 @@ def renew(folder: Path) -> None:
     from convnext_dense.report.run_page import run_page
 
     log = read_log(folder)
-    write_curves({folder.name: log}, folder / 'curves.png')
-    path = folder / 'report.html'
+    drawn, path = folder / 'curves.png', folder / 'report.html'
+    write_curves({folder.name: log}, drawn)
+    text = run_page(log, before=path, drawn=drawn)
     with partial_file(path) as partial:
-        partial.write_text(run_page(log, before=path), encoding='utf-8')
+        partial.write_text(text, encoding='utf-8')
 
 
 def _save(path: Path, rgb: Any) -> None:

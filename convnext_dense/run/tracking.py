@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -54,7 +55,8 @@ def settle_trackers(cfg: Config, args: Namespace) -> list[str]:
         raise InputError(f'visualizer.vis_backends: expected a list of dicts, got {brief(backends)}; write them so')
     backends = _with_trackers([dict(one) for one in backends], names)
     given = {_name_of(one): one['backend'] for one in backends if _type(one) == OURS}
-    lines = [f'tracker {name}: {_told(name, Path(cfg.work_dir, FOLDER), given[name])}' for name in names]
+    there = [name for name in names if find_spec(KINDS[NAMES[name]].package)]  # of others, the backend says it
+    lines = [f'tracker {name}: {_told(name, Path(cfg.work_dir, FOLDER), given[name])}' for name in there]
     visualizer['vis_backends'] = backends
     cfg.visualizer = visualizer
     return lines

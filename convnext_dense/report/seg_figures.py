@@ -64,15 +64,17 @@ class Figures:
         return found
 
     def intervals(self, weights: Floats | None = None) -> dict[str, Floats]:
-        """(2, C) for 'iou', 'recall' and 'precision', (2,) for 'miou': the middle 95 % over pictures drawn anew."""
+        """(2, C) for 'iou', 'recall' and 'precision', (2,) for 'miou': the middle 95 % over pictures drawn anew.
+
+        NaN where fewer than `bootstrap.FEWEST` pictures have the class."""
         weights = drawn_anew(len(self.truth)) if weights is None else weights
         truth, predicted, both = weights @ self.truth, weights @ self.predicted, weights @ self.both
-        ious = iou(truth, predicted, both)
+        ious, having = iou(truth, predicted, both), (self.truth > 0).sum(0)
         return dict(
-            iou=interval(ious),
-            recall=interval(ratio(both, truth)),
-            precision=interval(ratio(both, predicted)),
-            miou=interval(mean_known(ious, axis=1)),
+            iou=interval(ious, having),
+            recall=interval(ratio(both, truth), having),
+            precision=interval(ratio(both, predicted), (self.predicted > 0).sum(0)),
+            miou=interval(mean_known(ious, axis=1), len(self.truth)),
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from convnext_dense.report.bootstrap import LEVEL
+from convnext_dense.report.bootstrap import FEWEST, LEVEL
 from convnext_dense.report.evaluated import BINS, FOLDER, MAPS, About, read_maps
 from convnext_dense.report.html import chart, drawn, grid, percent, span, swatch, table
 from convnext_dense.report.known import mean_known
@@ -48,7 +48,8 @@ def _numbers(about: About, found: Figures, spans: Mapping[str, NDArray]) -> str:
     words = (
         f'As convnext-dense test prints them: {len(about.pictures)} pictures, {about.iteration} iterations. Intervals: '
         f'where the figure lies in {level} of the draws when as many pictures are drawn anew from these. Boundary IoU (arXiv '
-        "2103.16562) counts only pixels along boundaries, in a band of 2 % of the picture's diagonal."
+        "2103.16562) counts only pixels along boundaries, in a band of 2 % of the picture's diagonal. A dash for an interval: "
+        f'fewer than {FEWEST} pictures were tested, or have the class.'
     )
     text = f'<h2>Numbers</h2><p>{escape(words)}</p>{table(["figure", "percent"], rows)}'
     return text + ''.join(f'<p><b>{escape(line)}</b></p>' for line in disagreement(about, found))

@@ -24,7 +24,7 @@ def needed(model: nn.Module) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for cls in sorted(_classes(model), key=lambda cls: f'{cls.__module__}.{cls.__qualname__}'):
-        for name in _reached(cls):
+        for name in sorted(_reached(cls)):
             found.setdefault(name, f'{cls.__module__}.{cls.__qualname__}')
     return found
 

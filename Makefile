@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 AVX512 := $(shell grep -qs avx512f /proc/cpuinfo && echo yes)
 NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv constants convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
 
-.PHONY: setup demo test quick soak fuzz mutants compiled-operators clean
+.PHONY: setup demo test quick soak fuzz mutants compiled-operators test-forks clean
 
 setup: $(VENV)/.installed
 
@@ -63,5 +63,19 @@ mutants: setup
 compiled-operators: setup
 	$(BIN)/python tests/compiled_operators.py
 
+# The plugin in onedl-mmdetection and its like, which go by the same names: in an environment that has them before all that
+# $(VENV) has.
+FORKS := .venv-forks
+FORKED := plugin finder ops needed mmpretrain register deform roi_align operators
+test-forks: $(FORKS)/.installed
+	OMP_NUM_THREADS=1 $(FORKS)/bin/python -m pytest -n 2 --dist worksteal $(patsubst %,tests/test_%.py,$(FORKED))
+
+$(FORKS)/.installed: requirements-forks.txt $(VENV)/.installed
+	rm -rf $(FORKS)
+	$(BIN)/python -m venv --without-pip $(FORKS)
+	$(BIN)/python -m pip --python $(FORKS) install --quiet --disable-pip-version-check --no-deps -r requirements-forks.txt
+	$(BIN)/python tests/beside.py $(FORKS)
+	touch $@
+
 clean:
-	rm -rf $(VENV) .compiled_operators work_dirs data/shapes build *.egg-info
+	rm -rf $(VENV) $(FORKS) .compiled_operators work_dirs data/shapes build *.egg-info

@@ -162,7 +162,8 @@ def test_drop_path_drops_and_scales_branches():
 
 
 def test_no_map_is_copied_between_the_layers():
-    model, x = ConvNeXt('atto', layer_scale_init_value=1.0).eval(), image(1, 3, 128, 128)
+    model = ConvNeXt('atto', layer_scale_init_value=1.0, channels_last=True).eval()
+    x = image(1, 3, 128, 128)
     with torch.no_grad(), torch.profiler.profile(record_shapes=True) as profile:
         model(x)
     copies = [e.input_shapes for e in profile.events() if e.name in ('aten::copy_', 'aten::clone', 'aten::contiguous')]

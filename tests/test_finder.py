@@ -56,13 +56,13 @@ def test_any_import_order(order: str) -> None:
     assert run(code + "print(d.get('ConvNeXt') is s.get('ConvNeXt') is convnext_dense.ConvNeXt)") == 'True'
 
 
-FIRST = """
+COMPILED = """
 import importlib.util, sys
-class First:
+class Compiled:
     def find_spec(self, name, path=None, target=None):
         if name == 'mmcv._ext':
             return importlib.util.spec_from_file_location(name, {file!r})
-sys.meta_path.insert(0, First())
+sys.meta_path.append(Compiled())  # as the file system is, after whoever guards
 """
 IN_USE = 'print(ops.backend(), mmcv._ext.nms(torch.arange(6).view(2, 3).t()).tolist())'
 
@@ -75,7 +75,7 @@ IN_USE = 'print(ops.backend(), mmcv._ext.nms(torch.arange(6).view(2, 3).t()).tol
 def test_a_compiled_ext_is_used_with_contiguous_tensors(order: str, tmp_path) -> None:
     """Where it lies, as the file system has it where mmcv was compiled, whether it was imported before or after."""
     (tmp_path / 'compiled.py').write_text('def nms(x): assert x.is_contiguous(); return x + 1\n')
-    code = FIRST.format(file=str(tmp_path / 'compiled.py')) + f'{order}\n{IN_USE}'
+    code = COMPILED.format(file=str(tmp_path / 'compiled.py')) + f'{order}\n{IN_USE}'
     assert run(code) == 'mmcv [[1, 4], [2, 5], [3, 6]]'
 
 
@@ -83,7 +83,8 @@ def test_a_compiled_ext_is_used_with_contiguous_tensors(order: str, tmp_path) ->
 def test_an_ext_that_does_not_load_is_said_and_answered(tmp_path) -> None:
     (tmp_path / '_ext.so').write_bytes(b'of another PyTorch')
     code = (
-        FIRST.format(file=str(tmp_path / '_ext.so')) + 'from convnext_dense import ops\nimport mmcv.ops\nprint(ops.backend())'
+        COMPILED.format(file=str(tmp_path / '_ext.so'))
+        + 'from convnext_dense import ops\nimport mmcv.ops\nprint(ops.backend())'
     )
     done = forked.run(['-c', code], bare=True)
     assert done.stdout.strip() == 'torchvision', done.stderr

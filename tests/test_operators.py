@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from convnext_dense.errors import InputError
+from convnext_dense.mmcv_ext import operators
+
 mmcv_ops = pytest.importorskip('mmcv.ops')
 devices = pytest.mark.parametrize(
     'device',
@@ -174,3 +177,26 @@ def test_deformable_attention_is_the_pytorch_form_in_both_directions(device: str
         *(t.bfloat16() if t.is_floating_point() else t for t in (value, shapes, start, where, weights)), 64
     )
     assert half.dtype == torch.bfloat16 and half.isfinite().all()
+
+
+@pytest.mark.parametrize('op', ['nms', 'soft_nms'])
+@pytest.mark.parametrize(
+    ('boxes', 'scores', 'message'),
+    [
+        (torch.ones(2, 5), torch.ones(2), 'nms: expected boxes of shape .N, 4., got .2, 5.'),
+        (torch.ones(2, 4).long(), torch.ones(2), 'nms: expected floating-point numbers in boxes, got torch.int64'),
+        (torch.ones(2, 4), torch.ones(3), 'nms: expected scores of shape .2., got .3.'),
+    ],
+)
+def test_wrong_boxes_are_one_line(op: str, boxes: torch.Tensor, scores: torch.Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        if op == 'nms':
+            operators.nms(boxes, scores, 0.5, 0)
+        else:
+            operators.softnms(boxes, scores, torch.empty(2, 5), 0.5, 0.5, 0.0, 1, 0)
+
+
+@pytest.mark.parametrize('target', [torch.tensor([0, 4]), torch.tensor([-1, 0]), torch.tensor([0.0, 1.0])])
+def test_labels_that_are_none_are_one_line(target: torch.Tensor) -> None:
+    with pytest.raises(InputError, match='^sigmoid_focal_loss: expected whole numbers from 0 to 3 in target'):
+        operators.sigmoid_focal_loss_forward(torch.zeros(2, 3), target, torch.zeros(0), torch.zeros(2, 3), 2.0, 0.25)

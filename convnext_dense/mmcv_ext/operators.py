@@ -14,6 +14,7 @@ import torch
 import torchvision
 from torch import Tensor
 
+from convnext_dense.errors import InputError
 from convnext_dense.mmcv_ext.carafe import carafe_backward, carafe_forward, carafe_naive_backward, carafe_naive_forward
 from convnext_dense.mmcv_ext.deform import (
     deform_conv_backward_input,
@@ -26,7 +27,7 @@ from convnext_dense.mmcv_ext.deform_roi_pool import deform_roi_pool_backward, de
 from convnext_dense.mmcv_ext.focal import softmax_focal_loss_backward, softmax_focal_loss_forward
 from convnext_dense.mmcv_ext.masked_conv import masked_col2im_forward, masked_im2col_forward
 from convnext_dense.mmcv_ext.nms_match import nms_match
-from convnext_dense.mmcv_ext.operands import lift_for_torchvision
+from convnext_dense.mmcv_ext.operands import check_floats, check_shape, lift_for_torchvision
 from convnext_dense.mmcv_ext.overlaps import bbox_overlaps
 from convnext_dense.mmcv_ext.psamask import psamask_backward, psamask_forward
 from convnext_dense.mmcv_ext.roi_align import roi_align_backward, roi_align_forward
@@ -34,9 +35,12 @@ from convnext_dense.mmcv_ext.roi_pool import roi_pool_backward, roi_pool_forward
 from convnext_dense.mmcv_ext.rotated_align import roi_align_rotated_backward, roi_align_rotated_forward
 from convnext_dense.mmcv_ext.rotated_iou import box_iou_rotated, nms_rotated
 
+FOCAL = 'sigmoid_focal_loss'
+
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     """Kept indices by descending score. With offset 1, widths and heights are x2 - x1 + 1."""
+    _check_boxes('nms', boxes, scores)
     boxes = lift_for_torchvision(boxes)
     if offset:
         boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
@@ -58,6 +62,7 @@ def softnms(
     Writes the K kept (x1, y1, x2, y2, rescored) into dets[:K] and returns their K indices. Picks, swaps and discards happen
     in the order of mmcv's loop, so ties fall the same way.
     """
+    _check_boxes('softnms', boxes, scores)
     box = boxes.detach().float().numpy()
     score = scores.detach().float().numpy().copy()
     sides = box[:, 2:] - box[:, :2] + offset
@@ -86,6 +91,12 @@ def softnms(
     return keep
 
 
+def _check_boxes(operator: str, boxes: Tensor, scores: Tensor) -> None:
+    check_floats(operator, boxes=boxes, scores=scores)
+    check_shape(operator, 'boxes', boxes, 'N', 4)
+    check_shape(operator, 'scores', scores, len(boxes))
+
+
 def _compacted(indices: np.ndarray, stays: np.ndarray) -> np.ndarray:
     """Those that stay, in the order of mmcv's loop: a discarded one's place is taken by the last one that stays."""
     count = int(stays.sum())
@@ -96,7 +107,12 @@ def _compacted(indices: np.ndarray, stays: np.ndarray) -> np.ndarray:
 
 def _focal(input: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
     """Focal loss (arXiv 1708.02002), element-wise. input (N, C) logits, target (N,) with C for background."""
+    check_floats(FOCAL, input=input)
+    check_shape(FOCAL, 'input', input, 'N', 'C')
+    check_shape(FOCAL, 'target', target, len(input))
     classes = input.shape[1]
+    if target.is_floating_point() or (not target.is_cuda and ((target < 0) | (target > classes)).any()):
+        raise InputError(f'{FOCAL}: expected whole numbers from 0 to {classes} in target, got others')
     one_hot = torch.nn.functional.one_hot(target, classes + 1)[:, :classes].to(input.dtype)
     loss = torchvision.ops.sigmoid_focal_loss(input, one_hot, alpha, gamma, reduction='none')
     if weight.numel():  # (C,) by target class; background counts once

@@ -65,8 +65,10 @@ def _line(axis: Any, steps: Sequence[int], values: Sequence[float], **style: Any
 
 
 def _each(axis: Any, logs: Mapping[str, Log], name: str, title: str) -> None:
-    for run, log in logs.items():
-        _line(axis, *log.values(name), label=run if len(logs) > 1 else None)
+    for index, (run, log) in enumerate(logs.items()):
+        steps, values = log.values(name)
+        if steps:  # a run without has no line, and no place in the legend; the others keep their colours
+            _line(axis, steps, values, label=run if len(logs) > 1 else None, color=f'C{index}')
     axis.set_title(title, fontsize=9, loc='left')
 
 
@@ -107,6 +109,7 @@ def _metric(axis: Any, logs: Mapping[str, Log]) -> None:
             if best is not None and name == names[0]:
                 axis.plot(*best, marker='*', markersize=10, color=axis.get_lines()[-1].get_color())
                 axis.annotate(f'{best[1]:.4g}', best, textcoords='offset points', xytext=(0, -13), fontsize=7, ha='center')
+    axis.margins(y=0.15)  # below the best point is its figure
     axis.set_title(f'{drawn(names[0])}, best marked', fontsize=9, loc='left')
 
 
@@ -130,4 +133,5 @@ def _time(axis: Any, logs: Mapping[str, Log]) -> None:
 
 def _memory(axis: Any, logs: Mapping[str, Log]) -> None:
     _each(axis, logs, 'memory', 'peak memory, MiB')
-    axis.set_ylim(bottom=0)
+    most = max(max(log.values('memory')[1], default=1.0) for log in logs.values())
+    axis.set_ylim(0, 1.15 * most)

@@ -53,7 +53,9 @@ else:
 @pytest.mark.slow
 def test_any_import_order(order: str) -> None:
     code = f'{order}\nfrom mmdet.registry import MODELS as d\nfrom mmseg.registry import MODELS as s\n'
-    assert run(code + "print(d.get('ConvNeXt') is s.get('ConvNeXt') is convnext_dense.ConvNeXt)") == 'True'
+    # The maintained forks of these packages print warnings of their own before.
+    said = run(code + "print(d.get('ConvNeXt') is s.get('ConvNeXt') is convnext_dense.ConvNeXt)")
+    assert said.splitlines()[-1] == 'True'
 
 
 COMPILED = """

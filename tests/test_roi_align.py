@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import needs_lite
+from plain_samples import sample
 from test_operators import devices
 from torch.autograd import gradcheck
 
@@ -16,7 +17,6 @@ mmcv_ops = pytest.importorskip('mmcv.ops')
 def plain_roi_align(x, rois, size, scale, ratio, aligned):
     """Bilinear samples at the bins' inner points, averaged; pixel centres at integers, borders clamped within one pixel."""
     out = x.new_zeros(len(rois), x.shape[1], *size)
-    height, width = x.shape[2:]
     for k, roi in enumerate(rois):
         x1, y1, x2, y2 = (roi[1:] * scale - (0.5 if aligned else 0)).tolist()
         w, h = x2 - x1, y2 - y1
@@ -32,21 +32,9 @@ def plain_roi_align(x, rois, size, scale, ratio, aligned):
                     for b in range(int(grid_w)):
                         py = y1 + (i + (a + 0.5) / grid_h) * bin_h
                         px = x1 + (j + (b + 0.5) / grid_w) * bin_w
-                        if -1 <= py <= height and -1 <= px <= width:
-                            total = total + bilinear(x[int(roi[0])], py, px)
+                        total = total + sample(x[int(roi[0])], py, px)
                 out[k, :, i, j] = total / max(grid_h * grid_w, 1)
     return out
-
-
-def bilinear(x: torch.Tensor, py: float, px: float) -> torch.Tensor:
-    height, width = x.shape[1:]
-    py, px = min(max(py, 0), height - 1), min(max(px, 0), width - 1)
-    y0, x0 = int(py), int(px)
-    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
-    fy, fx = py - y0, px - x0
-    top = x[:, y0, x0] * (1 - fx) + x[:, y0, x1] * fx
-    low = x[:, y1, x0] * (1 - fx) + x[:, y1, x1] * fx
-    return top * (1 - fy) + low * fy
 
 
 ROIS = torch.tensor([[0.0, 2, 3, 20, 17], [1, 0, 0, 31, 31], [0, 8.3, 4.1, 9.9, 30.2]], dtype=torch.float64)

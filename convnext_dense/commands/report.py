@@ -159,10 +159,10 @@ def comparison(logs: list[Log], args: Namespace, stack: ExitStack) -> str:
     """The page of several runs; says what it found."""
     runs = [evaluated(log, name, args, stack) for log, name in zip(logs, short_names(args.work_dirs))]
     both = [alike(runs[0], other) for other in runs[1:]]
-    pairs = [Pair(first, second, compare(first, second)) for first, second in both]
+    pairs = [Pair(first, second, compare(first, second), seed_alone(first.log, second.log)) for first, second in both]
     for pair in pairs:
         say(pair.difference.sentence(pair.first.name, pair.second.name))
-        if seed_alone(pair.first.log, pair.second.log):
+        if pair.seed_alone:
             say(SEED_ALONE)
     return compare_page(runs, pairs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from convnext_dense.mmcv_ext.operands import check_finite, check_floats, check_shape, lift
+from convnext_dense.mmcv_ext.operands import check_boxes, check_floats, lift
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
@@ -14,8 +14,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     A box is suppressed by the first kept one with which its IoU is at least the threshold.
     """
     check_floats('nms_match', dets=dets)
-    check_shape('nms_match', 'dets', dets, 'N', 5)
-    check_finite('nms_match', 'dets', dets)
+    check_boxes('nms_match', 5, dets=dets)
     dets = dets.detach().cpu()
     index = dets[:, 4].sort(descending=True)[1]
     corners = lift(dets[:, :4])[index].t().contiguous().numpy()  # (4, N)

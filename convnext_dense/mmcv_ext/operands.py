@@ -57,6 +57,13 @@ def check_finite(operator: str, name: str, boxes: Tensor) -> None:
         raise InputError(f'{operator}: expected finite numbers in {name}, got {_numbers(boxes[at])} in row {at}')
 
 
+def check_boxes(operator: str, columns: int, **boxes: Tensor) -> None:
+    """Raise InputError unless each is finite and of shape (N, columns)."""
+    for name, tensor in boxes.items():
+        check_shape(operator, name, tensor, 'N', columns)
+        check_finite(operator, name, tensor)
+
+
 def check_rois(operator: str, input: Tensor, rois: Tensor, columns: int, finite: bool = True) -> None:
     """Raise InputError unless input is (B, C, H, W) and each RoI (K, columns) of an image that is there, and finite.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convnext_dense.errors import InputError
-from convnext_dense.mmcv_ext.operands import check_finite, check_floats, check_shape, lift
+from convnext_dense.mmcv_ext.operands import check_boxes, check_floats, check_shape, lift
 
 PAIRS = 1 << 20  # that are worked on at once
 IOU, IOF = 0, 1
@@ -20,9 +20,7 @@ def bbox_overlaps(bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, ali
     """
     name = 'bbox_overlaps'
     check_floats(name, bboxes1=bboxes1, bboxes2=bboxes2, ious=ious)
-    for which, boxes in (('bboxes1', bboxes1), ('bboxes2', bboxes2)):
-        check_shape(name, which, boxes, 'N', 4)
-        check_finite(name, which, boxes)
+    check_boxes(name, 4, bboxes1=bboxes1, bboxes2=bboxes2)
     if mode not in (IOU, IOF):
         raise InputError(f'{name}: expected mode {IOU} (iou) or {IOF} (iof), got {mode}')
     if offset not in (0, 1):

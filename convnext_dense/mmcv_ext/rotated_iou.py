@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from convnext_dense.errors import InputError
-from convnext_dense.mmcv_ext.operands import check_finite, check_floats, check_shape, lift
+from convnext_dense.mmcv_ext.operands import check_boxes, check_finite, check_floats, check_shape, lift
 
 PAIRS = 1 << 14  # whose polygons are worked on at once
 DISTANCES = 1 << 22  # pairs whose circles are compared at once
@@ -30,9 +30,7 @@ def box_iou_rotated(boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int
     """
     name = 'box_iou_rotated'
     check_floats(name, boxes1=boxes1, boxes2=boxes2, ious=ious)
-    for which, boxes in (('boxes1', boxes1), ('boxes2', boxes2)):
-        check_shape(name, which, boxes, 'N', 5)
-        check_finite(name, which, boxes)
+    check_boxes(name, 5, boxes1=boxes1, boxes2=boxes2)
     if mode_flag not in (IOU, IOF):
         raise InputError(f'{name}: expected mode_flag {IOU} (iou) or {IOF} (iof), got {mode_flag}')
     first, second = lift(boxes1.detach()), lift(boxes2.detach()).to(lift(boxes1).dtype)

@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from numpy.typing import NDArray
 
+from convnext_dense.data.layouts.found import IGNORE
 from convnext_dense.errors import InputError
 from convnext_dense.report.evaluated import BINS, write_maps
 
@@ -31,7 +32,7 @@ class CollectHook(Hook):
         detector: whether the metric writes detections.
     """
 
-    def __init__(self, folder: str, classes: int, ignore: int = 255, detector: bool = False) -> None:
+    def __init__(self, folder: str, classes: int, ignore: int = IGNORE, detector: bool = False) -> None:
         self.folder = Path(folder)
         self.ignore, self.detector = ignore, detector
         self.kind = np.dtype(np.uint8 if classes <= np.iinfo(np.uint8).max else np.uint16)

@@ -18,7 +18,6 @@ from convnext_dense.report.html import chart, grid, page, percent, table
 from convnext_dense.report.look import names_of
 from convnext_dense.report.paired import Difference, percentages, side
 from convnext_dense.report.runs import BOXES, PICTURES, Run
-from convnext_dense.report.seeds import seed_alone
 from convnext_dense.report.seg_pictures import pair_cells
 
 DIFFER = 12  # pictures that are shown
@@ -33,6 +32,7 @@ class Pair(NamedTuple):
     first: Run
     second: Run
     difference: Difference
+    seed_alone: bool = False  # whether their configs differ in nothing else
 
 
 def compare_page(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:
@@ -52,9 +52,9 @@ def compare_page(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:
 
 def _what_is_compared(pairs: Sequence[Pair]) -> str:
     lines = []
-    for first, second, found in pairs:
+    for first, second, found, seed in pairs:
         names = f'{first.name} and {second.name}'
-        if seed_alone(first.log, second.log):
+        if seed:
             lines.append(f'{names}: {SEED_ALONE}')
         if found.apart == PICTURES:
             lines.append(
@@ -107,7 +107,7 @@ def _costs(runs: Sequence[Run]) -> str:
 
 
 def _by_class(pair: Pair) -> str:
-    first, second, found = pair
+    first, second, found, _ = pair
     values = [run.by_class(found.classes)(np.ones((1, len(run.pictures))))[0] for run in (first, second)]
     rows = []
     for index, name in enumerate(found.classes):
@@ -130,7 +130,7 @@ def _alone(one: float, other: float) -> bool:
 
 
 def _pictures(pair: Pair) -> str:
-    first, second, found = pair
+    first, second, found, _ = pair
     if found.apart:
         return ''
     scores = [run.by_picture(found.classes) for run in (first, second)]

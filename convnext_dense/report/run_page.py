@@ -42,11 +42,8 @@ def evaluated_line(about: About) -> str:
     """Which model the sections are of, and when they were made: as it stands in pages of a later time, too."""
     after = f', after {about.iteration} iterations' if about.iteration else ''
     words = f'What follows is of {about.checkpoint}{after}, on {len(about.pictures)} pictures; made {_now()}.'
-    best = [
-        path.name
-        for path in sorted(Path(about.checkpoint).parent.glob('best_*.pth'))
-        if path.name != Path(about.checkpoint).name
-    ]
+    tested = Path(about.checkpoint)
+    best = [path.name for path in sorted(tested.parent.glob('best_*.pth')) if path.name != tested.name]
     if best:
         words += f' The run kept {", ".join(best)}, too, which --checkpoint tests.'
     return f'<p class="note">{escape(words)}</p>'

@@ -75,9 +75,15 @@ def _temporary() -> str | None:
     return getattr(multiprocessing.current_process(), '_config', {}).get('tempdir')
 
 
+def _orphaned(parent: int) -> bool:
+    """Whether the run is gone. Who was started just before that has another parent from the first on; its pipe tells."""
+    run = multiprocessing.parent_process()
+    return os.getppid() != parent or (run is not None and not run.is_alive())
+
+
 def _end_with_run(page: mmap.mmap, asked: list[float], others: str | None, writing: Any) -> None:
     parent = os.getppid()
-    while not page[0] and not (asked and time.monotonic() - asked[0] > GRACE) and os.getppid() == parent:
+    while not page[0] and not (asked and time.monotonic() - asked[0] > GRACE) and not _orphaned(parent):
         time.sleep(0.1)
     own = _temporary()
     if own is not None and own != others:

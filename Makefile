@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 AVX512 := $(shell grep -qs avx512f /proc/cpuinfo && echo yes)
 NUMERICAL := -m 'not slow' $(patsubst %,tests/test_%.py,compiled_conv constants convnext cross_entropy depthwise fast_conv guard onednn pointwise rivals rpn_head segmentor strip_loss strips uper_head upsampled_conv winograd)
 
-.PHONY: setup demo test quick soak fuzz mutants compiled-operators test-forks clean
+.PHONY: setup demo test quick soak fuzz mutants compiled-operators zoo test-forks clean
 
 setup: $(VENV)/.installed
 
@@ -62,6 +62,12 @@ mutants: setup
 # mmcv's own CPU kernels, from the sources that mmcv-lite ships: tests/test_compiled_operators.py compares ours with them.
 compiled-operators: setup
 	$(BIN)/python tests/compiled_operators.py
+
+# Which families of MMDetection and heads of MMSegmentation work with ConvNeXt in them; ten minutes. ZOO='--help' for less.
+ZOO ?=
+zoo: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	OMP_NUM_THREADS=1 $(BIN)/python tests/zoo.py $(ZOO)
 
 # The plugin in onedl-mmdetection and its like, which go by the same names: in an environment that has them before all that
 # $(VENV) has.

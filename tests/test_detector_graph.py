@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 import torch
-from detectors import detector_config
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from models import photograph
 from two_stage import RECIPES, built, expect_same, found, predicted, small_config
+from zoo_detectors import detector_config
 
 from convnext_dense.export.detector_graph import DetectorGraph
 
@@ -99,7 +99,7 @@ def test_channels_in_the_order_of_the_file_and_no_padding():
     expect_same(run(DetectorGraph(model), picture)[:3], [theirs.bboxes, theirs.scores, theirs.labels], pixels=1e-3)
 
 
-@pytest.mark.parametrize('name', ['Faster R-CNN', 'Mask R-CNN', pytest.param('Cascade Mask R-CNN', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('name', ['faster_rcnn', 'mask_rcnn', pytest.param('cascade_rcnn', marks=pytest.mark.slow)])
 def test_stock_detectors(name):
     cfg = detector_config(name)
     cfg.model.test_cfg.rpn.update(nms_pre=100, max_per_img=60)

@@ -1,23 +1,24 @@
 """What a model will call of mmcv's operators, before it does."""
 
 import pytest
-from detectors import build, detector_config
+from detectors import build
 from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
+from zoo_detectors import detector_config
 
 from convnext_dense.mmcv_ext.needed import needed
 
 
 def test_of_a_mask_rcnn() -> None:
-    found = needed(build(detector_config('Mask R-CNN')))
+    found = needed(build(detector_config('mask_rcnn')))
     assert {'roi_align_forward', 'roi_align_backward', 'nms'} <= set(found)
     assert not {'nms_match', 'carafe_forward', 'deform_conv_forward', 'masked_im2col_forward'} & set(found)
     assert found['roi_align_forward'] == 'mmcv.ops.roi_align.RoIAlign'
 
 
 def test_of_a_neck_of_carafe() -> None:
-    found = needed(build(detector_config('Faster R-CNN with CARAFE')))
+    found = needed(build(detector_config('carafe')))
     assert found['carafe_forward'].startswith('mmcv.ops.carafe.CARAFE')
 
 

@@ -89,6 +89,7 @@ OTHERS = [
     'tools',
     'tools_coco',
     'wheel',
+    'zoo',
 ]
 NAMES = {path.stem.strip('_') for path in FILES if room(path) != 'commands'} - {'init'}
 

@@ -1,4 +1,4 @@
-"""mmcv's compiled operators from torchvision's kernels, only where mmcv has none.
+"""mmcv's compiled operators in PyTorch, some by torchvision's kernels, only where mmcv has none.
 
 `mmcv.ops` looks its kernels up in the module `mmcv._ext`. mmcv-lite ships without it, and mmcv's sources do not compile
 against current PyTorch. `install()` puts a finder into `sys.meta_path` that is asked for `mmcv._ext` before the file system:

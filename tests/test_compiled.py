@@ -113,6 +113,18 @@ def test_an_output_of_numbers_beside_nan_is_written() -> None:
     assert output.tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
+def test_a_buffer_that_the_kernel_resizes() -> None:
+    """As CARAFE's does with what its Python allocates like a map."""
+
+    def carafe_backward(rtop_grad: Tensor, grad: Tensor) -> None:
+        rtop_grad.resize_(2, 4, 3, 5).fill_(2)
+        grad.fill_(1)
+
+    buffer, grad = last(torch.zeros(2, 5, 4, 3)), last(torch.zeros(2, 5, 4, 3))
+    contiguous(carafe_backward)(buffer, grad)
+    assert buffer.shape == (2, 4, 3, 5) and (buffer == 2).all() and (grad == 1).all()
+
+
 def test_functions_are_guarded_once(ext: ModuleType) -> None:
     make_safe(ext)
     guarded = ext.nms

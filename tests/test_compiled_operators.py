@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import ModuleType
 
 import compiled_operators
 import pytest
 import torch
 from plain_samples import ROIS
+from test_compiled import deform, last
+from test_compiled import roi_align as align
 from torch import Tensor
 
+from convnext_dense.mmcv_ext.compiled import make_safe
 from convnext_dense.mmcv_ext.operators import OPERATORS
 from convnext_dense.mmcv_ext.roi_align_max import max_roi_align_backward, max_roi_align_forward
 
@@ -205,3 +209,16 @@ def test_box_iou_rotated(aligned: bool, mode: str, monkeypatch) -> None:
 def test_nms_rotated(threshold: float, monkeypatch) -> None:
     _, kept = compare('nms_rotated', lambda: [*mmcv_ops.nms_rotated(rotated(97), SCORES, threshold)], monkeypatch, 0.0)
     assert 1 < len(kept) < 97
+
+
+@pytest.mark.parametrize('call', [align, deform])
+def test_maps_that_lie_channels_last(call: Callable[..., list[Tensor]]) -> None:
+    """The kernels misread them, or refuse, by themselves; guarded, they give the numbers of contiguous ones."""
+    module = ModuleType('mmcv._ext')
+    module.__dict__.update({name: getattr(COMPILED, name) for name in compiled_operators.OPERATORS})
+    x, grad = random(2, 5, 11, 13), random(2, 5, 4, 3, seed=1)
+    expected = call(module, x, grad)
+    assert (call(module, last(x), last(grad))[0] - expected[0]).abs().max() > 1
+    make_safe(module)
+    for got, right in zip(call(module, last(x), last(grad)), expected):
+        assert torch.equal(got, right)

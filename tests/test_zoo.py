@@ -19,6 +19,8 @@ from zoo_configs import stages_of
 from zoo_detectors import DETECTORS, NO_FAMILY, TRIED, detector_config, path_of
 from zoo_segmentors import HEADS, segmentor_config
 
+from convnext_dense import ConvNeXt, ops
+
 CONFIGS = Path(mmdet.__file__).parent / '.mim/configs'
 
 
@@ -107,6 +109,12 @@ def test_a_step_that_does_not_train() -> None:
     with pytest.raises(NotLearning, match='no gradient reaches the backbone'):
         check_losses(model, model.head(x).sum(), learns=True)
     check_losses(model, model.head(x).sum(), learns=False)
+    backbone = ConvNeXt(dict(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)))
+    first = backbone.downsample_layers[0].register_forward_hook(lambda module, args, out: out.detach())
+    with pytest.raises(NotLearning, match='no gradient reaches the backbone'):  # the stem gets none
+        check_losses(backbone, backbone(torch.randn(1, 3, 64, 64))[3].square().sum(), learns=True)
+    first.remove()
+    check_losses(backbone, backbone(torch.randn(1, 3, 64, 64))[3].square().sum(), learns=True)
     model.zero_grad()
     with pytest.raises(NotLearning, match=r'the gradient of backbone.weight is not finite'):
         check_losses(model, (model(x) * 0).sqrt(), learns=False)
@@ -115,6 +123,9 @@ def test_a_step_that_does_not_train() -> None:
 def test_a_prediction_that_is_none() -> None:
     sample = batch([(32, 32)], [1])['data_samples'][0]
     with pytest.raises(NotLearning, match='the prediction is empty'):
+        check_prediction(sample)
+    sample.pred_instances = sample.gt_instances[:0]
+    with pytest.raises(NotLearning, match='no object is predicted'):
         check_prediction(sample)
     sample.pred_instances = sample.gt_instances
     check_prediction(sample)
@@ -152,10 +163,17 @@ def test_how_far_it_came(reached: list[str], text: str) -> None:
 
 def test_the_page_needs_every_result() -> None:
     ours = dict.fromkeys((*DETECTORS, *HEADS), WORKS) | dict(ssd=FAILS)
-    results = dict(convnext=ours, stock=dict.fromkeys(zoo_table.EXCEPTIONS, FAILS), of=dict(torch='2'))
+    results = dict(
+        convnext=ours,
+        stock=dict.fromkeys(zoo_table.EXCEPTIONS, FAILS),
+        of=dict(torch='2', operators='convnext_dense', code='0'),
+    )
     text = zoo_table.page(results)
     assert 'Run with torch 2.' in text and '| ssd |' in text and '| trains; no prediction: `ValueError: a \\| b` |' in text
     assert f'| atss | `{path_of("atss")}` |\n' in text and '36 of 36 heads work' in text
+    results['of']['operators'] = 'mmcv'
+    with pytest.raises(SystemExit, match='expected results without compiled operators'):
+        zoo_table.page(results)
     del ours['atss'], results['stock']['ssd']
     with pytest.raises(SystemExit, match=r'expected a result of every model; atss, ssd with --stock have none'):
         zoo_table.page(results)
@@ -178,7 +196,9 @@ def test_the_command(tmp_path: Path) -> None:
     done = zoo('FCNHead', 'DDRHead', '--out', str(out))
     results = json.loads(out.read_text())
     assert done.returncode == 0, done.stderr[-2000:]  # one works, the other is an exception
-    assert results['convnext']['FCNHead']['reached'] == WORKS['reached'] and 'torch' in results['of']
+    assert results['convnext']['FCNHead']['reached'] == WORKS['reached'] and results['of'][
+        'operators'
+    ] == ops.backend().replace('torchvision', 'convnext_dense')
     assert 'too many values to unpack' in results['convnext']['DDRHead']['error']
     assert (
         zoo('--markdown', str(tmp_path / 'page.md'), '--out', str(out)).returncode == 1 and not (tmp_path / 'page.md').exists()

@@ -11,6 +11,7 @@ fails that is no exception.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -28,7 +29,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 SECONDS = 240
-PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv-lite', 'mmdet', 'mmsegmentation', 'transformers')
+PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmdet', 'mmsegmentation', 'transformers')
+FORKING = threading.Lock()  # or the other's pipe is open in this child, too, and its death is not seen
 
 
 def child(name: str, stock: bool, pipe: Connection) -> None:
@@ -55,10 +57,11 @@ def shown(file: str) -> str:
 
 def run_one(name: str, stock: bool) -> dict[str, Any]:
     """In a process that is killed after four minutes."""
-    here, there = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.Process(target=child, args=(name, stock, there))
-    process.start()
-    there.close()
+    with FORKING:
+        here, there = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.Process(target=child, args=(name, stock, there))
+        process.start()
+        there.close()
     result = None
     try:
         if here.poll(SECONDS):
@@ -68,6 +71,20 @@ def run_one(name: str, stock: bool) -> dict[str, Any]:
     process.kill()
     process.join()
     return result or dict(reached=[], error=f'no answer within {SECONDS} seconds, or the process died', where=[])
+
+
+def versions() -> dict[str, str]:
+    """Of what the results are: other results are not kept beside them."""
+    import mmcv
+
+    from convnext_dense import ops
+
+    code = hashlib.sha256()
+    for path in sorted((ROOT / 'convnext_dense').rglob('*.py')):
+        code.update(path.read_bytes())
+    operators = 'convnext_dense' if ops.backend() == 'torchvision' else 'mmcv'
+    packages = {package: version(package) for package in PACKAGES}
+    return dict(packages, mmcv=mmcv.__version__, operators=operators, code=code.hexdigest()[:12])
 
 
 def main() -> int:
@@ -93,7 +110,7 @@ def main() -> int:
     if unknown:
         parser.error(f'expected names of {", ".join(known)}; got {", ".join(unknown)}')
     names = args.names or (list(EXCEPTIONS) if args.stock else known)
-    of = {package: version(package) for package in PACKAGES}
+    of = versions()
     if results.get('of') != of:
         results = dict(of=of)
     kind, lock = 'stock' if args.stock else 'convnext', threading.Lock()

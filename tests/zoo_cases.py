@@ -156,16 +156,23 @@ def check_losses(model: nn.Module, loss: Tensor, learns: bool) -> None:
     bad = next((name for name, grad in grads.items() if not grad.isfinite().all()), None)
     if bad is not None:
         raise NotLearning(f'the gradient of {bad} is not finite')
-    backbone = [grad for name, grad in grads.items() if 'backbone' in name and 'teacher' not in name]
-    if any(isinstance(module, ConvNeXt) for module in model.modules()):  # others freeze their first stages
-        backbone = backbone[:1]
-    if learns and not any(grad.abs().sum() > 0 for grad in backbone):
+    stems = [
+        module.downsample_layers[0][0].weight.grad
+        for name, module in model.named_modules()
+        if isinstance(module, ConvNeXt) and 'teacher' not in name
+    ]
+    # Others freeze their first stages.
+    first = stems or [grad for name, grad in grads.items() if 'backbone' in name and 'teacher' not in name]
+    if learns and not any(grad is not None and grad.abs().sum() > 0 for grad in first):
         raise NotLearning('no gradient reaches the backbone')
 
 
 def check_prediction(result: Any) -> None:
-    """Boxes, masks, scores and maps are there and finite."""
+    """Boxes, masks, scores and maps are there, at least one object where it is objects, and finite."""
     found = 0
+    objects = getattr(result, 'pred_instances', None)
+    if objects is not None and not len(objects):
+        raise NotLearning('no object is predicted')
     for field in ('pred_instances', 'pred_panoptic_seg', 'pred_sem_seg', 'seg_logits', 'pred_depth_map'):
         data = getattr(result, field, None)
         for key, value in data.items() if data is not None else ():

@@ -24,8 +24,8 @@ DETECTORS = {
     'cornernet': 'cornernet_hourglass104_8xb6-210e-mstest_coco',
     'crowddet': 'crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman',
     'dab_detr': 'dab-detr_r50_8xb2-50e_coco',
-    'dcn': 'faster-rcnn_r50_fpn_dpool_1x_coco',
-    'dcnv2': 'faster-rcnn_r50_fpn_mdpool_1x_coco',
+    'dcn, pooling': 'faster-rcnn_r50_fpn_dpool_1x_coco',
+    'dcnv2, pooling': 'faster-rcnn_r50_fpn_mdpool_1x_coco',
     'ddod': 'ddod_r50_fpn_1x_coco',
     'ddq': 'ddq-detr-4scale_r50_8xb2-12e_coco',
     'deformable_detr': 'deformable-detr_r50_16xb2-50e_coco',
@@ -112,8 +112,8 @@ TRIED = {
     'PISA': 'pisa',
     'CenterNet': 'centernet',
 }
-# Folders without a family of their own: another backbone, schedule, data set, or norm in one of the above; tracking in
-# videos and re-identification.
+# Folders without a family of their own: another backbone (the convolutions of dcn and dcnv2 are in theirs), schedule, data
+# set, or norm in one of the above; tracking in videos and re-identification.
 NO_FAMILY = {
     'backbone': 'convnext efficientnet empirical_attention gcnet pvt regnet res2net resnest resnet_strikes_back swin '
     'timm_example',

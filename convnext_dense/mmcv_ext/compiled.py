@@ -41,9 +41,12 @@ def contiguous(function: Callable[..., Any]) -> Callable[..., Any]:
         result = function(*(copies.get(id(x), x) for x in args), **{key: copies.get(id(x), x) for key, x in kwargs.items()})
         with torch.no_grad():
             for name, x in strided:
+                copy = copies[id(x)]
+                if x.shape != copy.shape:  # CARAFE's buffers, which its kernel resizes
+                    x.resize_(copy.shape).copy_(copy)
                 # An input stays untouched, so that autograd does not take it for changed.
-                if name not in READ and not _same_bits(x, copies[id(x)]):
-                    x.copy_(copies[id(x)])
+                elif name not in READ and not _same_bits(x, copy):
+                    x.copy_(copy)
         return result
 
     return call

@@ -95,8 +95,8 @@ class _Ext(ModuleType):
 
         def missing(*args: Any, **kwargs: Any) -> None:
             raise NotImplementedError(
-                f'mmcv operator {name!r} has no torchvision counterpart: it needs mmcv with compiled operators '
-                f'(this is mmcv-lite; convnext_dense.ops answers {", ".join(sorted(OPERATORS))})'
+                f'mmcv operator {name!r} is not among those that answer without a compiler: it needs mmcv with compiled '
+                f'operators for this PyTorch (convnext_dense.ops answers {", ".join(sorted(OPERATORS))})'
             )
 
         return missing

@@ -13,24 +13,31 @@ from torch import nn
 from torch.autograd import Function
 
 OPERATORS, EXT_MODULE = 'mmcv.ops', 'ext_module'  # the package, and what its files call `mmcv._ext`
-FRAMEWORKS = ('mmcv', 'mmdet', 'mmseg', 'mmrotate', 'mmpretrain', 'convnext_dense')  # whose functions are followed
+FRAMEWORKS = {'mmcv', 'mmdet', 'mmseg', 'mmrotate', 'mmpretrain', 'convnext_dense'}  # whose functions are followed
+PLAIN = {'torch', 'torchvision', 'builtins', 'mmengine', 'timm', 'transformers'}  # which call none of them
 
 
 def needed(model: nn.Module) -> dict[str, str]:
     """Names of `mmcv._ext`'s functions, each with the class in the model that leads to it.
 
-    Followed are the classes of the model's parts (modules, and the samplers, assigners and coders that they hold), the
-    functions that these name, and mmcv's wrappers. What is chosen by a string while it runs is not seen.
+    Followed are the classes of the model's parts (modules, and the samplers, assigners and coders that they hold), those
+    of the user's own packages, too, the functions that these name, and mmcv's wrappers. What is chosen by a string or
+    imported while it runs is not seen.
     """
     found: dict[str, str] = {}
-    for cls in sorted(_classes(model), key=lambda cls: f'{cls.__module__}.{cls.__qualname__}'):
-        for name in sorted(_reached(cls)):
+    packages = FRAMEWORKS | {_package(cls) for module in model.modules() for cls in type(module).__mro__} - PLAIN
+    for cls in sorted(_classes(model, packages), key=lambda cls: f'{cls.__module__}.{cls.__qualname__}'):
+        for name in sorted(_reached(cls, packages)):
             found.setdefault(name, f'{cls.__module__}.{cls.__qualname__}')
     return found
 
 
-def _classes(model: nn.Module) -> set[type]:
-    """Of the modules, and of the objects of these frameworks among their attributes, to any depth."""
+def _package(thing: Any) -> str:
+    return str(getattr(thing, '__module__', '')).partition('.')[0]
+
+
+def _classes(model: nn.Module, packages: set[str]) -> set[type]:
+    """Of the modules, and of the objects of these packages among their attributes, to any depth."""
     found: set[type] = set()
     seen: set[int] = set()
     left: list[Any] = list(model.modules())
@@ -41,17 +48,14 @@ def _classes(model: nn.Module) -> set[type]:
         seen.add(id(one))
         found.add(type(one))
         for value in vars(one).values():
+            value = list(value.values()) if isinstance(value, dict) else value
             for part in value if isinstance(value, (list, tuple)) else [value]:
-                if hasattr(part, '__dict__') and not isinstance(part, type) and _followed(type(part)):
+                if hasattr(part, '__dict__') and not isinstance(part, type) and _package(type(part)) in packages:
                     left.append(part)
-    return {cls for cls in found if _followed(cls)}
+    return {cls for cls in found if _package(cls) in packages}
 
 
-def _followed(thing: Any) -> bool:
-    return str(getattr(thing, '__module__', '')).partition('.')[0] in FRAMEWORKS
-
-
-def _reached(cls: type) -> set[str]:
+def _reached(cls: type, packages: set[str]) -> set[str]:
     """Operators that the methods of a class lead to."""
     found: set[str] = set()
     seen: set[Any] = set()
@@ -62,11 +66,11 @@ def _reached(cls: type) -> set[str]:
             continue
         seen.add(thing)
         if isinstance(thing, type):
-            left += [value for base in thing.__mro__ if _followed(base) for value in _functions(base)]
+            left += [value for base in thing.__mro__ if _package(base) in packages for value in _functions(base)]
             continue
         code = list(_instructions(thing.__code__))
         found |= {after for name, after in pairwise(code) if name == EXT_MODULE and _in_operators(thing)}
-        left += [other for name in {*code} for other in _followed_from(thing.__globals__.get(name))]
+        left += [other for name in {*code} for other in _followed_from(thing.__globals__.get(name), packages)]
     return found
 
 
@@ -88,13 +92,13 @@ def _instructions(code: CodeType) -> Iterator[str]:
             yield from _instructions(part)
 
 
-def _followed_from(value: Any) -> list[Any]:
-    """A function of these frameworks, or mmcv's autograd function that a name stands for."""
+def _followed_from(value: Any, packages: set[str]) -> list[Any]:
+    """A function of these packages, or mmcv's autograd function that a name stands for."""
     owner = getattr(value, '__self__', value)  # `apply` of an autograd function
     if isinstance(owner, type) and issubclass(owner, Function) and _in_operators(owner):
         return [owner]
     value = inspect.unwrap(value) if callable(value) else value
-    return [value] if isinstance(value, FunctionType) and _followed(value) else []
+    return [value] if isinstance(value, FunctionType) and _package(value) in packages else []
 
 
 def _in_operators(thing: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,14 +11,17 @@ from types import ModuleType
 import compiled_operators
 import pytest
 import torch
+from detectors import batch, build
 from plain_samples import ROIS
 from test_compiled import deform, last
 from test_compiled import roi_align as align
 from torch import Tensor
 
-from convnext_dense.mmcv_ext.compiled import make_safe
+from convnext_dense.mmcv_ext.compiled import contiguous, make_safe
 from convnext_dense.mmcv_ext.operators import OPERATORS
 from convnext_dense.mmcv_ext.roi_align_max import max_roi_align_backward, max_roi_align_forward
+from convnext_dense.run.options import load_config
+from convnext_dense.run.settle import settle_norms
 
 mmcv_ops = pytest.importorskip('mmcv.ops')
 COMPILED = compiled_operators.load()
@@ -40,7 +44,7 @@ def table() -> Iterator[None]:
 def answers(run: Callable[[], list[Tensor]], patch: pytest.MonkeyPatch) -> tuple[list[Tensor], list[Tensor]]:
     """What mmcv's Python gives with our operators and with the compiled ones in `mmcv._ext`."""
     results = []
-    for functions in (OPERATORS, {name: getattr(COMPILED, name) for name in compiled_operators.OPERATORS}):
+    for functions in (OPERATORS, {name: contiguous(getattr(COMPILED, name)) for name in compiled_operators.OPERATORS}):
         with patch.context() as context:
             for name in compiled_operators.OPERATORS:
                 context.setattr(sys.modules['mmcv._ext'], name, functions[name])
@@ -222,3 +226,29 @@ def test_maps_that_lie_channels_last(call: Callable[..., list[Tensor]]) -> None:
     make_safe(module)
     for got, right in zip(call(module, last(x), last(grad)), expected):
         assert torch.equal(got, right)
+
+
+@pytest.mark.slow
+def test_the_losses_of_the_toy_mask_rcnn(monkeypatch) -> None:
+    """With its maps channels last; the kernels by themselves misread them: another loss of masks, and no error."""
+    cfg = load_config('mask_rcnn_convnext_atto_shapes')
+    torch.manual_seed(0)
+    settle_norms(cfg, 1)
+    model = build(cfg).train()
+    data = model.data_preprocessor(batch([(128, 160), (160, 128)], [3, 2], classes=5), training=True)
+
+    def losses() -> list[Tensor]:
+        torch.manual_seed(1)
+        model.zero_grad()
+        found = model(**copy.deepcopy(data), mode='loss')
+        total, parts = model.parse_losses(found)
+        total.backward()
+        grads = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        return [total.detach(), *(value.detach() for value in parts.values()), grads]
+
+    ours = compare('losses of the toy Mask R-CNN', losses, monkeypatch, 1e-5)
+    for name in compiled_operators.OPERATORS:
+        monkeypatch.setattr(sys.modules['mmcv._ext'], name, getattr(COMPILED, name))
+    unguarded = losses()
+    print(f'\nloss {float(ours[0]):.7f}, of misread maps {float(unguarded[0]):.7f}')
+    assert abs(unguarded[0] - ours[0]) > 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from types import CodeType, FunctionType
@@ -14,7 +15,7 @@ from torch.autograd import Function
 
 OPERATORS, EXT_MODULE = 'mmcv.ops', 'ext_module'  # the package, and what its files call `mmcv._ext`
 FRAMEWORKS = {'mmcv', 'mmdet', 'mmseg', 'mmrotate', 'mmpretrain', 'convnext_dense'}  # whose functions are followed
-PLAIN = {'torch', 'torchvision', 'builtins', 'mmengine', 'timm', 'transformers'}  # which call none of them
+PLAIN = {'torch', 'torchvision', 'mmengine', 'timm', 'transformers', *sys.stdlib_module_names}  # which call none of them
 
 
 def needed(model: nn.Module) -> dict[str, str]:

@@ -189,3 +189,74 @@ def test_what_does_not_fit_is_said_with_the_name_of_the_operator() -> None:
         mmcv_ops.deform_conv2d(x, offset[..., :2], weight, *GEOMETRY.values())
     with pytest.raises(InputError, match='^deform_conv: expected offset of 2x36 maps, got 1x36x4x3$'):
         mmcv_ops.deform_conv2d(x, offset[:1], weight, *GEOMETRY.values())
+
+
+def strange(modulated: bool, value: float, width: int) -> list[torch.Tensor]:
+    """x, offset, mask and weight with one strange offset, of the place (2, 2) of the first image."""
+    torch.manual_seed(0)
+    offset = torch.zeros(2, 18, 9, width)
+    offset[0, 0, 2, 2] = value
+    x, mask, weight = torch.randn(2, 3, 9, width), torch.rand(2, 9, 9, width), torch.randn(4, 3, 3, 3)
+    return [t.requires_grad_() for t in ((x, offset, mask, weight) if modulated else (x, offset, weight))]
+
+
+@needs_lite
+@pytest.mark.parametrize('modulated', [False, True])
+@pytest.mark.parametrize('width', [9, 21, 101])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_an_offset_that_is_not_finite_gives_nan_at_its_place(modulated: bool, width: int, value: float) -> None:
+    """torchvision's kernel reads anywhere, and the process ends."""
+    call = mmcv_ops.modulated_deform_conv2d if modulated else mmcv_ops.deform_conv2d
+    rest = (None, 1, 1) if modulated else (1, 1)
+    given, plain = strange(modulated, value, width), strange(modulated, 0.0, width)
+    out, expected = call(*given, *rest), call(*plain, *rest)
+    bad = torch.zeros(2, 1, 9, width, dtype=torch.bool)
+    bad[0, 0, 2, 2] = True
+    assert out.isnan().equal(bad.expand_as(out))
+    torch.testing.assert_close(out.masked_fill(bad, 0), expected.masked_fill(bad, 0))
+    # Without that place in the loss, nothing of it is in the gradients.
+    found = torch.autograd.grad(out.masked_fill(bad, 0).square().sum(), given, retain_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad(expected.masked_fill(bad, 0).square().sum(), plain))
+    assert torch.autograd.grad(call(*given, *rest).square().sum(), given)[-1].isnan().all()
+
+
+@needs_lite
+@pytest.mark.parametrize('modulated', [False, True])
+@pytest.mark.parametrize('value', [1e30, -1e30, 3e9])
+def test_a_huge_offset_samples_nothing(modulated: bool, value: float) -> None:
+    call = mmcv_ops.modulated_deform_conv2d if modulated else mmcv_ops.deform_conv2d
+    rest = (None, 1, 1) if modulated else (1, 1)
+    given, plain = strange(modulated, value, 21), strange(modulated, -100.0, 21)
+    outs = call(*given, *rest), call(*plain, *rest)
+    torch.testing.assert_close(*outs)
+    torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), t) for y, t in zip(outs, (given, plain))))
+
+
+def forward(change: dict) -> None:
+    names = ('input', 'offset', 'mask', 'weight', 'bias')
+    given = dict(zip(names, deform_inputs(torch.float32))) | dict(ones=torch.empty(0), columns=torch.empty(0))
+    geometry = dict(kernel_h=3, kernel_w=3, stride_h=2, stride_w=2, pad_h=1, pad_w=1, dilation_h=1, dilation_w=1)
+    counts = dict(group=2, deformable_group=2, with_bias=True, output=torch.empty(2, 6, 4, 3))
+    deform.modulated_deform_conv_forward(**(given | geometry | counts | change))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(bias=torch.zeros(5)), r'expected bias of shape \(6\), got \(5\)'),
+        (dict(weight=torch.zeros(5, 2, 3, 3)), 'expected groups that divide the 5 channels of the output, got 2'),
+        (dict(deformable_group=3), 'expected deform_groups that divide the 4 channels, got 3'),
+        (dict(deformable_group=0), 'expected deform_groups that divide the 4 channels, got 0'),
+        (dict(weight=torch.zeros(6, 2, 3)), r'expected weight of shape \(O, C / groups, kH, kW\), got \(6, 2, 3\)'),
+        (dict(input=torch.zeros(4, 7, 6)), r'expected input of shape \(B, C, H, W\), got \(4, 7, 6\)'),
+        (dict(weight=torch.zeros(6, 2, 3, 3, device='meta')), 'expected all tensors on one device, .* weight on meta'),
+        (dict(weight=torch.zeros(6, 2, 3, 3).int()), r'expected floating-point numbers in weight, got torch\.int32'),
+    ],
+)
+def test_wrong_input_is_one_line(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f'^modulated_deform_conv: {message}[^\n]*$'):
+        forward(change)
+
+
+def test_the_parts_of_wrong_input_are_right() -> None:
+    forward({})

@@ -108,6 +108,46 @@ def test_scale_of_the_weight_gradient_of_deform_conv() -> None:
     assert (grads[1] != 3).all()  # added to what was there
 
 
+@needs_lite
+def test_the_kernel_of_deform_conv_runs_backwards_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, backward = [], deform._backward
+    monkeypatch.setattr(deform, '_backward', lambda *a: calls.append(a) or backward(*a))
+    x, offset, _, weight, _ = (t.requires_grad_() for t in deform_inputs())
+    out = mmcv_ops.deform_conv2d(x, offset, weight, *GEOMETRY.values())
+    every = torch.autograd.grad(out.square().sum(), (x, offset, weight), retain_graph=True)
+    assert len(calls) == 1
+    calls.clear()
+    for tensor, grad in zip((x, offset, weight), every):  # each alone
+        assert torch.equal(torch.autograd.grad(out.square().sum(), tensor, retain_graph=True)[0], grad)
+    assert not deform._KEPT
+
+
+def test_the_gradient_of_the_weight_is_of_what_is_given() -> None:
+    geometry = dict(dH=2, dW=2, padH=1, padW=1, dilationH=1, dilationW=1, group=2, deformable_group=2)
+    x, offset, _, weight, _ = deform_inputs()
+    other = dict(input=x + 1, offset=offset + 0.1, geometry=geometry | dict(dilationH=2, padH=2))
+
+    def gradient(grad, input=x, offset=offset, geometry=geometry):
+        into = torch.zeros_like(weight)
+        deform.deform_conv_backward_parameters(input, offset, grad, into, x, x, **geometry)
+        return into
+
+    for name, value in other.items():
+        grad = torch.ones(2, 6, 4, 3).double()
+        expected = gradient(grad, **{name: value})
+        deform.deform_conv_backward_input(x, offset, grad, x.clone(), offset.clone(), weight, x, **geometry)
+        assert torch.equal(gradient(grad, **{name: value}), expected), name
+        assert not torch.equal(expected, gradient(grad))
+    deform.deform_conv_backward_input(x, offset, grad, x.clone(), offset.clone(), weight, x, **geometry)
+    assert len(deform._KEPT) == 1
+    grad *= 2
+    torch.testing.assert_close(gradient(grad), 2 * gradient(grad / 2))
+    assert not deform._KEPT
+    deform.deform_conv_backward_input(x, offset, grad, x.clone(), offset.clone(), weight, x, **geometry)
+    del grad
+    assert not deform._KEPT
+
+
 def position(padding: int, stride: int, dilation: int, out: int, point: int) -> torch.Tensor:
     return torch.arange(out, dtype=torch.float64) * stride - padding + point * dilation
 

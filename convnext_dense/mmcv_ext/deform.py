@@ -7,10 +7,12 @@ values of each image.
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from convnext_dense.errors import InputError
 from convnext_dense.mmcv_ext.operands import check_floats, check_shape, lift_for_torchvision
@@ -171,6 +173,29 @@ def _backward(
     return *grads[:2], grads[2].masked_fill(_outside(x, weight, offset, geometry), 0), *grads[3:]
 
 
+class _Kept(NamedTuple):
+    """The weight's gradient of a call of `deform_conv_backward_input`, and what it was called with."""
+
+    gradient: Tensor
+    geometry: Geometry
+    given: tuple[weakref.ref[Tensor], ...]
+    versions: tuple[int, ...]
+
+    @staticmethod
+    def of(gradient: Tensor, geometry: Geometry, *given: Tensor) -> _Kept:
+        return _Kept(gradient, geometry, tuple(map(weakref.ref, given)), tuple(tensor._version for tensor in given))
+
+    def fits(self, shape: torch.Size, geometry: Geometry, *given: Tensor) -> bool:
+        """Whether it is of a weight of this shape and of these tensors, unchanged."""
+        same = all(kept() is tensor for kept, tensor in zip(self.given, given))
+        unchanged = self.versions == tuple(tensor._version for tensor in given)
+        return same and unchanged and self.geometry == geometry and self.gradient.shape == shape
+
+
+# By grad_output, and gone with it or once it is asked for: torchvision has all gradients at once, mmcv asks twice.
+_KEPT = WeakTensorKeyDictionary()
+
+
 def deform_conv_forward(
     input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **k: int
 ) -> None:
@@ -200,7 +225,9 @@ def deform_conv_backward_input(
     columns: Tensor,
     **k: int,
 ) -> None:
-    d_input, _, d_offset, _, _ = _backward(grad_output, input, weight, offset, None, Geometry.v1(k))
+    geometry = Geometry.v1(k)
+    d_input, d_weight, d_offset, _, _ = _backward(grad_output, input, weight, offset, None, geometry)
+    _KEPT[grad_output] = _Kept.of(d_weight, geometry, grad_output, input, offset)
     grad_input.copy_(d_input)
     grad_offset.copy_(d_offset)
 
@@ -215,8 +242,13 @@ def deform_conv_backward_parameters(
     scale: float = 1,
     **k: int,
 ) -> None:
-    # Only the weight's shape matters to its own gradient, and mmcv does not hand the weight over.
-    _, d_weight, _, _, _ = _backward(grad_output, input, grad_weight, offset, None, Geometry.v1(k))
+    geometry = Geometry.v1(k)
+    kept: _Kept | None = _KEPT.pop(grad_output, None)
+    if kept is not None and kept.fits(grad_weight.shape, geometry, grad_output, input, offset):
+        d_weight = kept.gradient
+    else:
+        # Only the weight's shape matters to its own gradient, and mmcv does not hand the weight over.
+        _, d_weight, _, _, _ = _backward(grad_output, input, grad_weight, offset, None, geometry)
     grad_weight += scale * d_weight
 
 

@@ -220,17 +220,40 @@ def get_compiling_cuda_version() -> str:
     return f'none (torchvision {torchvision.__version__})'
 
 
+class _Once(torch.autograd.Function):
+    """Gives a gradient that an operator wrote a graph that refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: str, written: Tensor, *given: Tensor) -> Tensor:
+        ctx.operator = operator
+        ctx.mark_dirty(written)
+        return written
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise InputError(f'{ctx.operator}: expected no derivative of a gradient, got one asked for; leave out what needs it')
+
+
 def _as_kernel(operator: Callable[..., Any]) -> Callable[..., Any]:
     """The operator as one of mmcv's kernels: in the precision of its tensors, whatever autocast says, and with no graph of it.
 
-    mmcv does not mark each backward as once differentiable: a graph of our products would be a second derivative, a wrong one.
+    mmcv does not mark each backward as once differentiable: a graph of our products would be a second derivative, a wrong one,
+    and none at all would leave it out in silence.
     """
+    name = operator.__name__
 
     @wraps(operator)
     def call(*args: Any, **kwargs: Any) -> Any:
-        on_gpu = any(isinstance(given, Tensor) and given.is_cuda for given in (*args, *kwargs.values()))
+        tensors = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor)]
+        twice = [t for t in tensors if t.requires_grad] if 'backward' in name and torch.is_grad_enabled() else []
+        versions = [t._version for t in tensors] if twice else []
+        on_gpu = any(t.is_cuda for t in tensors)
         with torch.no_grad(), torch.autocast('cuda' if on_gpu else 'cpu', enabled=False):
-            return operator(*args, **kwargs)
+            result = operator(*args, **kwargs)
+        for tensor, version in zip(tensors, versions):
+            if tensor._version != version:
+                _Once.apply(name, tensor, *twice)
+        return result
 
     return call
 

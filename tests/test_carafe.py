@@ -109,6 +109,7 @@ def test_the_backward_reads_what_the_forward_wrote() -> None:
             dict(masks=torch.zeros(2, 9, 8, 6, device='meta')),
             'expected all tensors on one device, got features on cpu, masks on meta',
         ),
+        (dict(masks=torch.zeros(2, 9, 8, 6).double()), 'expected float64 in all .*, got features of .*32, masks of .*64'),
         (dict(kernel_size=2), 'expected an odd kernel_size, .* that divides 4 channels, got 2, 2 and 1'),
         (dict(group_size=3), 'expected an odd kernel_size, .* that divides 4 channels, got 3, 2 and 3'),
         (dict(output=torch.zeros(2, 4, 8, 8)), r'expected output of shape \(2, 4, 8, 6\), got \(2, 4, 8, 8\)'),

@@ -108,6 +108,46 @@ def test_scale_of_the_weight_gradient_of_deform_conv() -> None:
     assert (grads[1] != 3).all()  # added to what was there
 
 
+@needs_lite
+def test_the_kernel_of_deform_conv_runs_backwards_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, backward = [], deform._backward
+    monkeypatch.setattr(deform, '_backward', lambda *a: calls.append(a) or backward(*a))
+    x, offset, _, weight, _ = (t.requires_grad_() for t in deform_inputs())
+    out = mmcv_ops.deform_conv2d(x, offset, weight, *GEOMETRY.values())
+    every = torch.autograd.grad(out.square().sum(), (x, offset, weight), retain_graph=True)
+    assert len(calls) == 1
+    calls.clear()
+    for tensor, grad in zip((x, offset, weight), every):  # each alone
+        assert torch.equal(torch.autograd.grad(out.square().sum(), tensor, retain_graph=True)[0], grad)
+    assert not deform._KEPT
+
+
+def test_the_gradient_of_the_weight_is_of_what_is_given() -> None:
+    geometry = dict(dH=2, dW=2, padH=1, padW=1, dilationH=1, dilationW=1, group=2, deformable_group=2)
+    x, offset, _, weight, _ = deform_inputs()
+    other = dict(input=x + 1, offset=offset + 0.1, geometry=geometry | dict(dilationH=2, padH=2))
+
+    def gradient(grad, input=x, offset=offset, geometry=geometry):
+        into = torch.zeros_like(weight)
+        deform.deform_conv_backward_parameters(input, offset, grad, into, x, x, **geometry)
+        return into
+
+    for name, value in other.items():
+        grad = torch.ones(2, 6, 4, 3).double()
+        expected = gradient(grad, **{name: value})
+        deform.deform_conv_backward_input(x, offset, grad, x.clone(), offset.clone(), weight, x, **geometry)
+        assert torch.equal(gradient(grad, **{name: value}), expected), name
+        assert not torch.equal(expected, gradient(grad))
+    deform.deform_conv_backward_input(x, offset, grad, x.clone(), offset.clone(), weight, x, **geometry)
+    assert len(deform._KEPT) == 1
+    grad *= 2
+    torch.testing.assert_close(gradient(grad), 2 * gradient(grad / 2))
+    assert not deform._KEPT
+    deform.deform_conv_backward_input(x, offset, grad, x.clone(), offset.clone(), weight, x, **geometry)
+    del grad
+    assert not deform._KEPT
+
+
 def position(padding: int, stride: int, dilation: int, out: int, point: int) -> torch.Tensor:
     return torch.arange(out, dtype=torch.float64) * stride - padding + point * dilation
 
@@ -189,3 +229,74 @@ def test_what_does_not_fit_is_said_with_the_name_of_the_operator() -> None:
         mmcv_ops.deform_conv2d(x, offset[..., :2], weight, *GEOMETRY.values())
     with pytest.raises(InputError, match='^deform_conv: expected offset of 2x36 maps, got 1x36x4x3$'):
         mmcv_ops.deform_conv2d(x, offset[:1], weight, *GEOMETRY.values())
+
+
+def strange(modulated: bool, value: float, width: int) -> list[torch.Tensor]:
+    """x, offset, mask and weight with one strange offset, of the place (2, 2) of the first image."""
+    torch.manual_seed(0)
+    offset = torch.zeros(2, 18, 9, width)
+    offset[0, 0, 2, 2] = value
+    x, mask, weight = torch.randn(2, 3, 9, width), torch.rand(2, 9, 9, width), torch.randn(4, 3, 3, 3)
+    return [t.requires_grad_() for t in ((x, offset, mask, weight) if modulated else (x, offset, weight))]
+
+
+@needs_lite
+@pytest.mark.parametrize('modulated', [False, True])
+@pytest.mark.parametrize('width', [9, 21, 101])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_an_offset_that_is_not_finite_gives_nan_at_its_place(modulated: bool, width: int, value: float) -> None:
+    """torchvision's kernel reads anywhere, and the process ends."""
+    call = mmcv_ops.modulated_deform_conv2d if modulated else mmcv_ops.deform_conv2d
+    rest = (None, 1, 1) if modulated else (1, 1)
+    given, plain = strange(modulated, value, width), strange(modulated, 0.0, width)
+    out, expected = call(*given, *rest), call(*plain, *rest)
+    bad = torch.zeros(2, 1, 9, width, dtype=torch.bool)
+    bad[0, 0, 2, 2] = True
+    assert out.isnan().equal(bad.expand_as(out))
+    torch.testing.assert_close(out.masked_fill(bad, 0), expected.masked_fill(bad, 0))
+    # Without that place in the loss, nothing of it is in the gradients.
+    found = torch.autograd.grad(out.masked_fill(bad, 0).square().sum(), given, retain_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad(expected.masked_fill(bad, 0).square().sum(), plain))
+    assert torch.autograd.grad(call(*given, *rest).square().sum(), given)[-1].isnan().all()
+
+
+@needs_lite
+@pytest.mark.parametrize('modulated', [False, True])
+@pytest.mark.parametrize('value', [1e30, -1e30, 3e9])
+def test_a_huge_offset_samples_nothing(modulated: bool, value: float) -> None:
+    call = mmcv_ops.modulated_deform_conv2d if modulated else mmcv_ops.deform_conv2d
+    rest = (None, 1, 1) if modulated else (1, 1)
+    given, plain = strange(modulated, value, 21), strange(modulated, -100.0, 21)
+    outs = call(*given, *rest), call(*plain, *rest)
+    torch.testing.assert_close(*outs)
+    torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), t) for y, t in zip(outs, (given, plain))))
+
+
+def forward(change: dict) -> None:
+    names = ('input', 'offset', 'mask', 'weight', 'bias')
+    given = dict(zip(names, deform_inputs(torch.float32))) | dict(ones=torch.empty(0), columns=torch.empty(0))
+    geometry = dict(kernel_h=3, kernel_w=3, stride_h=2, stride_w=2, pad_h=1, pad_w=1, dilation_h=1, dilation_w=1)
+    counts = dict(group=2, deformable_group=2, with_bias=True, output=torch.empty(2, 6, 4, 3))
+    deform.modulated_deform_conv_forward(**(given | geometry | counts | change))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(bias=torch.zeros(5)), r'expected bias of shape \(6\), got \(5\)'),
+        (dict(weight=torch.zeros(5, 2, 3, 3)), 'expected groups that divide the 5 channels of the output, got 2'),
+        (dict(deformable_group=3), 'expected deform_groups that divide the 4 channels, got 3'),
+        (dict(deformable_group=0), 'expected deform_groups that divide the 4 channels, got 0'),
+        (dict(weight=torch.zeros(6, 2, 3)), r'expected weight of shape \(O, C / groups, kH, kW\), got \(6, 2, 3\)'),
+        (dict(input=torch.zeros(4, 7, 6)), r'expected input of shape \(B, C, H, W\), got \(4, 7, 6\)'),
+        (dict(weight=torch.zeros(6, 2, 3, 3, device='meta')), 'expected all tensors on one device, .* weight on meta'),
+        (dict(weight=torch.zeros(6, 2, 3, 3).int()), r'expected floating-point numbers in weight, got torch\.int32'),
+    ],
+)
+def test_wrong_input_is_one_line(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f'^modulated_deform_conv: {message}[^\n]*$'):
+        forward(change)
+
+
+def test_the_parts_of_wrong_input_are_right() -> None:
+    forward({})

@@ -110,6 +110,28 @@ def test_a_ramp_by_hand() -> None:
     assert pool(ramp, box, right.flip(1), (1, 2), 1.0, 2, 0.5).flatten().tolist() == [5.5, 9.5]
 
 
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize('axis', [0, 1])
+def test_an_offset_that_is_not_finite_gives_nan_in_its_bin(axis: int, value: float) -> None:
+    x, offset = maps(2).requires_grad_(), offsets(2)
+    whole = pool(x, INNER, offset, SIZE, 1.0, 2, 0.1)
+    offset[1, axis, 2, 0] = value
+    out = pool(x, INNER, offset.requires_grad_(), SIZE, 1.0, 2, 0.1)
+    bad = torch.zeros_like(out, dtype=torch.bool)
+    bad[1, :, 2, 0] = True
+    assert out.isnan().equal(bad)
+    torch.testing.assert_close(out[~bad], whole[~bad])
+    assert torch.autograd.grad(out.sum(), (x, offset))[0].isnan().any()
+
+
+def test_a_map_without_channels() -> None:
+    x, offset = maps(0).requires_grad_(), offsets(2).requires_grad_()
+    out = pool(x, INNER, offset, SIZE, 1.0, 2, 0.1)
+    assert out.shape == (2, 0, *SIZE)
+    out.sum().backward()
+    assert x.grad.shape == x.shape and offset.grad.abs().sum() == 0
+
+
 def test_no_boxes_modules_and_reduced_precision() -> None:
     x = torch.randn(1, 3, 8, 8, requires_grad=True)
     out = pool(x, torch.zeros(0, 5), torch.zeros(0, 2, 7, 7), (7, 7), 1.0, 0, 0.1)

@@ -26,6 +26,10 @@ def test_reduced_precisions_are_lifted(dtype: torch.dtype) -> None:
             lambda: operands.check_floats('op', input=X, rois=X.to('meta')),
             '^op: expected all tensors on one device, got input on cpu, rois on meta$',
         ),
+        (
+            lambda: operands.check_precision('op', a=X, b=X.double()),
+            r'^op: expected float64 in all tensors or in none, got a of torch\.float32, b of torch\.float64$',
+        ),
         (lambda: operands.check_indices('op', target=X), r'^op: expected int64 in target, got torch\.float32$'),
         (
             lambda: operands.check_shape('op', 'rois', torch.zeros(3, 4), 'K', 5),
@@ -53,6 +57,7 @@ def test_what_is_refused(check, message: str) -> None:
 
 def test_what_is_taken() -> None:
     operands.check_floats('op', input=X, rois=X.double())
+    operands.check_precision('op', a=X, b=X.half(), c=X.bfloat16())
     operands.check_indices('op', target=X.long())
     operands.check_shape('op', 'input', X, 2, 'C', 4, 'W')
     operands.check_rois('op', X, torch.zeros(0, 5), 5)

@@ -114,6 +114,37 @@ def test_soft_nms_fills_gaps_from_the_end() -> None:
     assert inds.tolist() == [0, 3, 2]
 
 
+@pytest.mark.parametrize('method', ['naive', 'linear', 'gaussian'])
+def test_soft_nms_drops_no_good_box_for_a_score_that_is_nan(method: str) -> None:
+    # By mmcv's loop: no box is larger than NaN, NaN is larger than none, and no less than the least score.
+    nan = float('nan')
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 9, 10], [20, 20, 30, 30]])
+    dets, inds = mmcv_ops.soft_nms(boxes, torch.tensor([0.9, nan, 0.8]), 0.3, 0.5, 0.1, method)
+    assert inds.tolist() == [0, 1, 2]
+    torch.testing.assert_close(dets[:, 4], torch.tensor([0.9, nan, 0.8]), equal_nan=True)
+    _, inds = mmcv_ops.soft_nms(boxes.flip(0), torch.tensor([0.8, 0.9, nan]), 0.3, 0.5, 0.1, method)
+    assert inds.tolist() == [1, 0, 2]
+
+
+def test_soft_nms_of_boxes_without_area_and_of_no_width() -> None:
+    # The union of two points is 0, and 0 / 0 neither a reason to rescore nor a gaussian weight.
+    points, scores = torch.tensor([[1.0, 1, 1, 1], [2, 2, 2, 2]]), torch.tensor([0.9, 0.8])
+    for method, second in (('naive', 0.8), ('linear', 0.8), ('gaussian', float('nan'))):
+        dets, inds = mmcv_ops.soft_nms(points, scores, 0.0, 0.5, 0.1, method)
+        assert inds.tolist() == [0, 1]
+        torch.testing.assert_close(dets[:, 4], torch.tensor([0.9, second]), equal_nan=True)
+    # With sigma 0 what overlaps goes, and what does not is 0 / 0 again.
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 9, 10], [20, 20, 30, 30]])
+    dets, inds = mmcv_ops.soft_nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.3, 0.0, 0.1, 'gaussian')
+    assert inds.tolist() == [0, 2] and dets[1, 4].isnan()
+
+
+def test_a_method_of_soft_nms_that_is_none_is_one_line() -> None:
+    boxes, scores = random_boxes(3)
+    with pytest.raises(InputError, match=r'^softnms: expected method 0 .naive., 1 .linear. or 2 .gaussian., got 3$'):
+        operators.softnms(boxes, scores, torch.empty(3, 5), 0.5, 0.5, 0.0, 3, 0)
+
+
 def plain_focal(logits, target, gamma, alpha, weight=None):
     total = torch.zeros_like(logits)
     p = logits.sigmoid()
@@ -196,7 +227,49 @@ def test_wrong_boxes_are_one_line(op: str, boxes: torch.Tensor, scores: torch.Te
             operators.softnms(boxes, scores, torch.empty(2, 5), 0.5, 0.5, 0.0, 1, 0)
 
 
-@pytest.mark.parametrize('target', [torch.tensor([0, 4]), torch.tensor([-1, 0]), torch.tensor([0.0, 1.0])])
+@pytest.mark.parametrize('target', [torch.tensor([0, 4]), torch.tensor([-1, 0])])
 def test_labels_that_are_none_are_one_line(target: torch.Tensor) -> None:
     with pytest.raises(InputError, match='^sigmoid_focal_loss: expected whole numbers from 0 to 3 in target'):
         operators.sigmoid_focal_loss_forward(torch.zeros(2, 3), target, torch.zeros(0), torch.zeros(2, 3), 2.0, 0.25)
+
+
+@pytest.mark.parametrize('backward', [False, True])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(target=torch.tensor([0.0, 1.0])), r'expected int64 in target, got torch\.float32'),
+        (dict(target=torch.tensor([0, 1], dtype=torch.int32)), r'expected int64 in target, got torch\.int32'),
+        (dict(target=torch.tensor([True, False])), r'expected int64 in target, got torch\.bool'),
+        (dict(target=torch.tensor([0, 1, 2])), r'expected target of shape \(2\), got \(3\)'),
+        (dict(weight=torch.ones(5)), r'expected weight of shape \(3\), got \(5\)'),
+        (dict(weight=torch.ones(2)), r'expected weight of shape \(3\), got \(2\)'),
+        (dict(input=torch.zeros(2, 3).int()), r'expected floating-point numbers in input, got torch\.int32'),
+    ],
+)
+def test_wrong_input_of_the_focal_loss_is_one_line(change: dict, message: str, backward: bool) -> None:
+    given = dict(input=torch.zeros(2, 3), target=torch.tensor([0, 3]), weight=torch.ones(3)) | change
+    call = operators.sigmoid_focal_loss_backward if backward else operators.sigmoid_focal_loss_forward
+    with pytest.raises(InputError, match=f'^sigmoid_focal_loss: {message}$'):
+        call(*given.values(), torch.zeros(2, 3), 2.0, 0.25)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            dict(value=torch.zeros(2, 42, 3, 4).double()),
+            'expected float64 in all tensors or in none, got value of torch.float64, sampling_locations of torch.float32, .*',
+        ),
+        (dict(value=torch.zeros(2, 41, 3, 4)), 'expected as many keys in value as spatial_shapes has pixels, 42, got 41'),
+        (dict(value=torch.zeros(42, 3, 4)), r'expected value of shape \(B, keys, heads, C\), got \(42, 3, 4\)'),
+        (dict(where=torch.zeros(2, 7, 1, 2, 5, 2)), r'expected sampling_locations of shape \(2, queries, 3, .*'),
+        (dict(weights=torch.zeros(2, 7, 3, 5, 2)), r'expected attention_weights of shape \(2, 7, 3, 2, 5\), got .*'),
+        (dict(shapes=torch.tensor([[6, 5]])), r'expected spatial_shapes of shape \(2, 2\), got \(1, 2\)'),
+        (dict(shapes=torch.tensor([[6.0, 5], [3, 4]])), r'expected int64 in spatial_shapes, got torch\.float32'),
+    ],
+)
+def test_wrong_input_of_deformable_attention_is_one_line(change: dict, message: str) -> None:
+    shapes, where, weights = torch.tensor([[6, 5], [3, 4]]), torch.zeros(2, 7, 3, 2, 5, 2), torch.zeros(2, 7, 3, 2, 5)
+    given = dict(value=torch.zeros(2, 42, 3, 4), shapes=shapes, start=torch.tensor([0, 30]), where=where, weights=weights)
+    with pytest.raises(InputError, match=f'^ms_deform_attn_forward: {message}$'):
+        operators.ms_deform_attn_forward(*(given | change).values(), 64)

@@ -142,3 +142,47 @@ def test_the_maximum_of_samples_is_another_file() -> None:
     assert (most > mean).all()
     (grad,) = torch.autograd.grad(most.sum(), x)
     assert grad.sum() == 4
+
+
+@needs_lite
+@pytest.mark.parametrize('shape', [(1, 4, 0, 9), (1, 4, 9, 0), (1, 0, 9, 9)])
+@pytest.mark.parametrize('mode', ['avg', 'max'])
+def test_a_map_without_pixels_gives_zeros(shape: tuple[int, ...], mode: str) -> None:
+    """torchvision's kernel ends the process there."""
+    x = torch.randn(shape, requires_grad=True)
+    rois = torch.tensor([[0, 1.0, 1, 20, 20], [0, 2, 2, 9, 9]]).repeat(40, 1)
+    out = mmcv_ops.roi_align(x, rois, 3, 0.25, 2, mode)
+    assert out.equal(torch.zeros(80, shape[1], 3, 3))
+    out.sum().backward()
+    assert x.grad.equal(torch.zeros(shape))
+
+
+@needs_lite
+@pytest.mark.parametrize('mode', ['avg', 'max'])
+@pytest.mark.parametrize('side', [1e5, 1e6, 1e9, 1e30])
+def test_a_roi_of_absurdly_many_samples_is_refused(mode: str, side: float) -> None:
+    x, rois = torch.randn(1, 2, 9, 9), torch.tensor([[0, 0.0, 0, side, side]])
+    with pytest.raises(InputError, match='^roi_align_forward: expected RoIs of at most .*; set sampling_ratio or clip them$'):
+        mmcv_ops.roi_align(x, rois, 7, 0.25, 0, mode)
+    if side < 1e10:
+        assert mmcv_ops.roi_align(x, rois, 7, 0.25, 2, mode).isfinite().all()
+
+
+@needs_lite
+@pytest.mark.parametrize('mode', ['avg', 'max'])
+@pytest.mark.parametrize('ratio', [0, 2])
+def test_a_roi_the_wrong_way_round_is_refused_where_aligned(mode: str, ratio: int) -> None:
+    x, rois = torch.randn(1, 2, 9, 9), torch.tensor([[0, 1.0, 1, 5, 5], [0, 5, 1, 3, 5]])
+    with pytest.raises(InputError, match='^roi_align_forward: expected RoIs .* with x1 <= x2 and y1 <= y2, got one without$'):
+        mmcv_ops.roi_align(x, rois, 3, 1.0, ratio, mode, True)
+    assert mmcv_ops.roi_align(x, rois, 3, 1.0, ratio, mode, False).isfinite().all()
+
+
+@needs_lite
+@pytest.mark.parametrize('ratio', [0, 2])
+def test_a_roi_wider_than_numbers_go_gives_nan(ratio: int) -> None:
+    x, rois = torch.randn(1, 2, 9, 9, requires_grad=True), torch.tensor([[0, -3e38, 1, 3e38, 5]])
+    out = mmcv_ops.roi_align(x, rois, 3, 1.0, ratio, 'avg', True)
+    assert out.isnan().all()
+    out.sum().backward()
+    assert x.grad.equal(torch.zeros_like(x))

@@ -75,6 +75,14 @@ def test_gradients(scale: float) -> None:
     assert gradcheck(lambda x: mmcv_ops.roi_pool(x, ROIS, SIZE, scale), (x,), fast_mode=True)
 
 
+def test_a_map_without_channels() -> None:
+    x = maps(0).requires_grad_()
+    out = mmcv_ops.roi_pool(x, ROIS, SIZE, 0.5)
+    assert out.shape == (len(ROIS), 0, *SIZE)
+    out.sum().backward()
+    assert x.grad.shape == x.shape
+
+
 def test_overlapping_boxes_add_up() -> None:
     x = torch.zeros(1, 1, 3, 3, requires_grad=True)
     with torch.no_grad():

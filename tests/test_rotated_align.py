@@ -94,6 +94,14 @@ def test_no_boxes_and_reduced_precision() -> None:
         torch.testing.assert_close(half.grad, whole.grad.to(dtype))
 
 
+def test_a_map_without_channels() -> None:
+    x = maps(0).requires_grad_()
+    out = align(x, ROTATED, SIZE, 0.5, 2)
+    assert out.shape == (len(ROTATED), 0, *SIZE)
+    out.sum().backward()
+    assert x.grad.shape == x.shape
+
+
 @pytest.mark.parametrize(
     'rois, message',
     [

@@ -71,6 +71,18 @@ def test_the_other_direction_of_rotation() -> None:
     torch.testing.assert_close(ours, mmcv_ops.box_iou_rotated(some * flip, others * flip))
 
 
+@pytest.mark.parametrize('same', [slice(0, 0), slice(0, 2), slice(2, 4), slice(4, 5)])
+@pytest.mark.parametrize('dtype, jitter', [(torch.float32, 1e-6), (torch.float32, 1e-5), (torch.float64, 1e-13)])
+def test_boxes_that_are_nearly_the_same(dtype: torch.dtype, jitter: float, same: slice) -> None:
+    some = boxes(2000, dtype=dtype)
+    others = some + jitter * torch.randn(some.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(dtype)
+    others[:, same] = some[:, same]
+    ious = mmcv_ops.box_iou_rotated(some, others, aligned=True)
+    expected = torch.tensor([plain_iou(*pair) for pair in zip(some[:200].double(), others[:200].double())])
+    torch.testing.assert_close(ious[:200], expected.to(dtype), rtol=0, atol=3e-4)
+    assert ious.min() > 0.999 and ious.max() < 1.001
+
+
 @pytest.mark.parametrize(
     'a, b, iou',
     [

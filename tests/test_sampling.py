@@ -48,6 +48,29 @@ def test_a_roi_of_absurdly_many_samples_is_refused() -> None:
         next(sampling.grids('op', torch.tensor([1e9]), torch.tensor([1e9]), (7, 7), 0))
 
 
+@pytest.mark.parametrize('ratio', [0, 2])
+@pytest.mark.parametrize('side', [torch.inf, torch.nan])
+def test_a_side_that_is_not_finite_is_refused(side: float, ratio: int) -> None:
+    with pytest.raises(InputError, match='op: expected RoIs of at most .* samples, got one of more'):
+        next(sampling.grids('op', torch.tensor([1.0, side]), torch.tensor([1.0, 1.0]), (7, 7), ratio))
+
+
+@pytest.mark.parametrize('nowhere', [torch.nan, torch.inf, -torch.inf])
+def test_a_sample_that_is_nowhere_is_nan(nowhere: float) -> None:
+    y, x = torch.tensor([1.0, nowhere, 1.0]), torch.tensor([1.0, 1.0, nowhere])
+    near = sampling.corners(y, x, torch.zeros(3, dtype=torch.long), 4, 5)
+    values = sampling.sums(torch.ones(20, 2), near.pixels, near.weight)
+    assert values[0].tolist() == [1, 1] and values[1:].isnan().all()
+
+
+def test_a_map_without_channels_has_rows() -> None:
+    rows = sampling.as_rows(torch.ones(2, 0, 3, 4))
+    assert rows.shape == (24, 0)
+    index = torch.zeros(5, 4, dtype=torch.long)
+    assert sampling.sums(rows, index, torch.ones(5, 4)).shape == (5, 0)
+    sampling.add_gradient(rows, torch.ones(5, 0), index, torch.ones(5, 4))
+
+
 def test_steps_are_the_middles_of_equal_parts() -> None:
     y, x = sampling.Grid(torch.zeros(1), 2, 3).steps(torch.zeros(1))
     assert y.tolist() == [[0.5], [1.5]] and x.tolist() == [[0.5, 1.5, 2.5]]

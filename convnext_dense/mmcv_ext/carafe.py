@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convnext_dense.errors import InputError
-from convnext_dense.mmcv_ext.operands import check_floats, check_shape, lift
+from convnext_dense.mmcv_ext.operands import check_floats, check_precision, check_shape, lift
 
 VALUES = 1 << 22  # of patches that are held at once
 
@@ -94,6 +94,7 @@ def carafe_naive_backward(
 
 def _check(name: str, features: Tensor, masks: Tensor, kernel: int, groups: int, scale: int) -> None:
     check_floats(name, features=features, masks=masks)
+    check_precision(name, features=features, masks=masks)
     check_shape(name, 'features', features, 'B', 'C', 'H', 'W')
     batch, channels, height, width = features.shape
     if kernel < 1 or kernel % 2 == 0 or scale < 1 or groups < 1 or channels % groups:

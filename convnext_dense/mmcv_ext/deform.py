@@ -7,15 +7,18 @@ values of each image.
 
 from __future__ import annotations
 
+import weakref
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from convnext_dense.errors import InputError
-from convnext_dense.mmcv_ext.operands import lift_for_torchvision
+from convnext_dense.mmcv_ext.operands import check_floats, check_shape, lift_for_torchvision
 
 MODULATED = 'modulated_deform_conv'
+FAR = 1 << 24  # pixels: beyond every map, and an int holds it
 
 
 class Geometry(NamedTuple):
@@ -51,24 +54,34 @@ class Geometry(NamedTuple):
         )
 
 
-def _checked(operator: str, input: Tensor, weight: Tensor, geometry: Geometry, **given: Tensor) -> None:
+def _checked(
+    operator: str, input: Tensor, weight: Tensor, geometry: Geometry, bias: Tensor | None = None, **given: Tensor
+) -> None:
     """Stop at offsets and masks of another number of channels, images or dtype, and at channels that do not fit.
 
     Raises:
         InputError: with mmcv's name of the operator.
     """
+    check_floats(operator, input=input, weight=weight, **given, **({} if bias is None else {'bias': bias}))
+    check_shape(operator, 'input', input, 'B', 'C', 'H', 'W')
+    check_shape(operator, 'weight', weight, 'O', 'C / groups', 'kH', 'kW')
     batch, channels = input.shape[:2]
-    of_groups = weight.shape[1] * geometry.groups
+    outputs, groups, offset_groups = weight.shape[0], geometry.groups, geometry.offset_groups
+    of_groups = weight.shape[1] * groups
     if channels != of_groups:
         raise InputError(f'{operator}: expected input of {of_groups} channels for the weight and groups, got {channels}')
-    points = geometry.offset_groups * weight.shape[2] * weight.shape[3]
+    if groups < 1 or outputs % groups:
+        raise InputError(f'{operator}: expected groups that divide the {outputs} channels of the output, got {groups}')
+    if offset_groups < 1 or channels % offset_groups:
+        raise InputError(f'{operator}: expected deform_groups that divide the {channels} channels, got {offset_groups}')
+    if bias is not None:
+        check_shape(operator, 'bias', bias, outputs)
+    points = offset_groups * weight.shape[2] * weight.shape[3]
     for name, values in given.items():
         expected = (batch, points * (2 if name == 'offset' else 1))
         if values.ndim != 4 or values.shape[:2] != expected:
             size = 'x'.join(map(str, values.shape))
             raise InputError(f'{operator}: expected {name} of {expected[0]}x{expected[1]} maps, got {size}')
-        if not values.is_floating_point() or values.device != input.device:
-            raise InputError(f'{operator}: expected {name} of floats on {input.device}, got {values.dtype} on {values.device}')
 
 
 def _read(operator: str, name: str, values: Tensor, size: tuple[int, int]) -> Tensor:
@@ -119,15 +132,31 @@ def _outside(input: Tensor, weight: Tensor, offset: Tensor, geometry: Geometry) 
     return out[:, :, :, :, None].expand_as(parts).reshape(offset.shape)
 
 
+def _within_reach(offset: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The offset (B, C, h, w) with nothing in it that the kernel dies at, and at which places (B, 1, h, w) it was not finite.
+
+    NaN passes torchvision's test of whether a position is outside the map, and what is read is then anywhere. What is not
+    finite, and what an int does not hold, goes outside.
+    """
+    if not offset.numel():
+        return offset, None
+    far = min(FAR, torch.finfo(offset.dtype).max / 2)
+    low, high = offset.aminmax()  # NaN where there is one
+    if (low > -far) & (high < far):
+        return offset, None
+    bad = ~offset.isfinite()
+    return offset.masked_fill(bad, -far).clamp(-far, far), bad.any(dim=1, keepdim=True)
+
+
 def _forward(
     input: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor, mask: Tensor | None, geometry: Geometry
 ) -> Tensor:
     x = lift_for_torchvision(input)
     bias = x.new_zeros(weight.shape[0]) if bias is None else bias.to(x.dtype)
     masks = x.new_zeros((len(x), 1)) if mask is None else mask.to(x.dtype)
-    return torch.ops.torchvision.deform_conv2d(
-        x, weight.to(x.dtype), offset.to(x.dtype), masks, bias, *geometry, mask is not None
-    )
+    offset, bad = _within_reach(offset.to(x.dtype))
+    out = torch.ops.torchvision.deform_conv2d(x, weight.to(x.dtype), offset, masks, bias, *geometry, mask is not None)
+    return out if bad is None else out.masked_fill(bad, torch.nan)  # so that the loss shows it
 
 
 def _backward(
@@ -136,6 +165,7 @@ def _backward(
     """Gradients of (input, weight, offset, mask, bias)."""
     g = lift_for_torchvision(grad)
     x, weight, offset = (part.to(g.dtype) for part in (input, weight, offset))
+    offset, _ = _within_reach(offset)
     masks = g.new_zeros((len(g), 1)) if mask is None else mask.to(g.dtype)
     grads = torch.ops.torchvision._deform_conv2d_backward(
         g, x, weight, offset, masks, g.new_zeros(weight.shape[0]), *geometry, mask is not None
@@ -143,10 +173,35 @@ def _backward(
     return *grads[:2], grads[2].masked_fill(_outside(x, weight, offset, geometry), 0), *grads[3:]
 
 
+class _Kept(NamedTuple):
+    """The weight's gradient of a call of `deform_conv_backward_input`, and what it was called with."""
+
+    gradient: Tensor
+    geometry: Geometry
+    given: tuple[weakref.ref[Tensor], ...]
+    versions: tuple[int, ...]
+
+    @staticmethod
+    def of(gradient: Tensor, geometry: Geometry, *given: Tensor) -> _Kept:
+        return _Kept(gradient, geometry, tuple(map(weakref.ref, given)), tuple(tensor._version for tensor in given))
+
+    def fits(self, shape: torch.Size, geometry: Geometry, *given: Tensor) -> bool:
+        """Whether it is of a weight of this shape and of these tensors, unchanged."""
+        same = all(kept() is tensor for kept, tensor in zip(self.given, given))
+        unchanged = self.versions == tuple(tensor._version for tensor in given)
+        return same and unchanged and self.geometry == geometry and self.gradient.shape == shape
+
+
+# By grad_output, and gone with it or once it is asked for: torchvision has all gradients at once, mmcv asks twice.
+_KEPT = WeakTensorKeyDictionary()
+
+
 def deform_conv_forward(
     input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **k: int
 ) -> None:
     """input (B, C, H, W), weight (O, C / groups, kH, kW), offset (B, 2 * G * kH * kW, h, w) -> output (B, O, h, w).
+
+    The outputs of a place with an offset that is not finite are NaN, so that the loss of a model that diverges says so.
 
     Raises:
         InputError: where these do not fit each other.
@@ -170,7 +225,9 @@ def deform_conv_backward_input(
     columns: Tensor,
     **k: int,
 ) -> None:
-    d_input, _, d_offset, _, _ = _backward(grad_output, input, weight, offset, None, Geometry.v1(k))
+    geometry = Geometry.v1(k)
+    d_input, d_weight, d_offset, _, _ = _backward(grad_output, input, weight, offset, None, geometry)
+    _KEPT[grad_output] = _Kept.of(d_weight, geometry, grad_output, input, offset)
     grad_input.copy_(d_input)
     grad_offset.copy_(d_offset)
 
@@ -185,8 +242,13 @@ def deform_conv_backward_parameters(
     scale: float = 1,
     **k: int,
 ) -> None:
-    # Only the weight's shape matters to its own gradient, and mmcv does not hand the weight over.
-    _, d_weight, _, _, _ = _backward(grad_output, input, grad_weight, offset, None, Geometry.v1(k))
+    geometry = Geometry.v1(k)
+    kept: _Kept | None = _KEPT.pop(grad_output, None)
+    if kept is not None and kept.fits(grad_weight.shape, geometry, grad_output, input, offset):
+        d_weight = kept.gradient
+    else:
+        # Only the weight's shape matters to its own gradient, and mmcv does not hand the weight over.
+        _, d_weight, _, _, _ = _backward(grad_output, input, grad_weight, offset, None, geometry)
     grad_weight += scale * d_weight
 
 
@@ -208,7 +270,7 @@ def modulated_deform_conv_forward(
         InputError: where they are smaller, or do not fit in another way.
     """
     geometry = Geometry.v2(k)
-    _checked(MODULATED, input, weight, geometry, offset=offset, mask=mask)
+    _checked(MODULATED, input, weight, geometry, bias if with_bias else None, offset=offset, mask=mask)
     size = geometry.output(input, weight)
     offset, mask = _read(MODULATED, 'offset', offset, size), _read(MODULATED, 'mask', mask, size)
     output.copy_(_forward(input, weight, bias if with_bias else None, offset, mask, geometry))

@@ -40,7 +40,8 @@ def deform_roi_pool_forward(
 ) -> None:
     """input (B, C, H, W), rois (K, 5) as (batch index, x1, y1, x2, y2) in image pixels -> output (K, C, h, w).
 
-    offset (K, 2, h, w) moves a bin to the right and down, in `gamma` of the RoI's width and height; an empty one moves none.
+    offset (K, 2, h, w) moves a bin to the right and down, in `gamma` of the RoI's width and height; an empty one moves none. A
+    bin whose offset is not finite is NaN.
     """
     size = (pooled_height, pooled_width)
     _check('deform_roi_pool_forward', input, rois, offset, output, size)
@@ -50,7 +51,7 @@ def deform_roi_pool_forward(
         samples = part.y.shape[3]
         index, weight = (tensor.flatten(3).flatten(0, 2) for tensor in part.near[:2])  # (N * h * w, 4 * G)
         values = sums(rows, index, weight) / samples
-        output[part.rois] = values.view(-1, *size, input.shape[1]).permute(0, 3, 1, 2).to(output.dtype)
+        output[part.rois] = values.view(len(part.rois), *size, input.shape[1]).permute(0, 3, 1, 2).to(output.dtype)
 
 
 def deform_roi_pool_backward(
@@ -84,7 +85,7 @@ def deform_roi_pool_backward(
         index, weight = (tensor.flatten(3).flatten(0, 2) for tensor in part.near[:2])
         grad = grads[part.rois].flatten(0, 2) / samples  # (N * h * w, C)
         add_gradient(into, grad, index, weight)
-        if offset.numel() and len(rows):
+        if offset.numel() and rows.numel():
             pixels = torch.matmul(rows[index], grad[:, :, None]).view(*part.y.shape, 4)  # (N, h, w, G, 4)
             slope = torch.stack(_slopes(pixels, part), dim=1)  # (N, 2, h, w)
             moved = gamma * part.sides[:, :, None, None] * slope

@@ -44,15 +44,20 @@ def softmax_focal_loss_backward(
     grad_input.copy_(grad.scatter_add(1, own, slope[:, None]) if grad.numel() else grad)
 
 
-def _check(name: str, input: Tensor, target: Tensor, weight: Tensor) -> None:
+def check_focal(name: str, input: Tensor, target: Tensor, weight: Tensor) -> None:
+    """Raise InputError unless input is (N, C), target (N,) of int64 and weight (C,) or empty."""
     check_floats(name, input=input, weight=weight)
     check_indices(name, target=target)
     check_device(name, input=input, target=target)
     check_shape(name, 'input', input, 'N', 'C')
     check_shape(name, 'target', target, len(input))
-    classes = input.shape[1]
     if weight.numel():
-        check_shape(name, 'weight', weight, classes)
+        check_shape(name, 'weight', weight, input.shape[1])
+
+
+def _check(name: str, input: Tensor, target: Tensor, weight: Tensor) -> None:
+    check_focal(name, input, target, weight)
+    classes = input.shape[1]
     if (target >= classes).any():
         raise InputError(f'{name}: expected targets below {classes}, the number of classes, got {int(target.max())}')
 

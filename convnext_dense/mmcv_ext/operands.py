@@ -26,6 +26,13 @@ def check_floats(operator: str, **operands: Tensor) -> None:
     check_device(operator, **operands)
 
 
+def check_precision(operator: str, **operands: Tensor) -> None:
+    """Raise InputError where some are in float64 and some are not: a product of both has no dtype to be in."""
+    if len({tensor.dtype == torch.float64 for tensor in operands.values()}) > 1:
+        dtypes = ', '.join(f'{name} of {tensor.dtype}' for name, tensor in operands.items())
+        raise InputError(f'{operator}: expected float64 in all tensors or in none, got {dtypes}')
+
+
 def check_indices(operator: str, **operands: Tensor) -> None:
     """Raise InputError unless all are int64, as mmcv's kernels read them."""
     for name, tensor in operands.items():

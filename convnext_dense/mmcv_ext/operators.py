@@ -7,6 +7,7 @@ torchvision has no kernel for a reduced precision, the work is done in float32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,17 @@ from convnext_dense.mmcv_ext.deform import (
     modulated_deform_conv_forward,
 )
 from convnext_dense.mmcv_ext.deform_roi_pool import deform_roi_pool_backward, deform_roi_pool_forward
-from convnext_dense.mmcv_ext.focal import softmax_focal_loss_backward, softmax_focal_loss_forward
+from convnext_dense.mmcv_ext.focal import check_focal, softmax_focal_loss_backward, softmax_focal_loss_forward
 from convnext_dense.mmcv_ext.masked_conv import masked_col2im_forward, masked_im2col_forward
 from convnext_dense.mmcv_ext.nms_match import nms_match
-from convnext_dense.mmcv_ext.operands import check_floats, check_shape, lift_for_torchvision
+from convnext_dense.mmcv_ext.operands import (
+    check_floats,
+    check_indices,
+    check_precision,
+    check_shape,
+    lift,
+    lift_for_torchvision,
+)
 from convnext_dense.mmcv_ext.overlaps import bbox_overlaps
 from convnext_dense.mmcv_ext.psamask import psamask_backward, psamask_forward
 from convnext_dense.mmcv_ext.roi_align import roi_align_backward, roi_align_forward
@@ -63,28 +71,32 @@ def softnms(
     in the order of mmcv's loop, so ties fall the same way.
     """
     _check_boxes('softnms', boxes, scores)
+    if method not in range(3):
+        raise InputError(f'softnms: expected method 0 (naive), 1 (linear) or 2 (gaussian), got {method}')
     box = boxes.detach().float().numpy()
     score = scores.detach().float().numpy().copy()
     sides = box[:, 2:] - box[:, :2] + offset
     area = sides[:, 0] * sides[:, 1]
     order = np.arange(len(box))
     i = 0
-    while i < len(order):
-        best = i + int(np.argmax(score[order[i:]]))
-        order[[i, best]] = order[[best, i]]
-        top, rest = order[i], order[i + 1 :]
-        low_right = np.minimum(box[top, 2:], box[rest, 2:])
-        inner = np.maximum(low_right - np.maximum(box[top, :2], box[rest, :2]) + offset, 0)
-        inter = inner[:, 0] * inner[:, 1]
-        union = area[top] + area[rest] - inter
-        iou = np.divide(inter, union, out=np.zeros_like(inter), where=union != 0)
-        if method == 2:
-            weight = np.exp(-(iou * iou) / np.float32(sigma))
-        else:
-            weight = np.where(iou >= np.float32(iou_threshold), (1 - iou) if method == 1 else 0, 1)
-        score[rest] *= weight.astype(np.float32)
-        order = np.concatenate([order[: i + 1], _compacted(rest, score[rest] >= np.float32(min_score))])
-        i += 1
+    with np.errstate(invalid='ignore', divide='ignore', over='ignore'):  # 0 / 0 and NaN, which no comparison holds for
+        while i < len(order):
+            left = score[order[i:]]
+            # NaN is never larger, and nothing is larger than NaN: it is taken where it comes first.
+            best = i if np.isnan(left[0]) else i + int(np.argmax(np.where(np.isnan(left), -np.inf, left)))
+            order[[i, best]] = order[[best, i]]
+            top, rest = order[i], order[i + 1 :]
+            low_right = -_larger(-box[top, 2:], -box[rest, 2:])
+            inner = _larger(np.float32(0), low_right - _larger(box[top, :2], box[rest, :2]) + offset)
+            inter = inner[:, 0] * inner[:, 1]
+            iou = inter / (area[top] + area[rest] - inter)
+            if method == 2:
+                weight = np.exp(-(iou * iou) / np.float32(sigma))
+            else:
+                weight = np.where(iou >= np.float32(iou_threshold), (1 - iou) if method == 1 else 0, 1)
+            score[rest] *= weight.astype(np.float32)
+            order = np.concatenate([order[: i + 1], _compacted(rest, ~(score[rest] < np.float32(min_score)))])
+            i += 1
     keep = torch.from_numpy(order.astype(np.int64))
     dets[: len(keep), :4] = boxes[keep]
     dets[: len(keep), 4] = torch.from_numpy(score)[keep].to(dets.dtype)
@@ -97,6 +109,11 @@ def _check_boxes(operator: str, boxes: Tensor, scores: Tensor) -> None:
     check_shape(operator, 'scores', scores, len(boxes))
 
 
+def _larger(first: np.ndarray | np.float32, second: np.ndarray) -> np.ndarray:
+    """std::max: the first where either is NaN."""
+    return np.where(first < second, second, first)
+
+
 def _compacted(indices: np.ndarray, stays: np.ndarray) -> np.ndarray:
     """Those that stay, in the order of mmcv's loop: a discarded one's place is taken by the last one that stays."""
     count = int(stays.sum())
@@ -105,16 +122,20 @@ def _compacted(indices: np.ndarray, stays: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _focal(input: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
-    """Focal loss (arXiv 1708.02002), element-wise. input (N, C) logits, target (N,) with C for background."""
-    check_floats(FOCAL, input=input)
-    check_shape(FOCAL, 'input', input, 'N', 'C')
-    check_shape(FOCAL, 'target', target, len(input))
+def _logits(input: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """What the loss is computed of: input (N, C) in float32 at least, once it, target (N,) and weight (C,) fit."""
+    check_focal(FOCAL, input, target, weight)
     classes = input.shape[1]
-    if target.is_floating_point() or (not target.is_cuda and ((target < 0) | (target > classes)).any()):
+    if not target.is_cuda and ((target < 0) | (target > classes)).any():
         raise InputError(f'{FOCAL}: expected whole numbers from 0 to {classes} in target, got others')
-    one_hot = torch.nn.functional.one_hot(target, classes + 1)[:, :classes].to(input.dtype)
-    loss = torchvision.ops.sigmoid_focal_loss(input, one_hot, alpha, gamma, reduction='none')
+    return lift(input.detach())
+
+
+def _focal(logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float) -> Tensor:
+    """Focal loss (arXiv 1708.02002), element-wise. logits (N, C), target (N,) with C for background."""
+    classes = logits.shape[1]
+    one_hot = torch.nn.functional.one_hot(target, classes + 1)[:, :classes].to(logits.dtype)
+    loss = torchvision.ops.sigmoid_focal_loss(logits, one_hot, alpha, gamma, reduction='none')
     if weight.numel():  # (C,) by target class; background counts once
         loss = loss * torch.cat([weight, weight.new_ones(1)])[target, None]
     return loss
@@ -123,14 +144,14 @@ def _focal(input: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: f
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    output.copy_(_focal(input.float() if input.dtype != torch.float64 else input, target, weight, gamma, alpha))
+    output.copy_(_focal(_logits(input, target, weight), target, weight, gamma, alpha))
 
 
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
+    logits = _logits(input, target, weight).requires_grad_()
     with torch.enable_grad():
-        logits = (input.float() if input.dtype != torch.float64 else input).detach().requires_grad_()
         (grad,) = torch.autograd.grad(_focal(logits, target, weight, gamma, alpha).sum(), logits)
     grad_input.copy_(grad)
 
@@ -148,10 +169,26 @@ def ms_deform_attn_forward(
     value (B, keys, heads, C), spatial_shapes (levels, 2) as (height, width), sampling_locations
     (B, queries, heads, levels, points, 2) as (x, y) in [0, 1], attention_weights (B, queries, heads, levels, points)
     -> (B, queries, heads * C). mmcv asks for it on CUDA alone; on the CPU it has the same in PyTorch.
+
+    Raises:
+        InputError: where these do not fit each other.
     """
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
-    values, locations, weights = (lift_for_torchvision(part) for part in (value, sampling_locations, attention_weights))
+    name = 'ms_deform_attn_forward'
+    floats = dict(value=value, sampling_locations=sampling_locations, attention_weights=attention_weights)
+    check_floats(name, **floats)
+    check_precision(name, **floats)
+    check_shape(name, 'value', value, 'B', 'keys', 'heads', 'C')
+    batch, keys, heads, _ = value.shape
+    check_shape(name, 'sampling_locations', sampling_locations, batch, 'queries', heads, 'levels', 'points', 2)
+    check_shape(name, 'attention_weights', attention_weights, *sampling_locations.shape[:-1])
+    check_indices(name, spatial_shapes=spatial_shapes)
+    check_shape(name, 'spatial_shapes', spatial_shapes, sampling_locations.shape[3], 2)
+    if (pixels := int(spatial_shapes.prod(dim=1).sum())) != keys:
+        raise InputError(f'{name}: expected as many keys in value as spatial_shapes has pixels, {pixels}, got {keys}')
+    values = lift_for_torchvision(value)
+    locations, weights = (part.to(values.dtype) for part in (sampling_locations, attention_weights))
     return multi_scale_deformable_attn_pytorch(values, spatial_shapes, locations, weights).to(value.dtype)
 
 
@@ -183,8 +220,46 @@ def get_compiling_cuda_version() -> str:
     return f'none (torchvision {torchvision.__version__})'
 
 
+class _Once(torch.autograd.Function):
+    """Gives a gradient that an operator wrote a graph that refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: str, written: Tensor, *given: Tensor) -> Tensor:
+        ctx.operator = operator
+        ctx.mark_dirty(written)
+        return written
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise InputError(f'{ctx.operator}: expected no derivative of a gradient, got one asked for; leave out what needs it')
+
+
+def _as_kernel(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator as one of mmcv's kernels: in the precision of its tensors, whatever autocast says, and with no graph of it.
+
+    mmcv does not mark each backward as once differentiable: a graph of our products would be a second derivative, a wrong one,
+    and none at all would leave it out in silence.
+    """
+    name = operator.__name__
+
+    @wraps(operator)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tensors = [given for given in (*args, *kwargs.values()) if isinstance(given, Tensor)]
+        twice = [t for t in tensors if t.requires_grad] if 'backward' in name and torch.is_grad_enabled() else []
+        versions = [t._version for t in tensors] if twice else []
+        on_gpu = any(t.is_cuda for t in tensors)
+        with torch.no_grad(), torch.autocast('cuda' if on_gpu else 'cpu', enabled=False):
+            result = operator(*args, **kwargs)
+        for tensor, version in zip(tensors, versions):
+            if tensor._version != version:
+                _Once.apply(name, tensor, *twice)
+        return result
+
+    return call
+
+
 OPERATORS: dict[str, Callable[..., Any]] = {
-    f.__name__: f
+    f.__name__: _as_kernel(f)
     for f in (
         nms,
         softnms,

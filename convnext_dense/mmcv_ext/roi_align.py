@@ -10,6 +10,7 @@ from torch import Tensor
 
 from convnext_dense.mmcv_ext.operands import check_rois, lift_for_torchvision
 from convnext_dense.mmcv_ext.roi_align_max import max_roi_align_backward, max_roi_align_forward
+from convnext_dense.mmcv_ext.sampling import box_edges, sample_sides
 
 PART_ROIS = 32  # RoIs that are worth a thread of their own
 
@@ -44,23 +45,29 @@ def roi_align_forward(
     such RoIs, and its loss is then what says so.
 
     Raises:
-        InputError: for operands of other shapes, dtypes and devices, and for a batch index that is not there.
+        InputError: for operands of other shapes, dtypes and devices, for a batch index that is not there, and for a RoI that is
+            far too large or, `aligned`, the wrong way round.
     """
     if pool_mode == 0:
         max_roi_align_forward(
             input, rois, output, argmax_y, argmax_x, aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned
         )
         return
-    check_rois('roi_align_forward', input, rois, 5, finite=False)
+    name, size = 'roi_align_forward', (aligned_height, aligned_width)
+    check_rois(name, input, rois, 5, finite=False)
     x = _channels_first(lift_for_torchvision(input.detach()))
-    arguments = (aligned_height, aligned_width), spatial_scale, sampling_ratio, aligned
+    arguments = size, spatial_scale, sampling_ratio, aligned
 
     def part(rois: Tensor) -> Tensor:
         return torchvision.ops.roi_align(x, rois, *arguments)
 
-    rois, bad = _finite(rois.detach().to(x.dtype))
+    rois, bad = _finite(rois.detach().to(x.dtype), spatial_scale)
+    _, _, widths, heights = box_edges(name, rois, spatial_scale, aligned)
+    sample_sides(name, heights, widths, size, sampling_ratio)
     threads = 1 if x.is_cuda else torch.get_num_threads()
-    if threads == 1 or len(rois) < PART_ROIS * threads:
+    if not x.numel():
+        output.zero_()  # torchvision's kernel reads pixels of a map that has none
+    elif threads == 1 or len(rois) < PART_ROIS * threads:
         output.copy_(part(rois))
     else:
         with ThreadPoolExecutor(threads) as pool:  # torchvision's kernel keeps to one core
@@ -68,9 +75,13 @@ def roi_align_forward(
     output.masked_fill_(bad[:, None, None, None], torch.nan)
 
 
-def _finite(rois: Tensor) -> tuple[Tensor, Tensor]:
-    """RoIs (K, 5) with those that are not finite at the first image's corner, and which these are, (K,)."""
-    bad = ~rois.isfinite().all(dim=1)
+def _finite(rois: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """RoIs (K, 5) with those that are not finite at the first image's corner, and which these are, (K,).
+
+    One whose width or height is beyond the dtype's numbers is among them.
+    """
+    edges = rois[:, 1:] * scale
+    bad = ~(rois[:, 0].isfinite() & edges.isfinite().all(dim=1) & (edges[:, 2:] - edges[:, :2]).isfinite().all(dim=1))
     return rois.masked_fill(bad[:, None], 0), bad
 
 
@@ -94,8 +105,10 @@ def roi_align_backward(
             aligned,
         )  # fmt: skip
         return
+    if not grad_input.numel():
+        return
     grad = lift_for_torchvision(grad_output)
-    rois, bad = _finite(rois.to(grad.dtype))
+    rois, bad = _finite(rois.to(grad.dtype), spatial_scale)
     grad = grad.masked_fill(bad[:, None, None, None], 0)
     size = (aligned_height, aligned_width)
     roi_backward = torch.ops.torchvision._roi_align_backward

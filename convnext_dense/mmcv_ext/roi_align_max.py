@@ -8,9 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from convnext_dense.errors import InputError
 from convnext_dense.mmcv_ext.operands import check_floats, check_rois, check_shape, lift
-from convnext_dense.mmcv_ext.sampling import as_rows, corners, grids, sums
+from convnext_dense.mmcv_ext.sampling import as_rows, box_edges, corners, grids, sums
 
 VALUES = 1 << 22  # of samples that are compared at once
 PLACES = 1 << 18  # of largest samples that gradients are sent to at once
@@ -46,12 +45,7 @@ def max_roi_align_forward(
     rows = as_rows(input)
     lowest = torch.finfo(rows.dtype).min
     rois = rois.detach().to(rows.dtype)
-    left, top, right, low = (rois[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)).unbind(1)
-    widths, heights = right - left, low - top
-    if not aligned:
-        widths, heights = widths.clamp(min=1), heights.clamp(min=1)
-    elif (widths < 0).any() or (heights < 0).any():
-        raise InputError(f'{name}: expected RoIs (batch index, x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, got one without')
+    left, top, widths, heights = box_edges(name, rois, spatial_scale, aligned)
     for grid in grids(name, heights, widths, size, sampling_ratio, most=max(1, VALUES // max(channels, 1))):
         samples = grid.height * grid.width
         if samples == 0 or rows.numel() == 0:

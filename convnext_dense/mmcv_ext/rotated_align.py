@@ -37,7 +37,7 @@ def roi_align_rotated_forward(
     output.zero_()
     for some, index, weight in _bins(name, input, rois, size, spatial_scale, sampling_ratio, aligned, clockwise):
         values = sums(rows, index, weight)
-        output[some] = values.view(-1, *size, input.shape[1]).permute(0, 3, 1, 2).to(output.dtype)
+        output[some] = values.view(len(some), *size, input.shape[1]).permute(0, 3, 1, 2).to(output.dtype)
 
 
 def roi_align_rotated_backward(

@@ -45,8 +45,8 @@ def roi_align_forward(
     such RoIs, and its loss is then what says so.
 
     Raises:
-        InputError: for operands of other shapes, dtypes and devices, for a batch index that is not there, and for a RoI that is
-            far too large or, `aligned`, the wrong way round.
+        InputError: for operands of other shapes, dtypes and devices, for a batch index that is not there, and on the CPU for a
+            RoI that is far too large or, `aligned`, the wrong way round.
     """
     if pool_mode == 0:
         max_roi_align_forward(
@@ -62,8 +62,9 @@ def roi_align_forward(
         return torchvision.ops.roi_align(x, rois, *arguments)
 
     rois, bad = _finite(rois.detach().to(x.dtype), spatial_scale)
-    _, _, widths, heights = box_edges(name, rois, spatial_scale, aligned)
-    sample_sides(name, heights, widths, size, sampling_ratio)
+    if not x.is_cuda:  # whose kernel keeps no table of samples; mmcv's refuses nothing there either
+        _, _, widths, heights = box_edges(name, rois, spatial_scale, aligned)
+        sample_sides(name, heights, widths, size, sampling_ratio)
     threads = 1 if x.is_cuda else torch.get_num_threads()
     if not x.numel():
         output.zero_()  # torchvision's kernel reads pixels of a map that has none

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from detectors import build
-from mmcv.ops import PrRoIPool, points_in_boxes_cpu, prroi_pool
+from mmcv.ops import PrRoIPool, SubMConv3d, points_in_boxes_cpu, prroi_pool
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
@@ -66,11 +66,12 @@ class Derived(SingleRoIExtractor):
     [
         (OwnPool(2, 1.0), 'prroi_pool_forward', 'OwnPool'),
         (nn.Sequential(nn.Sequential(Own())), 'prroi_pool_forward', 'Own'),
+        (SubMConv3d(4, 4, 3), 'indice_conv_forward', 'mmcv.ops.sparse_conv.SubMConv3d'),
         (nn.Sequential(Calls()), 'points_in_boxes_cpu_forward', 'Calls'),
         (Derived(dict(type='RoIAlign', output_size=7), 8, [4]), 'points_in_boxes_cpu_forward', 'Derived'),
     ],
-    ids=['a subclass', 'in a dict', 'a call', 'a method of a subclass'],
+    ids=['a subclass', 'in a dict', 'by a module', 'a call', 'a method of a subclass'],
 )
 def test_of_a_user_s_own_classes(model: nn.Module, name: str, where: str) -> None:
-    assert needed(model)[name] == f'{__name__}.{where}'
+    assert needed(model)[name] == (where if '.' in where else f'{__name__}.{where}')
     assert name in missing(model)

@@ -127,6 +127,7 @@ def test_a_prediction_that_is_none() -> None:
     sample.pred_instances = sample.gt_instances[:0]
     with pytest.raises(NotLearning, match='no object is predicted'):
         check_prediction(sample)
+    check_prediction(sample, objects=False)
     sample.pred_instances = sample.gt_instances
     check_prediction(sample)
     sample.pred_instances.bboxes[0, 0] = float('nan')

@@ -29,6 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 SECONDS = 240
+os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
 PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmdet', 'mmsegmentation', 'transformers')
 FORKING = threading.Lock()  # or the other's pipe is open in this child, too, and its death is not seen
 

@@ -168,7 +168,7 @@ def replace_backbone(model: Any) -> None:
             taker.num_feat_levels = len(stages)
 
 
-FEW = dict(max_per_img=20, nms_pre=200, nms_post=20, num=32, score_thr=0.0)
+FEW = dict(max_per_img=20, nms_pre=200, nms_post=20, num=32, score_thr=0.0, filter_thr=0.0, update_thr=0.0)
 
 
 def shrink(node: Any) -> None:

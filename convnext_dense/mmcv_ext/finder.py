@@ -95,8 +95,8 @@ class _Ext(ModuleType):
 
         def missing(*args: Any, **kwargs: Any) -> None:
             raise NotImplementedError(
-                f'mmcv operator {name!r} is not among those that answer without a compiler: it needs mmcv with compiled '
-                f'operators for this PyTorch (convnext_dense.ops answers {", ".join(sorted(OPERATORS))})'
+                f'mmcv operator {name!r} is not among those that convnext_dense answers: it needs mmcv with compiled operators '
+                'for this PyTorch; convnext_dense.ops.missing(model) names all that a model lacks'
             )
 
         return missing

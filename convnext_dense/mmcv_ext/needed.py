@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -71,7 +71,9 @@ def _reached(cls: type, packages: set[str]) -> set[str]:
             continue
         code = list(_instructions(thing.__code__))
         found |= {after for name, after in pairwise(code) if name == EXT_MODULE and _in_operators(thing)}
-        left += [other for name in {*code} for other in _followed_from(thing.__globals__.get(name), packages)]
+        values = [thing.__globals__.get(name) for name in {*code}]
+        values += [getattr(thing.__globals__.get(name), after, None) for name, after in pairwise(code) if _module(thing, name)]
+        left += [other for value in values for other in _followed_from(value, packages)]
     return found
 
 
@@ -91,6 +93,11 @@ def _instructions(code: CodeType) -> Iterator[str]:
     for part in code.co_consts:
         if isinstance(part, CodeType):
             yield from _instructions(part)
+
+
+def _module(function: FunctionType, name: str) -> bool:
+    """Whether a function calls a module by this name."""
+    return isinstance(function.__globals__.get(name), ModuleType)
 
 
 def _followed_from(value: Any, packages: set[str]) -> list[Any]:

@@ -144,7 +144,7 @@ def _offline(checkpoint: str, why: object) -> InputError:
     return InputError(
         f'pre-trained weights: could not download {shown(checkpoint)} ({reason(why)}); '
         'pass a local copy with --pretrained FILE (a whole model: --load-from FILE), '
-        'or start from scratch with --pretrained none'
+        'or start from scratch with --pretrained none (in a stock config: checkpoint=FILE in model.backbone.init_cfg, or None)'
     )
 
 

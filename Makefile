@@ -42,7 +42,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST)
+	$(PYTEST) --durations=25
 	$(if $(AVX512),ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PYTEST) $(NUMERICAL),@echo 'no AVX-512 here: no second run without')
 
 # Runs killed at random moments and resumed, compared bit by bit with undisturbed ones; about 20 seconds a kill.

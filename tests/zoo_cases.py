@@ -15,6 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+from zoo_configs import children
 from zoo_detectors import DETECTORS, detector_config
 from zoo_segmentors import HEADS, crop_of, segmentor_config
 
@@ -76,7 +77,7 @@ def loads_masks(node: Any) -> bool:
     """Whether a pipeline within reads masks; a model is given no more than that."""
     if isinstance(node, dict) and node.get('with_mask', node.get('type') == 'LoadPanopticAnnotations'):
         return True
-    return any(map(loads_masks, node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()))
+    return any(map(loads_masks, children(node)))
 
 
 def number_of_classes(node: Any) -> int:
@@ -84,9 +85,7 @@ def number_of_classes(node: Any) -> int:
     found = [80]
     if isinstance(node, dict):
         found += [node['num_classes']] if isinstance(node.get('num_classes'), int) else []
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        found.append(number_of_classes(child))
-    return min(found)
+    return min(found + [number_of_classes(child) for child in children(node)])
 
 
 def semi_supervised(data: dict, given: Callable[[detectors.Sizes, list[int]], dict]) -> dict:

@@ -26,6 +26,11 @@ def stock_config(package: str, path: str) -> Config:
     return cfg
 
 
+def children(node: Any) -> list[Any]:
+    """What lies one step within a part of a config."""
+    return list(node.values()) if isinstance(node, dict) else list(node) if isinstance(node, (list, tuple)) else []
+
+
 def drop_pretrained(node: Any) -> None:
     if isinstance(node, dict):
         if isinstance(node.get('init_cfg'), dict) and node['init_cfg'].get('type') == 'Pretrained':
@@ -33,7 +38,7 @@ def drop_pretrained(node: Any) -> None:
         for key in ('pretrained', 'teacher_ckpt'):
             if node.get(key):
                 node[key] = None
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+    for child in children(node):
         drop_pretrained(child)
 
 

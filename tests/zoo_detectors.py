@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.config import Config
-from zoo_configs import convnext, fit, stages_of, stock_config
+from zoo_configs import children, convnext, fit, stages_of, stock_config
 
 # Folder of MMDetection's configs, and a topic where it has several -> config.
 DETECTORS = {
@@ -155,11 +155,8 @@ def replace_backbone(model: Any) -> None:
         stages = stages_of(model[f'{prefix}backbone'])
         model[f'{prefix}backbone'] = convnext(stages)
         necks = model.get(f'{prefix}neck')
-        taker = (
-            necks[0]
-            if isinstance(necks, list)
-            else necks or model.get('panoptic_head') or model.get('bbox_head') or model.rpn_head
-        )
+        heads = [model[name] for name in ('panoptic_head', 'bbox_head', 'rpn_head') if model.get(name)]
+        taker = necks[0] if isinstance(necks, list) else necks or heads[0]
         fit(taker, stages)
         if taker.type == 'SSDNeck':  # adds maps of its own, and its head takes them all
             taker.out_channels = [*taker.in_channels, *taker.out_channels[len(stages) :]]
@@ -184,5 +181,5 @@ def shrink(node: Any) -> None:
             node.num_layers = min(node.num_layers, 2)
             if 'num_cp' in node:  # layers whose activations are computed twice, by fairscale
                 node.num_cp = 0
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+    for child in children(node):
         shrink(child)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,10 @@ def test_the_command(tmp_path: Path, tool) -> None:
 @pytest.mark.slow
 def test_ctrl_c_ends_it_quietly(site: Path) -> None:
     command = [sys.executable, str(ROOT / 'tools/export.py'), '--serve', str(site), '--port', '0']
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+    streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Whoever runs the tests in the background of a shell has it ignored, and so would this process.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=dict(os.environ), preexec_fn=heard, **streams) as process:
         line = process.stdout.readline()
         assert line.startswith('http://127.0.0.1:') and 'Ctrl-C ends it' in line
         with urllib.request.urlopen(line.split()[0]) as answer:

@@ -7,13 +7,10 @@ One thread; the median of --rounds (7) calls each, theirs and ours in turn, on t
 from __future__ import annotations
 
 import argparse
-import platform
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,6 +19,7 @@ import mmcv.ops as mmcv_ops
 import torch
 from torch import Tensor
 
+from convnext_dense.benchmark.roadmap import processor
 from convnext_dense.mmcv_ext.compiled import contiguous
 from convnext_dense.mmcv_ext.operators import OPERATORS
 
@@ -147,12 +145,6 @@ def measured(call: Call, kernels: dict[str, Callable[..., Any]], rounds: int) ->
         yield ('f ' if not backward else 'b ') * bool(call.trained), ours, theirs[0] if theirs else None
 
 
-def processor() -> str:
-    path = Path('/proc/cpuinfo')
-    found = re.search(r'^model name\s*:\s*(.+)$', path.read_text(), re.M) if path.is_file() else None
-    return found[1] if found else platform.processor()
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,9 +153,7 @@ def main() -> None:
     torch.set_num_threads(1)
     compiled = compiled_operators.load()
     kernels = {name: contiguous(getattr(compiled, name)) for name in compiled_operators.OPERATORS} if compiled else {}
-    print(
-        f'{processor()}, one thread, PyTorch {torch.__version__}, medians of {rounds}, milliseconds; f forward, b both ways\n'
-    )
+    print(f'{processor()}, PyTorch {torch.__version__}, medians of {rounds}, milliseconds; f forward, b both ways\n')
     print('| operator | here | compiled |\n|---|---|---|')
     for call in calls():
         rows = list(measured(call, kernels, rounds))

@@ -138,10 +138,14 @@ def train(net: RoadmapNet, images: Tensor) -> None:
 
 def machine(side: int, batch: int) -> str:
     """Where and on what it was measured."""
+    return f'{processor()}, PyTorch {torch.__version__}; {side}x{side}, {batch} images in training'
+
+
+def processor() -> str:
+    """Its name, and how many threads PyTorch has on it."""
     names = re.findall(r'^model name\s*:\s*(.+)$', _cpuinfo(), re.M) or [platform.processor() or platform.machine()]
     threads = torch.get_num_threads()
-    processor = f'{names[0]}, {threads} thread{"s" * (threads > 1)}'
-    return f'{processor}, PyTorch {torch.__version__}; {side}x{side}, {batch} images in training'
+    return f'{names[0]}, {threads} thread{"s" * (threads > 1)}'
 
 
 def _cpuinfo() -> str:
